@@ -1,0 +1,726 @@
+//! The keyspace and access to it.
+//!
+//! [`Keyspace`] is shared; [`Space`] is exclusive access to some of its shards, and the only way to touch a key.
+
+use std::cell::UnsafeCell;
+use std::marker::PhantomData;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+use parking_lot::RawMutex;
+use parking_lot::lock_api::RawMutex as _;
+
+use crate::entry::{Payload, RawEntry};
+use crate::hash::KeyHasher;
+use crate::table::{Element, Limits, Surroundings, Table, TableCounters};
+use crate::{
+    DbIndex, Entry, EntryMut, Expiry, Key, Millis, NewValue, Removed, SHARD_BITS, SHARD_COUNT, ShardIndex,
+};
+
+/// How a keyspace is made.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Keys the hash. Must be unpredictable in a server; tests pass a fixed one.
+    pub seed: [u64; 4],
+    pub limits: Limits,
+}
+
+/// What single operations cost at most, and what the tables take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableFigures {
+    /// The most keys that one operation moved in its table.
+    pub keys_moved_max: usize,
+    /// The most bytes of segments and directory that one operation wrote anew.
+    pub bytes_copied_max: usize,
+    pub splits: u64,
+    pub merges: u64,
+    /// Segments and directories, without the entries.
+    pub table_bytes: usize,
+}
+
+/// A place in hash space: what SCAN hands out. 0 is both start and end; every other number is a valid place too.
+///
+/// The bits of the place are reversed, so that cursors of small tables are small numbers, which some clients need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor(pub u64);
+
+impl Cursor {
+    pub const START: Cursor = Cursor(0);
+
+    fn shard(self) -> usize {
+        (self.0.reverse_bits() >> (64 - SHARD_BITS)) as usize
+    }
+
+    /// The position within the shard's tables.
+    fn position(self) -> u64 {
+        self.0.reverse_bits() << SHARD_BITS
+    }
+
+    fn at(shard: usize, position: u64) -> Cursor {
+        Cursor(((shard as u64) << (64 - SHARD_BITS) | position >> SHARD_BITS).reverse_bits())
+    }
+
+    /// The start of the shard after `shard`, or the end.
+    fn after(shard: usize) -> Cursor {
+        if shard + 1 == SHARD_COUNT { Cursor::START } else { Cursor::at(shard + 1, 0) }
+    }
+}
+
+/// Which of a shard's tables a key lives in. Databases have a table each; when slots get tables of their own, this is where.
+#[inline]
+fn table_index(db: DbIndex, _hash: u64) -> usize {
+    db.0 as usize
+}
+
+/// The tables of one shard.
+#[derive(Default)]
+struct Tables {
+    /// Database 0, which nearly all keys live in, without a further step.
+    first: Table<RawEntry>,
+    /// The others, from database 1 on, as far as they were used.
+    others: Vec<Option<Box<Table<RawEntry>>>>,
+}
+
+impl Tables {
+    #[inline]
+    fn get(&self, index: usize) -> Option<&Table<RawEntry>> {
+        if index == 0 { Some(&self.first) } else { self.others.get(index - 1)?.as_deref() }
+    }
+
+    #[inline]
+    fn get_mut(&mut self, index: usize) -> Option<&mut Table<RawEntry>> {
+        if index == 0 { Some(&mut self.first) } else { self.others.get_mut(index - 1)?.as_deref_mut() }
+    }
+
+    fn get_or_create(&mut self, index: usize) -> &mut Table<RawEntry> {
+        if index == 0 {
+            return &mut self.first;
+        }
+        if self.others.len() < index {
+            self.others.resize_with(index, || None);
+        }
+        self.others[index - 1].get_or_insert_default()
+    }
+
+    fn count(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Table<RawEntry>> {
+        std::iter::once(&self.first).chain(self.others.iter().flatten().map(|table| &**table))
+    }
+
+    fn earliest(&self) -> Millis {
+        self.iter().map(Table::earliest).min().unwrap_or(Millis::NEVER)
+    }
+}
+
+/// A shard has its cache lines to itself.
+#[repr(align(128))]
+struct Shard {
+    lock: RawMutex,
+    /// Lower bound of the earliest expiry of all tables, in milliseconds.
+    earliest: AtomicI64,
+    tables: UnsafeCell<Tables>,
+    counters: TableCounters,
+}
+
+impl Shard {
+    fn new() -> Shard {
+        Shard {
+            lock: RawMutex::INIT,
+            earliest: AtomicI64::new(Millis::NEVER.0),
+            tables: UnsafeCell::new(Tables::default()),
+            counters: TableCounters::default(),
+        }
+    }
+
+    fn refresh_earliest(&self, tables: &Tables) {
+        self.earliest.store(tables.earliest().0, Relaxed);
+    }
+}
+
+/// All keys of all databases, in [`SHARD_COUNT`] shards.
+pub struct Keyspace {
+    shards: Box<[Shard; SHARD_COUNT]>,
+    hasher: KeyHasher,
+    limits: Limits,
+}
+
+// SAFETY: tables are reached through `Space` only, which holds their shard's lock, or, made by `wide`, is alone by its caller's promise.
+unsafe impl Sync for Keyspace {}
+
+impl Keyspace {
+    /// # Panics
+    /// If a limit is out of its range.
+    pub fn new(options: &Options) -> Keyspace {
+        options.limits.check();
+        let shards: Box<[Shard]> = (0..SHARD_COUNT).map(|_| Shard::new()).collect();
+        let Ok(shards) = shards.try_into() else { unreachable!("collected that many") };
+        Keyspace { shards, hasher: KeyHasher::new(options.seed), limits: options.limits }
+    }
+
+    #[inline]
+    pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        Key { bytes, hash: self.hasher.hash(bytes) }
+    }
+
+    /// Locks the shards in `held`, ascending, and unlocks them when the `Space` is dropped.
+    ///
+    /// A thread that has a `Space` must not ask for another: two could lock in crossed orders.
+    pub fn narrow(&self, held: &Held) -> Space<'_> {
+        for shard in held.iter() {
+            self.shards[shard.get()].lock.lock();
+        }
+        Space::new(self, held.clone(), Mode::Narrow)
+    }
+
+    /// Access to all shards, without any lock.
+    ///
+    /// # Safety
+    /// No other `Space` of this keyspace exists while the returned one does, on any thread: the caller has shut every gate behind which
+    /// `narrow`, `lock_one`, `scan` and `compact` are called.
+    pub unsafe fn wide(&self) -> Space<'_> {
+        Space::new(self, Held::all(), Mode::Wide)
+    }
+
+    /// Locks one shard: for walks that visit one after the other. As for [`narrow`](Self::narrow), the thread must hold nothing else.
+    pub fn lock_one(&self, shard: ShardIndex) -> Space<'_> {
+        let mut held = Held::new();
+        held.insert(shard);
+        self.narrow(&held)
+    }
+
+    /// Lower bound of the earliest expiry in the shard, [`Millis::NEVER`] if nothing there expires. Takes no lock.
+    pub fn earliest_expiry(&self, shard: ShardIndex) -> Millis {
+        Millis(self.shards[shard.get()].earliest.load(Relaxed))
+    }
+
+    /// [`Space::scan`] for a caller that holds no shard: locks them one after the other.
+    pub fn scan(&self, db: DbIndex, cursor: Cursor, count: usize, mut visit: impl FnMut(Entry<'_>)) -> Cursor {
+        let mut cursor = cursor;
+        let mut left = count.max(1);
+        loop {
+            let shard = cursor.shard();
+            let space = self.lock_one(ShardIndex::new(shard));
+            cursor = space.scan_shard(db, cursor, &mut left, &mut visit);
+            if left == 0 || cursor == Cursor::START {
+                return cursor;
+            }
+        }
+    }
+
+    /// One slice of the walk that moves entries out of sparse pages: visits about `budget_entries` entries (and at most so many empty shards),
+    /// and returns where to go on, the start when the walk is complete. Locks one shard at a time; worth it when
+    /// [`slab::wants_compaction`](crate::slab::wants_compaction).
+    pub fn compact(&self, cursor: Cursor, budget_entries: usize) -> Cursor {
+        let mut cursor = cursor;
+        let mut left = budget_entries.max(1);
+        loop {
+            let shard = cursor.shard();
+            let mut space = self.lock_one(ShardIndex::new(shard));
+            cursor = space.compact_shard(cursor, &mut left);
+            left = left.saturating_sub(1);
+            if left == 0 || cursor == Cursor::START {
+                return cursor;
+            }
+        }
+    }
+
+    fn around<'a>(&'a self, shard: &'a Shard) -> Surroundings<'a> {
+        Surroundings {
+            hasher: &self.hasher,
+            skipped_bits: SHARD_BITS,
+            limits: &self.limits,
+            counters: &shard.counters,
+        }
+    }
+
+    /// Sums over the shards, without locks.
+    pub fn figures(&self) -> TableFigures {
+        let mut figures = TableFigures::default();
+        for shard in self.shards.iter() {
+            let counters = &shard.counters;
+            figures.keys_moved_max = figures.keys_moved_max.max(counters.keys_moved_max.load(Relaxed));
+            figures.bytes_copied_max = figures.bytes_copied_max.max(counters.bytes_copied_max.load(Relaxed));
+            figures.splits += counters.splits.load(Relaxed);
+            figures.merges += counters.merges.load(Relaxed);
+            figures.table_bytes = figures.table_bytes.wrapping_add(counters.table_bytes.load(Relaxed));
+        }
+        figures
+    }
+}
+
+impl Drop for Keyspace {
+    fn drop(&mut self) {
+        // SAFETY: `&mut self`: no Space borrows the keyspace.
+        drop(unsafe { self.wide() }.flush_all());
+    }
+}
+
+/// A set of shards.
+#[derive(Clone, Debug)]
+pub struct Held {
+    words: [u64; SHARD_COUNT / 64],
+    count: u16,
+}
+
+impl Held {
+    pub const fn new() -> Held {
+        Held { words: [0; SHARD_COUNT / 64], count: 0 }
+    }
+
+    const fn all() -> Held {
+        Held { words: [u64::MAX; SHARD_COUNT / 64], count: SHARD_COUNT as u16 }
+    }
+
+    /// Adds a shard; returns whether it is new to the set.
+    #[inline]
+    pub fn insert(&mut self, shard: ShardIndex) -> bool {
+        let word = &mut self.words[shard.get() / 64];
+        let bit = 1 << (shard.get() % 64);
+        let new = *word & bit == 0;
+        *word |= bit;
+        self.count += u16::from(new);
+        new
+    }
+
+    #[inline]
+    pub fn contains(&self, shard: ShardIndex) -> bool {
+        self.words[shard.get() / 64] & 1 << (shard.get() % 64) != 0
+    }
+
+    /// The number of shards in the set.
+    pub fn count(&self) -> usize {
+        self.count as usize
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn clear(&mut self) {
+        *self = Held::new();
+    }
+
+    /// Ascending.
+    pub fn iter(&self) -> impl Iterator<Item = ShardIndex> {
+        self.words.iter().enumerate().flat_map(|(index, &word)| {
+            let mut left = word;
+            std::iter::from_fn(move || {
+                (left != 0).then(|| {
+                    let bit = left.trailing_zeros() as usize;
+                    left &= left - 1;
+                    ShardIndex::new(index * 64 + bit)
+                })
+            })
+        })
+    }
+}
+
+impl Default for Held {
+    fn default() -> Held {
+        Held::new()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Narrow,
+    Wide,
+}
+
+/// Exclusive access to a set of shards. Touching a shard outside the set is a bug of ours, and panics.
+pub struct Space<'a> {
+    keyspace: &'a Keyspace,
+    held: Held,
+    mode: Mode,
+    created_access_bits: u32,
+    /// Neither Send nor Sync: the locks are this thread's, and entries write their access bits through shared references.
+    thread: PhantomData<*mut ()>,
+}
+
+impl<'a> Space<'a> {
+    fn new(keyspace: &'a Keyspace, held: Held, mode: Mode) -> Space<'a> {
+        Space { keyspace, held, mode, created_access_bits: 0, thread: PhantomData }
+    }
+
+    pub fn keyspace(&self) -> &'a Keyspace {
+        self.keyspace
+    }
+
+    #[inline]
+    pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        self.keyspace.key(bytes)
+    }
+
+    /// Whether this is access to everything.
+    pub fn is_wide(&self) -> bool {
+        self.mode == Mode::Wide
+    }
+
+    pub fn holds(&self, shard: ShardIndex) -> bool {
+        self.held.contains(shard)
+    }
+
+    /// The access bits of entries created from now on: the LRU clock, or the LFU's initial state.
+    pub fn set_created_access_bits(&mut self, bits: u32) {
+        self.created_access_bits = bits;
+    }
+
+    #[inline]
+    fn shard(&self, shard: usize) -> &'a Shard {
+        assert!(self.held.contains(ShardIndex::new(shard)), "shard {shard} is not held");
+        &self.keyspace.shards[shard]
+    }
+
+    #[inline]
+    fn tables(&self, shard: usize) -> &Tables {
+        // SAFETY: the shard is held (checked), by this thread alone, and `self` is borrowed: nobody has a mutable reference.
+        unsafe { &*self.shard(shard).tables.get() }
+    }
+
+    #[inline]
+    fn tables_mut(&mut self, shard: usize) -> (&mut Tables, &'a Shard) {
+        let shard = self.shard(shard);
+        // SAFETY: the shard is held (checked), by this thread alone, and `self` is borrowed mutably.
+        (unsafe { &mut *shard.tables.get() }, shard)
+    }
+
+    #[inline]
+    fn table(&self, db: DbIndex, key: Key<'_>) -> Option<&Table<RawEntry>> {
+        self.tables(key.shard().get()).get(table_index(db, key.hash))
+    }
+
+    #[inline]
+    pub fn get(&self, db: DbIndex, key: Key<'_>) -> Option<Entry<'_>> {
+        let table = self.table(db, key)?;
+        let place = table.find(position(key), key.bytes)?;
+        // SAFETY: the entry is in the table, which is borrowed with `self`.
+        Some(unsafe { Entry::new(table.at(place)) })
+    }
+
+    pub fn contains(&self, db: DbIndex, key: Key<'_>) -> bool {
+        self.table(db, key).is_some_and(|table| table.find(position(key), key.bytes).is_some())
+    }
+
+    pub fn get_mut(&mut self, db: DbIndex, key: Key<'_>) -> Option<EntryMut<'_>> {
+        let (tables, shard) = self.tables_mut(key.shard().get());
+        let table = tables.get_mut(table_index(db, key.hash))?;
+        let place = table.find(position(key), key.bytes)?;
+        Some(EntryMut::new(table, place, &shard.earliest))
+    }
+
+    /// Inserts or replaces, with one lookup; in place where the new value fits. Returns whether the key existed.
+    /// Access bits of an existing key stay.
+    pub fn set(&mut self, db: DbIndex, key: Key<'_>, value: NewValue<'_>, expiry: Expiry) -> bool {
+        let payload = Payload::from(value);
+        if let Some(mut entry) = self.get_mut(db, key) {
+            let expiry = match expiry {
+                Expiry::Clear => None,
+                Expiry::Keep => entry.entry().expire_at(),
+                Expiry::At(at) => Some(at),
+            };
+            entry.overwrite(key.bytes, payload, expiry);
+            return true;
+        }
+        let expiry = match expiry {
+            Expiry::Clear | Expiry::Keep => None,
+            Expiry::At(at) => Some(at),
+        };
+        self.insert_new(db, key, RawEntry::new(key.bytes, payload, expiry, self.created_access_bits));
+        false
+    }
+
+    /// Adds an entry whose key is not there.
+    fn insert_new(&mut self, db: DbIndex, key: Key<'_>, entry: RawEntry) {
+        let keyspace = self.keyspace;
+        let (tables, shard) = self.tables_mut(key.shard().get());
+        let table = tables.get_or_create(table_index(db, key.hash));
+        table.insert(&keyspace.around(shard), position(key), entry);
+        if let Some(Millis(at)) = entry.expire_at()
+            && at < shard.earliest.load(Relaxed)
+        {
+            shard.earliest.store(at, Relaxed);
+        }
+    }
+
+    pub fn remove(&mut self, db: DbIndex, key: Key<'_>) -> Option<Removed> {
+        let keyspace = self.keyspace;
+        let (tables, shard) = self.tables_mut(key.shard().get());
+        let table = tables.get_mut(table_index(db, key.hash))?;
+        let place = table.find(position(key), key.bytes)?;
+        let entry = table.remove(&keyspace.around(shard), position(key), place);
+        // SAFETY: the entry was the table's alone, and is out of it.
+        Some(unsafe { Removed::new(entry) })
+    }
+
+    /// Puts what was removed under `key`, which may be another than it had, with its expiry and access bits (RENAME, MOVE). Replaces what is
+    /// there; returns whether there was something.
+    pub fn put(&mut self, db: DbIndex, key: Key<'_>, removed: Removed) -> bool {
+        let existed = self.remove(db, key).is_some();
+        let entry = removed.into_raw_for(key.bytes);
+        self.insert_new(db, key, entry);
+        existed
+    }
+
+    /// Sets or clears the expiry of a key; returns whether the key exists.
+    pub fn set_expiry(&mut self, db: DbIndex, key: Key<'_>, expiry: Option<Millis>) -> bool {
+        let Some(mut entry) = self.get_mut(db, key) else { return false };
+        entry.set_expiry(expiry);
+        true
+    }
+
+    /// First pass over a batch of keys: asks for the cache line that decides the lookup.
+    #[inline]
+    pub fn prefetch_bucket(&self, db: DbIndex, key: Key<'_>) {
+        if let Some(table) = self.table(db, key) {
+            table.prefetch_bucket(position(key));
+        }
+    }
+
+    /// Second pass: asks for the entry that line names.
+    #[inline]
+    pub fn prefetch_entry(&self, db: DbIndex, key: Key<'_>) {
+        if let Some(table) = self.table(db, key) {
+            table.prefetch_element(position(key));
+        }
+    }
+
+    /// Removes keys of this shard, of all databases, whose time has passed, at most `budget_keys`. Returns whether more are due.
+    pub fn expire_due(
+        &mut self,
+        shard: ShardIndex,
+        now: Millis,
+        budget_keys: usize,
+        mut gone: impl FnMut(DbIndex, Removed),
+    ) -> bool {
+        let keyspace = self.keyspace;
+        let (tables, shard) = self.tables_mut(shard.get());
+        let around = keyspace.around(shard);
+        let mut left = budget_keys;
+        for index in 0..tables.count() {
+            let Some(table) = tables.get_mut(index) else { continue };
+            // SAFETY: entries come out of the table, which was their only owner.
+            let gone = |entry| gone(DbIndex(index as u32), unsafe { Removed::new(entry) });
+            left -= table.expire_due(&around, now, left, gone);
+        }
+        shard.refresh_earliest(tables);
+        tables.earliest() < now
+    }
+
+    /// The number of keys in a database, expired ones that nobody has removed yet included.
+    ///
+    /// # Panics
+    /// If the space is not wide; likewise below where said so.
+    pub fn len(&self, db: DbIndex) -> usize {
+        self.all_tables(db).map(Table::len).sum()
+    }
+
+    /// The number of keys with an expiry. Wide only.
+    pub fn volatile_len(&self, db: DbIndex) -> usize {
+        self.all_tables(db).map(Table::volatile_len).sum()
+    }
+
+    /// The mean time to live of the keys with an expiry, exact; 0 without such keys or when it lies in the past. Wide only.
+    pub fn average_ttl_ms(&self, db: DbIndex, now: Millis) -> i64 {
+        let count = self.volatile_len(db) as i128;
+        if count == 0 {
+            return 0;
+        }
+        let sum: i128 = self.all_tables(db).map(Table::expiry_sum).sum();
+        i64::try_from((sum / count - i128::from(now.0)).max(0)).unwrap_or(i64::MAX)
+    }
+
+    /// One more than the highest database that may hold keys. Wide only.
+    pub fn db_count(&self) -> usize {
+        (0..SHARD_COUNT).map(|shard| self.tables(shard).count()).max().unwrap_or(1)
+    }
+
+    fn all_tables(&self, db: DbIndex) -> impl Iterator<Item = &Table<RawEntry>> {
+        assert!(self.is_wide());
+        (0..SHARD_COUNT).filter_map(move |shard| self.tables(shard).get(db.0 as usize))
+    }
+
+    /// A key chosen fairly among all by `random`, which is uniform over `u64`. Wide only.
+    pub fn random_key(&self, db: DbIndex, random: u64) -> Option<Entry<'_>> {
+        let len = self.len(db);
+        let mut index = ((u128::from(random) * len as u128) >> 64) as usize;
+        for table in self.all_tables(db) {
+            if index < table.len() {
+                // SAFETY: the entry is in the table, which is borrowed with `self`.
+                return table.nth(index).map(|entry| unsafe { Entry::new(entry) });
+            }
+            index -= table.len();
+        }
+        None
+    }
+
+    /// Visits about `count` entries (whole buckets of them) from `cursor` on; returns where to go on, 0 at the end. An entry that is in the database
+    /// throughout a whole walk is visited at least once, whatever else comes and goes between calls.
+    ///
+    /// Goes on over shards as long as they are held: a wide space visits `count` entries if there are so many; a narrow one
+    /// stops at the first shard that is not held (use [`Keyspace::scan`] there). Eviction samples with this too, from a random cursor.
+    pub fn scan(&self, db: DbIndex, cursor: Cursor, count: usize, mut visit: impl FnMut(Entry<'_>)) -> Cursor {
+        let mut cursor = cursor;
+        let mut left = count.max(1);
+        loop {
+            if !self.held.contains(ShardIndex::new(cursor.shard())) {
+                return cursor;
+            }
+            cursor = self.scan_shard(db, cursor, &mut left, &mut visit);
+            if left == 0 || cursor == Cursor::START {
+                return cursor;
+            }
+        }
+    }
+
+    /// The part of a scan within one shard.
+    fn scan_shard(&self, db: DbIndex, cursor: Cursor, left: &mut usize, visit: &mut impl FnMut(Entry<'_>)) -> Cursor {
+        let shard = cursor.shard();
+        let Some(table) = self.tables(shard).get(db.0 as usize) else { return Cursor::after(shard) };
+        let mut visited = 0;
+        let next = table.walk(cursor.position(), *left, |_, entry| {
+            visited += 1;
+            // SAFETY: the entry is in the table, which is borrowed with `self`.
+            visit(unsafe { Entry::new(entry) });
+        });
+        *left = left.saturating_sub(visited);
+        next.map_or(Cursor::after(shard), |position| Cursor::at(shard, position))
+    }
+
+    /// The part of a compaction within one shard, over all its tables.
+    fn compact_shard(&mut self, cursor: Cursor, left: &mut usize) -> Cursor {
+        let shard = cursor.shard();
+        let keyspace = self.keyspace;
+        let (tables, home) = self.tables_mut(shard);
+        let around = keyspace.around(home);
+        let mut next: Option<u64> = None;
+        let mut visited = 0;
+        let mut sparse = Vec::new();
+        for index in 0..tables.count() {
+            let Some(table) = tables.get_mut(index) else { continue };
+            let end = table.walk(cursor.position(), *left, |place, entry| {
+                visited += 1;
+                sparse.push((place, entry));
+            });
+            // Tables are walked side by side, from one cursor: go on where the slowest stopped.
+            next = [next, end].into_iter().flatten().min();
+            for (place, entry) in sparse.drain(..) {
+                // SAFETY: the entry is in the table alone, which learns of the copy at once.
+                if let Some(moved) = unsafe { entry.moved_to_denser_page() } {
+                    table.moved(place, moved);
+                }
+            }
+            table.compact_segments(&around, cursor.position(), end);
+        }
+        *left = left.saturating_sub(visited);
+        next.map_or(Cursor::after(shard), |position| Cursor::at(shard, position))
+    }
+
+    /// Visits all entries of a database until told to stop. Wide only.
+    pub fn for_each(&self, db: DbIndex, mut visit: impl FnMut(Entry<'_>) -> ControlFlow<()>) {
+        for table in self.all_tables(db) {
+            // SAFETY: the entry is in the table, which is borrowed with `self`.
+            if table.for_each(|entry| visit(unsafe { Entry::new(entry) })).is_break() {
+                return;
+            }
+        }
+    }
+
+    /// Wide only.
+    pub fn swap_dbs(&mut self, one: DbIndex, other: DbIndex) {
+        assert!(self.is_wide());
+        if one == other {
+            return;
+        }
+        for shard in 0..SHARD_COUNT {
+            let (tables, _) = self.tables_mut(shard);
+            if tables.get(one.0 as usize).is_none() && tables.get(other.0 as usize).is_none() {
+                continue;
+            }
+            let taken = std::mem::take(tables.get_or_create(one.0 as usize));
+            let taken = std::mem::replace(tables.get_or_create(other.0 as usize), taken);
+            *tables.get_or_create(one.0 as usize) = taken;
+        }
+    }
+
+    /// Unlinks all keys of a database; they are freed when the result is dropped. Wide only.
+    pub fn flush_db(&mut self, db: DbIndex) -> Dropped {
+        assert!(self.is_wide());
+        let mut dropped = Dropped { tables: Vec::new() };
+        for shard in 0..SHARD_COUNT {
+            let (tables, shard) = self.tables_mut(shard);
+            if let Some(table) = tables.get_mut(db.0 as usize) {
+                dropped.take(table, &shard.counters);
+            }
+            shard.refresh_earliest(tables);
+        }
+        dropped
+    }
+
+    /// Unlinks all keys; they are freed when the result is dropped. Wide only.
+    pub fn flush_all(&mut self) -> Dropped {
+        assert!(self.is_wide());
+        let mut dropped = Dropped { tables: Vec::new() };
+        for shard in 0..SHARD_COUNT {
+            let (tables, shard) = self.tables_mut(shard);
+            for index in 0..tables.count() {
+                if let Some(table) = tables.get_mut(index) {
+                    dropped.take(table, &shard.counters);
+                }
+            }
+            tables.others = Vec::new();
+            shard.refresh_earliest(tables);
+        }
+        dropped
+    }
+}
+
+impl Drop for Space<'_> {
+    fn drop(&mut self) {
+        if self.mode == Mode::Narrow {
+            for shard in self.held.iter() {
+                // SAFETY: locked by `narrow` on this thread, and `Space` is not Send.
+                unsafe { self.keyspace.shards[shard.get()].lock.unlock() };
+            }
+        }
+    }
+}
+
+/// A key's position in its shard's tables.
+#[inline]
+fn position(key: Key<'_>) -> u64 {
+    key.hash << SHARD_BITS
+}
+
+/// What FLUSHDB or FLUSHALL unlinked: freed when dropped, on any thread.
+pub struct Dropped {
+    tables: Vec<Table<RawEntry>>,
+}
+
+impl Dropped {
+    fn take(&mut self, table: &mut Table<RawEntry>, counters: &TableCounters) {
+        if table.len() > 0 {
+            table.disown(counters);
+            self.tables.push(std::mem::take(table));
+        }
+    }
+
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.tables.iter().map(Table::len).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+}
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        for table in &mut self.tables {
+            table.clear();
+        }
+    }
+}

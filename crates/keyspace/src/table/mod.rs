@@ -1,0 +1,739 @@
+//! The table: extendible hashing in segments of a few hundred words.
+//!
+//! Read in this order: `word.rs` (one element in eight bytes), `segment.rs` (a header and buckets of one cache line),
+//! `directory.rs` (from a position to its segment), then this file (lookup, growth, shrinking, walks).
+//!
+//! A *position* is 64 bits of hash. Its leading bits choose the segment (as many as the segment is deep), the next 12 the home
+//! bucket within it, monotonously: so home buckets follow each other in hash order, through every growth, split and merge.
+//! A walk that has been at all home buckets before position p, and goes on at p, misses nothing that was there all the time; that is all SCAN needs.
+//!
+//! What if the table grows while somebody walks? The walker remembers p, not a bucket. What if keys collide? The hash is keyed; equal
+//! positions of more than a segment's keys are taken for a bug of ours.
+
+mod directory;
+mod segment;
+mod word;
+
+use std::marker::PhantomData;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+pub(crate) use self::segment::Place;
+
+use self::directory::{Directory, segment_end};
+use self::segment::{Bucket, HOME_BITS, SegmentRef, is_size, len_max, lines_after, lines_for};
+use self::word::{TAG_BITS, Word};
+use crate::Millis;
+use crate::hash::KeyHasher;
+use crate::planted::planted;
+use crate::prefetch::prefetch;
+
+/// Sizes of the table's pieces. Tests make them tiny to reach every case with few keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Cache lines of the largest segment: 2, 4, 8, 16 and so on in steps of 8 up to 64.
+    pub segment_lines_max: usize,
+    /// The largest leaf of the directory has `1 << leaf_bits_max` slots; at least 1.
+    pub leaf_bits_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { segment_lines_max: 64, leaf_bits_max: 11 }
+    }
+}
+
+impl Limits {
+    /// # Panics
+    /// If a limit is out of its range.
+    pub(crate) fn check(&self) {
+        assert!(is_size(self.segment_lines_max), "segments have no such size");
+        assert!(self.leaf_bits_max >= 1, "a leaf that cannot hold two segments never grows");
+    }
+}
+
+/// Segments deeper than this cannot come from a healthy hash.
+const DEPTH_MAX: u32 = 44;
+
+/// What a table holds: a pointer to a key with something beside it.
+///
+/// # Safety
+/// `address` is not null, aligned to 8, below 2^48, and stays the element's until `dispose`; `from_address` gives the same element.
+pub(crate) unsafe trait Element: Copy {
+    fn address(self) -> *mut u8;
+    /// # Safety
+    /// The address came from `address` of a live element.
+    unsafe fn from_address(address: *mut u8) -> Self;
+    /// # Safety
+    /// The element is live for `'a` and its key unchanged.
+    unsafe fn key<'a>(self) -> &'a [u8];
+    fn expire_at(self) -> Option<Millis>;
+    /// # Safety
+    /// Nobody uses the element any more.
+    unsafe fn dispose(self);
+}
+
+/// Counters of what single operations cost: the proof that growth never stops the world. Written under the shard's lock, read without.
+#[derive(Debug, Default)]
+pub(crate) struct TableCounters {
+    pub(crate) keys_moved_max: AtomicUsize,
+    pub(crate) bytes_copied_max: AtomicUsize,
+    pub(crate) splits: AtomicU64,
+    pub(crate) merges: AtomicU64,
+    pub(crate) table_bytes: AtomicUsize,
+}
+
+/// What one operation has done to the table so far.
+#[derive(Default)]
+struct Work {
+    keys_moved: usize,
+    bytes_copied: usize,
+    splits: u64,
+    merges: u64,
+    bytes_gained: isize,
+}
+
+impl Work {
+    fn resized_directory(&mut self, old_bytes: usize, new_bytes: usize) {
+        self.bytes_copied += new_bytes;
+        self.bytes_gained += new_bytes as isize - old_bytes as isize;
+    }
+
+    fn new_segment(&mut self, lines: usize, depth: u32, tag_bits: u8) -> SegmentRef {
+        let segment = SegmentRef::new(lines, depth, tag_bits);
+        self.bytes_copied += segment.bytes();
+        self.bytes_gained += segment.bytes() as isize;
+        segment
+    }
+
+    /// # Safety
+    /// As for [`SegmentRef::free`].
+    unsafe fn free_segment(&mut self, segment: SegmentRef) {
+        self.bytes_gained -= segment.bytes() as isize;
+        // SAFETY: the caller's promise.
+        unsafe { segment.free() }
+    }
+
+    fn commit(self, counters: &TableCounters) {
+        if self.keys_moved > counters.keys_moved_max.load(Relaxed) {
+            counters.keys_moved_max.store(self.keys_moved, Relaxed);
+        }
+        if self.bytes_copied > counters.bytes_copied_max.load(Relaxed) {
+            counters.bytes_copied_max.store(self.bytes_copied, Relaxed);
+        }
+        // One writer at a time: plain additions do.
+        counters.splits.store(counters.splits.load(Relaxed) + self.splits, Relaxed);
+        counters.merges.store(counters.merges.load(Relaxed) + self.merges, Relaxed);
+        counters.table_bytes.store(counters.table_bytes.load(Relaxed).wrapping_add_signed(self.bytes_gained), Relaxed);
+    }
+}
+
+/// What a table needs from outside; passed in, so that a small table stays small.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) hasher: &'a KeyHasher,
+    /// Leading hash bits that all keys here share: the shard's.
+    pub(crate) skipped_bits: u32,
+    pub(crate) limits: &'a Limits,
+    pub(crate) counters: &'a TableCounters,
+}
+
+impl Surroundings<'_> {
+    fn position(&self, key: &[u8]) -> u64 {
+        self.hasher.hash(key) << self.skipped_bits
+    }
+}
+
+/// Low hash bits, clear of the shift by the shard's bits, and of the bits that place a key until a table is 2^30 segments large.
+#[inline]
+fn fingerprint_of(position: u64) -> u8 {
+    (position >> 10) as u8
+}
+
+pub(crate) struct Table<E: Element> {
+    directory: Directory,
+    len: usize,
+    volatile: usize,
+    /// Lower bound of the earliest expiry.
+    earliest: Millis,
+    /// Sum of all expiries: makes the average time to live exact.
+    expiry_sum: i128,
+    elements: PhantomData<E>,
+}
+
+// SAFETY: the table owns its segments and elements; elements are Send by requirement here.
+unsafe impl<E: Element + Send> Send for Table<E> {}
+
+impl<E: Element> Default for Table<E> {
+    fn default() -> Table<E> {
+        Table::new()
+    }
+}
+
+impl<E: Element> Table<E> {
+    pub(crate) const fn new() -> Table<E> {
+        Table {
+            directory: Directory::new(),
+            len: 0,
+            volatile: 0,
+            earliest: Millis::NEVER,
+            expiry_sum: 0,
+            elements: PhantomData,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn volatile_len(&self) -> usize {
+        self.volatile
+    }
+
+    pub(crate) fn earliest(&self) -> Millis {
+        self.earliest
+    }
+
+    pub(crate) fn expiry_sum(&self) -> i128 {
+        self.expiry_sum
+    }
+
+    #[inline]
+    fn element(word: Word) -> E {
+        // SAFETY: words of this table hold addresses of its live elements.
+        unsafe { E::from_address(word.address()) }
+    }
+
+    /// The element at a place that is still valid.
+    #[inline]
+    pub(crate) fn at(&self, place: Place) -> E {
+        // SAFETY: the place is valid, and the table is borrowed.
+        Self::element(unsafe { *place.word() })
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, position: u64, key: &[u8]) -> Option<Place> {
+        let segment = self.directory.segment(position);
+        if segment.is_none() {
+            return None;
+        }
+        let tag = segment.tag_of(position);
+        let home = segment.home(tag);
+        // SAFETY: segments in the directory are live, and the table is borrowed.
+        let bucket = unsafe { &*segment.bucket(home) };
+        if let Some(slot) = Self::find_in(bucket, tag, fingerprint_of(position), key) {
+            return Some(Place { segment, bucket: home as u16, slot: slot as u16 });
+        }
+        if bucket.displaced() == 0 {
+            return None;
+        }
+        self.find_displaced(segment, position, key)
+    }
+
+    #[inline]
+    fn find_in(bucket: &Bucket, tag: u16, fingerprint: u8, key: &[u8]) -> Option<usize> {
+        bucket.candidates(fingerprint).find(|&slot| {
+            let word = bucket.words[slot];
+            // SAFETY: an element in the table is live.
+            !word.is_empty()
+                && (word.tag() ^ tag) >> (TAG_BITS - HOME_BITS) == 0
+                && unsafe { Self::element(word).key() } == key
+        })
+    }
+
+    /// Looks in the buckets after home until all words that were displaced from there have been seen.
+    #[inline(never)]
+    fn find_displaced(&self, segment: SegmentRef, position: u64, key: &[u8]) -> Option<Place> {
+        let tag = segment.tag_of(position);
+        let home = segment.home(tag);
+        // SAFETY: as in `find`; likewise below.
+        let mut unseen = unsafe { &*segment.bucket(home) }.displaced();
+        for step in 1..segment.buckets() {
+            let index = (home + step) % segment.buckets();
+            // SAFETY: as above.
+            let bucket = unsafe { &*segment.bucket(index) };
+            if let Some(slot) = Self::find_in(bucket, tag, fingerprint_of(position), key) {
+                return Some(Place { segment, bucket: index as u16, slot: slot as u16 });
+            }
+            let seen = bucket.words.iter().filter(|word| !word.is_empty() && segment.home(word.tag()) == home).count();
+            unseen -= seen;
+            if unseen == 0 {
+                return None;
+            }
+        }
+        assert!(unseen > usize::MAX / 2, "a displaced word is in no bucket of its segment");
+        None
+    }
+
+    /// Asks for the home bucket's cache line.
+    #[inline]
+    pub(crate) fn prefetch_bucket(&self, position: u64) {
+        let segment = self.directory.segment(position);
+        if !segment.is_none() {
+            prefetch(segment.bucket(segment.home(segment.tag_of(position))).cast());
+        }
+    }
+
+    /// Asks for the element that the home bucket, which should have arrived by now, names for this position.
+    #[inline]
+    pub(crate) fn prefetch_element(&self, position: u64) {
+        let segment = self.directory.segment(position);
+        if segment.is_none() {
+            return;
+        }
+        // SAFETY: as in `find`.
+        let bucket = unsafe { &*segment.bucket(segment.home(segment.tag_of(position))) };
+        if let Some(slot) = bucket.candidates(fingerprint_of(position)).next() {
+            let address = bucket.words[slot].address().cast_const();
+            prefetch(address);
+            // Elements are not aligned to lines: most small ones reach into the next.
+            prefetch(address.wrapping_add(63));
+        }
+    }
+
+    /// Adds an element whose key is not in the table.
+    pub(crate) fn insert(&mut self, around: &Surroundings<'_>, position: u64, element: E) -> Place {
+        let expiry = element.expire_at();
+        let mut work = None;
+        let place = loop {
+            let segment = self.directory.segment(position);
+            // SAFETY: segments in the directory are live, and the table is borrowed mutably.
+            let placed = if segment.is_none() || unsafe { (*segment.header()).len } as usize >= len_max(segment.buckets()) {
+                None
+            } else {
+                let word = Word::new(element.address(), expiry.is_some(), segment.tag_of(position));
+                // SAFETY: as above.
+                unsafe { segment.place(word, fingerprint_of(position)) }
+            };
+            match placed {
+                Some(place) => break place,
+                None => self.make_room(around, position, segment, work.get_or_insert_default()),
+            }
+        };
+        if let Some(work) = work {
+            work.commit(around.counters);
+        }
+        self.len += 1;
+        if let Some(at) = expiry {
+            self.count_expiry(place.segment, at);
+        }
+        place
+    }
+
+    /// Puts `element` where another with the same key was, and returns that.
+    pub(crate) fn replace(&mut self, place: Place, element: E, old_expiry: Option<Millis>) -> E {
+        let new_expiry = element.expire_at();
+        // SAFETY: the place is valid, and the table is borrowed mutably.
+        let old = unsafe {
+            let word = place.word();
+            let old = *word;
+            *word = Word::new(element.address(), new_expiry.is_some(), old.tag());
+            old
+        };
+        self.expiry_changed(place, old_expiry, new_expiry);
+        Self::element(old)
+    }
+
+    /// The element at `place` has another expiry now; its word need not know yet.
+    pub(crate) fn expiry_changed(&mut self, place: Place, old: Option<Millis>, new: Option<Millis>) {
+        if old == new {
+            return;
+        }
+        if let Some(at) = old {
+            self.discount_expiry(place.segment, at);
+        }
+        if let Some(at) = new {
+            self.count_expiry(place.segment, at);
+        }
+    }
+
+    fn count_expiry(&mut self, segment: SegmentRef, at: Millis) {
+        // SAFETY: the segment is live, and the table is borrowed mutably.
+        let header = unsafe { &mut *segment.header() };
+        header.volatile += 1;
+        header.earliest = header.earliest.min(at);
+        self.volatile += 1;
+        self.earliest = self.earliest.min(at);
+        self.expiry_sum += i128::from(at.0);
+    }
+
+    fn discount_expiry(&mut self, segment: SegmentRef, at: Millis) {
+        // SAFETY: as in `count_expiry`.
+        let header = unsafe { &mut *segment.header() };
+        header.volatile -= 1;
+        if header.volatile == 0 {
+            header.earliest = Millis::NEVER;
+        }
+        self.volatile -= 1;
+        if self.volatile == 0 {
+            self.earliest = Millis::NEVER;
+        }
+        self.expiry_sum -= i128::from(at.0);
+    }
+
+    /// Takes the element out; it is the caller's now.
+    pub(crate) fn remove(&mut self, around: &Surroundings<'_>, position: u64, place: Place) -> E {
+        let element = self.unlink(place);
+        // SAFETY: the segment is live.
+        let len = unsafe { (*place.segment.header()).len };
+        // Looking at the buddy costs a cache miss: now and then is enough.
+        if len < 16 || len.is_multiple_of(8) {
+            self.settle(around, position);
+        }
+        element
+    }
+
+    fn unlink(&mut self, place: Place) -> E {
+        // SAFETY: the place is valid, and the table is borrowed mutably.
+        let element = Self::element(unsafe { place.clear() });
+        self.len -= 1;
+        if let Some(at) = element.expire_at() {
+            self.discount_expiry(place.segment, at);
+        }
+        element
+    }
+
+    #[cold]
+    fn make_room(&mut self, around: &Surroundings<'_>, position: u64, segment: SegmentRef, work: &mut Work) {
+        if segment.is_none() {
+            let first = work.new_segment(lines_for(1, around.limits.segment_lines_max), 0, TAG_BITS as u8);
+            self.directory.set(position, first, 0);
+        } else if let Some(lines) = lines_after(segment.lines(), around.limits.segment_lines_max) {
+            self.resize(position, segment, lines, work);
+        } else {
+            self.split(around, position, segment, work);
+        }
+    }
+
+    /// Moves a segment into one of another size: tags keep their meaning, and no element is touched.
+    fn resize(&mut self, position: u64, old: SegmentRef, lines: usize, work: &mut Work) {
+        // SAFETY: `old` is live and replaced in the directory before it is freed.
+        unsafe {
+            let header = &*old.header();
+            let new = work.new_segment(lines, old.depth(), header.tag_bits);
+            for (_, word, fingerprint) in old.words() {
+                new.place(word, fingerprint).expect("the new size has room");
+            }
+            (*new.header()).volatile = header.volatile;
+            (*new.header()).earliest = header.earliest;
+            work.keys_moved += header.len as usize;
+            self.directory.set(position, new, new.depth());
+            work.free_segment(old);
+        }
+    }
+
+    fn split(&mut self, around: &Surroundings<'_>, position: u64, old: SegmentRef, work: &mut Work) {
+        let depth = old.depth() + 1;
+        assert!(depth <= DEPTH_MAX, "keys share too many hash bits");
+        work.splits += 1;
+        // SAFETY: `old` is live and replaced in the directory before it is freed.
+        unsafe {
+            let header = &*old.header();
+            let (old_tag_bits, earliest) = (u32::from(header.tag_bits), header.earliest);
+            work.keys_moved += header.len as usize;
+            // While spare tag bits last, a split reads no element.
+            let rehash = old_tag_bits == HOME_BITS;
+            let tag_bits = if rehash { TAG_BITS } else { old_tag_bits - 1 } as u8;
+            let high = old.words().filter(|(_, word, _)| is_high(*word)).count();
+            let low = header.len as usize - high;
+            let lines_max = around.limits.segment_lines_max;
+            let halves = [low, high].map(|len| work.new_segment(lines_for(len + 1, lines_max), depth, tag_bits));
+            let mut to_lose = planted("lost-key-in-split");
+            for index in 0..old.buckets() {
+                if rehash && index + 2 < old.buckets() {
+                    (*old.bucket(index + 2)).words.iter().for_each(|word| prefetch(word.address()));
+                }
+                for (_, word, fingerprint) in old.words_in(index) {
+                    let tag = if rehash {
+                        halves[0].tag_of(around.position(Self::element(word).key()))
+                    } else {
+                        word.tag() << 1
+                    };
+                    if to_lose {
+                        to_lose = false;
+                        continue;
+                    }
+                    let half = halves[usize::from(is_high(word))];
+                    half.place(word.with_tag(tag), fingerprint).expect("the halves have room");
+                    if word.is_volatile() {
+                        let header = &mut *half.header();
+                        header.volatile += 1;
+                        header.earliest = earliest;
+                    }
+                }
+            }
+            self.directory.deepen(position, depth, around.limits, work);
+            let half = 1u64 << (64 - depth);
+            self.directory.set(position & !half, halves[0], depth);
+            self.directory.set(position | half, halves[1], depth);
+            work.free_segment(old);
+        }
+    }
+
+    /// After a removal: shrinks the segment of this position, merges it with its buddy, or gives back the empty table.
+    #[cold]
+    fn settle(&mut self, around: &Surroundings<'_>, position: u64) {
+        let mut work = Work::default();
+        let lines_max = around.limits.segment_lines_max;
+        loop {
+            let segment = self.directory.segment(position);
+            if segment.is_none() {
+                break;
+            }
+            // SAFETY: segments in the directory are live.
+            let len = unsafe { (*segment.header()).len } as usize;
+            let depth = segment.depth();
+            if self.len == 0 {
+                self.give_back(&mut work);
+                break;
+            }
+            let leaf_depth = self.directory.leaf_depth(position);
+            if depth == leaf_depth && leaf_depth > 0 && self.directory.relax(position, around.limits, &mut work) {
+                continue;
+            }
+            if depth > leaf_depth {
+                let buddy = self.directory.segment(position ^ 1 << (64 - depth));
+                // SAFETY: as above.
+                let merged_len = len + unsafe { (*buddy.header()).len } as usize;
+                // Half full, so that a merge is not undone by the next insertions.
+                let merged_len_max = len_max(lines_max - 1) / 2;
+                if buddy.depth() == depth && merged_len <= merged_len_max && work.keys_moved + merged_len <= len_max(63) {
+                    self.merge(position, segment, buddy, lines_max, &mut work);
+                    self.directory.relax(position, around.limits, &mut work);
+                    continue;
+                }
+            }
+            let lines = lines_for(len + len / 4 + 2, lines_max);
+            if lines < segment.lines() && work.keys_moved == 0 {
+                self.resize(position, segment, lines, &mut work);
+            }
+            break;
+        }
+        work.commit(around.counters);
+    }
+
+    fn merge(&mut self, position: u64, one: SegmentRef, other: SegmentRef, lines_max: usize, work: &mut Work) {
+        let depth = one.depth();
+        let position_bit = 1u64 << (64 - depth);
+        let (low, high) = if position & position_bit == 0 { (one, other) } else { (other, one) };
+        // SAFETY: both are live, and replaced in the directory before they are freed.
+        unsafe {
+            let (a, b) = (&*low.header(), &*high.header());
+            let len = usize::from(a.len) + usize::from(b.len);
+            // The bit that told the two apart is known: no element is touched.
+            let tag_bits = (a.tag_bits.min(b.tag_bits) + 1).min(TAG_BITS as u8);
+            let merged = work.new_segment(lines_for(len + len / 8 + 1, lines_max), depth - 1, tag_bits);
+            for (side, top) in [(low, 0), (high, 1u16 << (TAG_BITS - 1))] {
+                for (_, word, fingerprint) in side.words() {
+                    merged.place(word.with_tag(word.tag() >> 1 | top), fingerprint).expect("the merged segment has room");
+                }
+            }
+            let header = &mut *merged.header();
+            header.volatile = a.volatile + b.volatile;
+            header.earliest = a.earliest.min(b.earliest);
+            work.keys_moved += len;
+            work.merges += 1;
+            self.directory.set(position & !position_bit, merged, depth - 1);
+            work.free_segment(low);
+            work.free_segment(high);
+        }
+    }
+
+    /// Frees all segments and the directory; elements are the caller's.
+    fn give_back(&mut self, work: &mut Work) {
+        let segments: Vec<SegmentRef> = self.directory.segments().collect();
+        for segment in segments {
+            // SAFETY: each is visited once, and the directory is cleared below.
+            unsafe { work.free_segment(segment) };
+        }
+        self.directory.clear(work);
+    }
+
+    /// Visits the elements of whole home buckets from `position` on, until `count` elements have been visited. Returns where
+    /// to go on, `None` at the end.
+    pub(crate) fn walk(&self, position: u64, count: usize, mut visit: impl FnMut(Place, E)) -> Option<u64> {
+        let mut position = position;
+        let mut visited = 0;
+        if self.len == 0 {
+            return None;
+        }
+        loop {
+            let segment = self.directory.segment(position);
+            let home = segment.home(segment.tag_of(position));
+            // SAFETY: segments in the directory are live, and the table is borrowed; likewise below.
+            let mut displaced = unsafe { &*segment.bucket(home) }.displaced();
+            for step in 0..segment.buckets() {
+                let index = (home + step) % segment.buckets();
+                // SAFETY: as above.
+                for (place, word, _) in unsafe { segment.words_in(index) } {
+                    if segment.home(word.tag()) == home {
+                        visit(place, Self::element(word));
+                        visited += 1;
+                        displaced -= usize::from(step > 0);
+                    }
+                }
+                if displaced == 0 {
+                    break;
+                }
+            }
+            let start = position & !(u64::MAX.checked_shr(segment.depth()).unwrap_or(0));
+            position = match segment.home_end(home) {
+                Some(offset) => start + offset,
+                None => segment_end(position, segment)?,
+            };
+            if visited >= count {
+                return Some(position);
+            }
+        }
+    }
+
+    /// Visits every element.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(E) -> ControlFlow<()>) -> ControlFlow<()> {
+        for segment in self.directory.segments() {
+            // SAFETY: as in `walk`.
+            for (_, word, _) in unsafe { segment.words() } {
+                visit(Self::element(word))?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The element number `index` in the order of the walk by segments.
+    pub(crate) fn nth(&self, index: usize) -> Option<E> {
+        let mut left = index;
+        for segment in self.directory.segments() {
+            // SAFETY: as in `walk`.
+            let len = unsafe { (*segment.header()).len } as usize;
+            if left < len {
+                // SAFETY: as above.
+                return unsafe { segment.words() }.nth(left).map(|(_, word, _)| Self::element(word));
+            }
+            left -= len;
+        }
+        None
+    }
+
+    /// Moves the segments between two positions (`to` is exclusive, `None` the end) out of sparse pages.
+    pub(crate) fn compact_segments(&mut self, around: &Surroundings<'_>, from: u64, to: Option<u64>) {
+        let mut next = Some(from);
+        while let Some(position) = next {
+            let segment = self.directory.segment(position);
+            if segment.is_none() || to.is_some_and(|to| position >= to) {
+                return;
+            }
+            next = segment_end(position, segment);
+            // SAFETY: segments in the directory are live.
+            if unsafe { segment.should_move() } {
+                let mut work = Work::default();
+                self.resize(position, segment, segment.lines(), &mut work);
+                work.commit(around.counters);
+            }
+        }
+    }
+
+    /// Writes the new address of an element that was moved.
+    pub(crate) fn moved(&mut self, place: Place, element: E) {
+        // SAFETY: the place is valid, and the table is borrowed mutably.
+        unsafe {
+            let word = place.word();
+            *word = Word::new(element.address(), (*word).is_volatile(), (*word).tag());
+        }
+    }
+
+    /// Takes out elements whose expiry lies before `now`, at most `budget` of them; returns how many. Segments in which nothing is due are passed
+    /// by their header, elements without an expiry by their word.
+    pub(crate) fn expire_due(
+        &mut self,
+        around: &Surroundings<'_>,
+        now: Millis,
+        budget: usize,
+        mut gone: impl FnMut(E),
+    ) -> usize {
+        let mut taken = 0;
+        let mut earliest = Millis::NEVER;
+        let mut next = Some(0u64);
+        while let Some(position) = next {
+            if self.earliest >= now || self.volatile == 0 {
+                return taken;
+            }
+            let segment = self.directory.segment(position);
+            next = segment_end(position, segment);
+            // SAFETY: segments in the directory are live, and the table is borrowed mutably.
+            let header = segment.header();
+            // SAFETY: as above; no reference is kept over the calls below.
+            if unsafe { (*header).earliest } >= now {
+                // SAFETY: as above.
+                earliest = earliest.min(unsafe { (*header).earliest });
+                continue;
+            }
+            let taken_before = taken;
+            let segment_earliest = self.expire_segment(segment, now, budget, &mut taken, &mut gone);
+            if let Some(segment_earliest) = segment_earliest {
+                // SAFETY: as above.
+                unsafe { (*header).earliest = segment_earliest };
+                earliest = earliest.min(segment_earliest);
+            }
+            if taken > taken_before {
+                self.settle(around, position);
+            }
+            if segment_earliest.is_none() {
+                return taken;
+            }
+        }
+        self.earliest = earliest;
+        taken
+    }
+
+    /// Takes the due elements of one segment. Returns its earliest expiry then, or `None` if the budget ended before.
+    fn expire_segment(
+        &mut self,
+        segment: SegmentRef,
+        now: Millis,
+        budget: usize,
+        taken: &mut usize,
+        gone: &mut impl FnMut(E),
+    ) -> Option<Millis> {
+        let mut earliest = Millis::NEVER;
+        for index in 0..segment.buckets() {
+            // SAFETY: the segment is in the directory, and the table is borrowed mutably.
+            for (place, word, _) in unsafe { segment.words_in(index) } {
+                if !word.is_volatile() {
+                    continue;
+                }
+                let at = Self::element(word).expire_at().expect("a volatile word's element has an expiry");
+                if at >= now {
+                    earliest = earliest.min(at);
+                } else if *taken == budget {
+                    return None;
+                } else {
+                    *taken += 1;
+                    gone(self.unlink(place));
+                }
+            }
+        }
+        Some(earliest)
+    }
+
+    /// The table leaves the keyspace: its bytes no longer count there.
+    pub(crate) fn disown(&self, counters: &TableCounters) {
+        let bytes = self.directory.segments().map(SegmentRef::bytes).sum::<usize>() + self.directory.bytes();
+        Work { bytes_gained: -(bytes as isize), ..Work::default() }.commit(counters);
+    }
+
+    /// Frees everything.
+    pub(crate) fn clear(&mut self) {
+        for segment in self.directory.segments() {
+            // SAFETY: as in `walk`; the segments are freed below, so that nobody sees the elements again.
+            for (_, word, _) in unsafe { segment.words() } {
+                // SAFETY: as above.
+                unsafe { Self::element(word).dispose() };
+            }
+        }
+        self.give_back(&mut Work::default());
+        (self.len, self.volatile, self.earliest, self.expiry_sum) = (0, 0, Millis::NEVER, 0);
+    }
+}
+
+/// Whether a split sends this word to the upper half.
+fn is_high(word: Word) -> bool {
+    word.tag() >> (TAG_BITS - 1) == 1
+}
