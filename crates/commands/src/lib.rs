@@ -1,1 +1,37 @@
-//! To be filled.
+//! The commands: one file a command or tight family, each with its `SPEC` (name, arity, flags, keys, categories, docs),
+//! its handler, and its tests.
+//!
+//! Owns what a command is and does. Knows no socket and no thread: a handler receives a [`Ctx`] with its arguments, the
+//! keys it declared and a place to reply, and never locks. What concerns sockets, files or the process is asked of a
+//! [`Host`].
+//!
+//! To find a command, open `<group>/<command>.rs`; the group's `mod.rs` lists its specs, and [`registry`] lists the groups.
+//! Start reading at [`spec`] (what is known about a command) and [`context`] (what it gets).
+
+pub mod client;
+pub mod connection;
+pub mod context;
+pub mod db;
+pub mod error;
+pub mod generic;
+pub mod global;
+pub mod help;
+pub mod keys;
+pub mod registry;
+pub mod server;
+pub mod settings;
+pub mod spec;
+pub mod stats;
+pub mod string;
+#[cfg(test)]
+mod testing;
+
+pub use client::{Client, ClientFlags, Clients, ReplyMode, Session};
+pub use context::{Ctx, Host, Outcome, Reach, ShutdownOptions};
+pub use db::Db;
+pub use error::{Error, Stop};
+pub use global::{Global, World};
+pub use registry::{Command, Registry};
+pub use settings::Settings;
+pub use spec::Spec;
+pub use stats::ThreadStats;

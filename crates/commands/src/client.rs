@@ -1,0 +1,209 @@
+//! Clients, as everybody sees them and as their own event loop does.
+//!
+//! [`Client`] is the record in shared memory: its event loop writes, CLIENT LIST and KILL read and mark it without asking
+//! anyone. [`Session`] is the state that only the connection's own commands touch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use bitflags::bitflags;
+use keyspace::{DbIndex, Millis};
+use parking_lot::Mutex;
+
+use crate::stats::Counter;
+
+bitflags! {
+    /// What CLIENT LIST shows as letters, and what changes how a client is treated.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct ClientFlags: u32 {
+        const UNIX_SOCKET = 1 << 0;
+        const NO_EVICT = 1 << 1;
+        const NO_TOUCH = 1 << 2;
+        const CLOSE_AFTER_REPLY = 1 << 3;
+        const READONLY = 1 << 4;
+        const IMPORT_SOURCE = 1 << 5;
+        /// Waits behind CLIENT PAUSE.
+        const PAUSED = 1 << 6;
+    }
+}
+
+/// The record of a connection that everybody may read.
+pub struct Client {
+    pub id: u64,
+    /// Its place in its event loop.
+    pub token: usize,
+    /// `ip:port`, `[ip]:port`, or `path:0` of a unix socket.
+    pub address: String,
+    pub local_address: String,
+    pub fd: i32,
+    /// The event loop it belongs to, for life.
+    pub thread: usize,
+    pub created: Millis,
+    pub flags: AtomicU32,
+    pub db: AtomicU32,
+    pub protocol: AtomicU8,
+    pub last_interaction: AtomicI64,
+    /// Id of the last command.
+    pub last_command: AtomicU16,
+    pub commands: Counter,
+    pub net_input_bytes: Counter,
+    pub net_output_bytes: Counter,
+    pub query_buffer_bytes: AtomicUsize,
+    pub query_buffer_free_bytes: AtomicUsize,
+    pub argument_bytes: AtomicUsize,
+    pub output_bytes: AtomicUsize,
+    pub output_segments: AtomicUsize,
+    pub memory_bytes: AtomicUsize,
+    pub capabilities: AtomicU32,
+    /// Set by CLIENT KILL and its like; the client's event loop closes it.
+    pub killed: AtomicBool,
+    pub text: Mutex<ClientText>,
+}
+
+/// Where a client lives: its event loop, and its place there.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub thread: usize,
+    pub token: usize,
+}
+
+/// The parts of a record that are words.
+#[derive(Clone, Debug, Default)]
+pub struct ClientText {
+    pub name: Vec<u8>,
+    pub user: String,
+    pub library_name: Vec<u8>,
+    pub library_version: Vec<u8>,
+}
+
+impl Client {
+    pub fn new(id: u64, place: Place, address: String, local_address: String, fd: i32, now: Millis) -> Client {
+        Client {
+            id,
+            token: place.token,
+            address,
+            local_address,
+            fd,
+            thread: place.thread,
+            created: now,
+            flags: AtomicU32::new(0),
+            db: AtomicU32::new(0),
+            protocol: AtomicU8::new(2),
+            last_interaction: AtomicI64::new(now.0),
+            last_command: AtomicU16::new(u16::MAX),
+            commands: Counter::default(),
+            net_input_bytes: Counter::default(),
+            net_output_bytes: Counter::default(),
+            query_buffer_bytes: AtomicUsize::new(0),
+            query_buffer_free_bytes: AtomicUsize::new(0),
+            argument_bytes: AtomicUsize::new(0),
+            output_bytes: AtomicUsize::new(0),
+            output_segments: AtomicUsize::new(0),
+            memory_bytes: AtomicUsize::new(0),
+            capabilities: AtomicU32::new(0),
+            killed: AtomicBool::new(false),
+            text: Mutex::new(ClientText { user: "default".to_owned(), ..ClientText::default() }),
+        }
+    }
+
+    pub fn flags(&self) -> ClientFlags {
+        ClientFlags::from_bits_truncate(self.flags.load(Relaxed))
+    }
+
+    /// Called by the client's own event loop, or under its access.
+    pub fn set_flag(&self, flag: ClientFlags, on: bool) {
+        if on {
+            self.flags.fetch_or(flag.bits(), Relaxed);
+        } else {
+            self.flags.fetch_and(!flag.bits(), Relaxed);
+        }
+    }
+}
+
+/// All clients by id. The lock is held for a lookup or a walk, never while anything waits.
+#[derive(Default)]
+pub struct Clients {
+    next_id: AtomicU64,
+    by_id: Mutex<BTreeMap<u64, Arc<Client>>>,
+}
+
+impl Clients {
+    /// A number never given before, from 1.
+    pub fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Relaxed) + 1
+    }
+
+    pub fn insert(&self, client: Arc<Client>) {
+        self.by_id.lock().insert(client.id, client);
+    }
+
+    pub fn remove(&self, id: u64) {
+        self.by_id.lock().remove(&id);
+    }
+
+    pub fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.by_id.lock().get(&id).cloned()
+    }
+
+    /// All clients, by ascending id.
+    pub fn all(&self) -> Vec<Arc<Client>> {
+        self.by_id.lock().values().cloned().collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.lock().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What CLIENT REPLY has asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyMode {
+    On,
+    Off,
+    /// The next command's reply is skipped.
+    SkipNext,
+    /// This command's reply is skipped.
+    Skip,
+}
+
+/// The state of a connection that only its own commands touch.
+pub struct Session {
+    pub client: Arc<Client>,
+    pub db: DbIndex,
+    pub authenticated: bool,
+    /// From this machine, which `enable-debug-command local` and its like ask.
+    pub is_local: bool,
+    /// Id of the last command, shown once the batch is done.
+    pub last_command: u16,
+    pub reply_mode: ReplyMode,
+    /// Close once everything so far is written (QUIT, protocol errors).
+    pub close_after_reply: bool,
+}
+
+impl Session {
+    pub fn new(client: Arc<Client>, authenticated: bool, is_local: bool) -> Session {
+        Session {
+            client,
+            db: DbIndex(0),
+            authenticated,
+            is_local,
+            last_command: u16::MAX,
+            reply_mode: ReplyMode::On,
+            close_after_reply: false,
+        }
+    }
+
+    pub fn select(&mut self, db: DbIndex) {
+        self.db = db;
+        self.client.db.store(db.0, Relaxed);
+    }
+
+    pub fn has(&self, flag: ClientFlags) -> bool {
+        self.client.flags().contains(flag)
+    }
+}

@@ -1,0 +1,16 @@
+//! Commands about the connection itself: who the client is, what it speaks, and CLIENT.
+
+mod auth;
+mod client;
+mod echo;
+mod hello;
+mod ping;
+mod quit;
+mod reset;
+pub(crate) mod select;
+
+use crate::spec::Spec;
+
+/// All commands of the group.
+pub const SPECS: &[&Spec] =
+    &[&auth::SPEC, &client::SPEC, &echo::SPEC, &hello::SPEC, &ping::SPEC, &quit::SPEC, &reset::SPEC, &select::SPEC];

@@ -1,0 +1,144 @@
+//! What a handler receives: its arguments, access to what it declared, and where to reply.
+
+use std::sync::Arc;
+
+use config::{Changes, LogLevel, SetError};
+use keyspace::{Dropped, Key};
+use resp::Reply;
+
+use crate::client::{Client, Clients, Session};
+use crate::db::Db;
+use crate::error::{Error, Stop};
+use crate::global::Global;
+use crate::registry::Command;
+use crate::stats::ThreadStats;
+
+/// `Ok` when the handler has replied.
+pub type Outcome = Result<(), Stop>;
+
+/// The server-wide state, shared or exclusive by the side of the gate.
+pub enum Reach<'a> {
+    Narrow(&'a Global),
+    Wide(&'a mut Global),
+}
+
+/// One command in execution. The fields are apart so that an entry of `db` can be borrowed while `reply` is written.
+pub struct Ctx<'a> {
+    /// The arguments; `args[0]` is the command's name as it was sent.
+    pub args: &'a [&'a [u8]],
+    /// The declared keys, in order, with their hashes.
+    pub keys: &'a [Key<'a>],
+    /// Arguments that arrived in a buffer of their own, with their index: they can be kept without a copy.
+    pub large: &'a [(usize, Arc<Vec<u8>>)],
+    pub reply: &'a mut Reply,
+    /// The selected database, as far as the declared keys (or all of it, wide).
+    pub db: Db<'a>,
+    pub session: &'a mut Session,
+    pub command: &'a Command,
+    pub reach: Reach<'a>,
+    pub host: &'a dyn Host,
+}
+
+impl<'a> Ctx<'a> {
+    /// The server-wide state.
+    #[inline]
+    pub fn global(&self) -> &Global {
+        match &self.reach {
+            Reach::Narrow(global) => global,
+            Reach::Wide(global) => global,
+        }
+    }
+
+    /// The server-wide state, to change it.
+    ///
+    /// # Errors
+    /// `Stop::Wide` on the narrow side: return it before anything was changed, and the command runs again alone.
+    #[inline]
+    pub fn global_mut(&mut self) -> Result<&mut Global, Stop> {
+        match &mut self.reach {
+            Reach::Narrow(_) => Err(Stop::Wide),
+            Reach::Wide(global) => Ok(global),
+        }
+    }
+
+    /// Whether the command is alone in the world.
+    pub fn is_wide(&self) -> bool {
+        matches!(self.reach, Reach::Wide(_))
+    }
+
+    /// A complete error text with its code.
+    pub fn fail<T>(&self, text: &'static str) -> Result<T, Stop> {
+        Err(Stop::Error(Error::text(text)))
+    }
+
+    /// Whether argument `index` is this word, in any case.
+    #[inline]
+    pub fn word(&self, index: usize, word: &str) -> bool {
+        self.args.get(index).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+    }
+
+    /// Argument `index` as a 64-bit integer.
+    ///
+    /// # Errors
+    /// `NotInteger`.
+    #[inline]
+    pub fn int(&self, index: usize) -> Result<i64, Stop> {
+        resp::number::parse_i64(self.args[index]).ok_or(Stop::Error(Error::NotInteger))
+    }
+
+    /// Argument `index` if it lies in a buffer of its own.
+    pub fn large(&self, index: usize) -> Option<&Arc<Vec<u8>>> {
+        self.large.iter().find(|(at, _)| *at == index).map(|(_, value)| value)
+    }
+}
+
+/// What the server does for the commands that concern it: everything that needs sockets, files or threads.
+pub trait Host: Send + Sync {
+    fn clients(&self) -> &Clients;
+    /// Asks the client's event loop to close it. A client that kills itself is closed after its reply.
+    fn kill(&self, client: &Arc<Client>);
+    /// Wakes all event loops: a pause has ended, or a setting has changed that they look at.
+    fn wake_all(&self);
+    /// All threads' counters.
+    fn stats(&self) -> &[Arc<ThreadStats>];
+    /// The sections of INFO asked for (as the client named them), in Redis's format.
+    fn info(&self, global: &Global, db: &Db<'_>, sections: &[&[u8]]) -> String;
+    /// Ends the server. Returns only when it cannot, with the reason for the client.
+    ///
+    /// # Errors
+    /// The text for the client.
+    fn shutdown(&self, global: &mut Global, options: ShutdownOptions) -> Result<(), Error>;
+    /// Makes changed directives act (listeners, log, limits); `global.config` holds the new values already.
+    ///
+    /// # Errors
+    /// The directive that cannot act and why. The caller reverts the configuration and calls again to undo what acted.
+    fn apply_config(&self, global: &mut Global, changes: &Changes) -> Result<(), SetError>;
+    /// Frees what a flush has unlinked, elsewhere.
+    fn free_later(&self, garbage: Dropped);
+    fn log(&self, level: LogLevel, text: &str);
+    /// Used memory in bytes, as INFO's `used_memory` says.
+    fn used_memory_bytes(&self) -> u64;
+    /// Starts all counters from 0, peaks from their present values. The caller is alone in the world.
+    fn reset_stats(&self);
+    /// Ends the process as a crash would (DEBUG SEGFAULT, PANIC, ASSERT, OOM).
+    fn crash(&self, kind: &str) -> !;
+    /// Starts the program anew (DEBUG RESTART, CRASH-AND-RECOVER) with the same arguments.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn restart(&self, delay_ms: u64, graceful: bool) -> Result<(), String>;
+}
+
+/// Options of SHUTDOWN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownOptions {
+    /// SAVE (`Some(true)`), NOSAVE (`Some(false)`), or by the configured save points.
+    pub save: Option<bool>,
+    pub now: bool,
+    pub force: bool,
+    pub abort: bool,
+    /// SAFE (Valkey): refuse where it would lose something.
+    pub safe: bool,
+    /// FAILOVER (Valkey).
+    pub failover: bool,
+}

@@ -1,0 +1,224 @@
+//! A database as a command sees it: keys that are past their time do not exist, and what is looked at is counted.
+
+use keyspace::{DbIndex, Entry, EntryMut, Expiry, Key, Millis, NewValue, Removed, Space, StrRef, ValueRef};
+
+use crate::error::{Error, Stop};
+use crate::stats::ThreadStats;
+
+/// How expiry and access are treated, from the configuration, the world's state and the client.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manners {
+    /// The client asked that its reads leave no trace (CLIENT NO-TOUCH).
+    pub no_touch: bool,
+    /// Expired keys are invisible, but not removed: on replicas, in import mode, while writes are paused.
+    pub keep_expired: bool,
+    /// The client sees expired keys too (Valkey's import source).
+    pub see_expired: bool,
+    /// Access bits hold LFU time and counter instead of the LRU clock.
+    pub lfu: Option<Lfu>,
+}
+
+/// The parameters of the LFU counter.
+#[derive(Clone, Copy, Debug)]
+pub struct Lfu {
+    pub log_factor: u32,
+    pub decay_minutes: u32,
+    /// A random number that changes with every access.
+    pub random: u64,
+}
+
+/// What the eviction bits of an entry say.
+pub mod access {
+    use super::{Lfu, Millis};
+
+    /// A new key's LFU counter: not the first to go.
+    const LFU_START: u32 = 5;
+
+    /// Seconds in 24 bits: they wrap after 194 days, as in Redis.
+    pub fn lru_clock(now: Millis) -> u32 {
+        (now.0 / 1000) as u32 & 0x00FF_FFFF
+    }
+
+    /// Milliseconds since the entry was touched.
+    pub fn idle_ms(bits: u32, now: Millis) -> i64 {
+        i64::from(lru_clock(now).wrapping_sub(bits) & 0x00FF_FFFF) * 1000
+    }
+
+    fn minutes(now: Millis) -> u32 {
+        (now.0 / 60_000) as u32 & 0xFFFF
+    }
+
+    /// The counter after the time that has passed: it loses one every `decay_minutes`.
+    pub fn lfu_counter(bits: u32, lfu: &Lfu, now: Millis) -> u32 {
+        let counter = bits & 0xFF;
+        let passed = minutes(now).wrapping_sub(bits >> 8) & 0xFFFF;
+        match passed.checked_div(lfu.decay_minutes) {
+            Some(periods) => counter.saturating_sub(periods),
+            None => counter,
+        }
+    }
+
+    /// Bits of a key that is created now.
+    pub fn created(lfu: Option<&Lfu>, now: Millis) -> u32 {
+        match lfu {
+            None => lru_clock(now),
+            Some(_) => minutes(now) << 8 | LFU_START,
+        }
+    }
+
+    /// Bits of a key that is touched now. The LFU counter grows logarithmically: the larger, the rarer.
+    pub fn touched(bits: u32, lfu: Option<&mut Lfu>, now: Millis) -> u32 {
+        let Some(lfu) = lfu else {
+            return lru_clock(now);
+        };
+        let mut counter = lfu_counter(bits, lfu, now);
+        if counter < 255 {
+            // xorshift64: cheap, and nobody gains from guessing it.
+            lfu.random ^= lfu.random << 13;
+            lfu.random ^= lfu.random >> 7;
+            lfu.random ^= lfu.random << 17;
+            let base = counter.saturating_sub(LFU_START);
+            let chance = 1.0 / (f64::from(base) * f64::from(lfu.log_factor) + 1.0);
+            if (lfu.random >> 11) as f64 / (1u64 << 53) as f64 <= chance {
+                counter += 1;
+            }
+        }
+        minutes(now) << 8 | counter
+    }
+}
+
+/// The selected database, as far as the command's access reaches.
+pub struct Db<'a> {
+    pub space: Space<'a>,
+    pub index: DbIndex,
+    /// The time of this access. It does not move while the command runs.
+    pub now: Millis,
+    pub stats: &'a ThreadStats,
+    pub manners: Manners,
+}
+
+impl<'a> Db<'a> {
+    /// The same access with another database selected; returns the one before.
+    pub fn select(&mut self, index: DbIndex) -> DbIndex {
+        std::mem::replace(&mut self.index, index)
+    }
+
+    /// The entry, unless its time is past; then it is removed, where this server may do so. `TOUCH` marks it as used.
+    #[inline]
+    fn live<const TOUCH: bool>(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
+        let entry = self.space.get(self.index, key)?;
+        if !entry.is_expired(self.now) || self.manners.see_expired {
+            if TOUCH && !self.manners.no_touch {
+                let bits = entry.access_bits();
+                let touched = access::touched(bits, self.manners.lfu.as_mut(), self.now);
+                // A key in use is touched all the time: its line stays clean within a second.
+                if touched != bits {
+                    entry.set_access_bits(touched);
+                }
+            }
+            // SAFETY: the same entry with the lifetime of `&mut self`; the borrow checker cannot see that the borrow is not
+            // used on the other path (the third problem case of non-lexical lifetimes).
+            return Some(unsafe { std::mem::transmute::<Entry<'_>, Entry<'_>>(entry) });
+        }
+        self.expire(key);
+        None
+    }
+
+    #[cold]
+    fn expire(&mut self, key: Key<'_>) {
+        if !self.manners.keep_expired && self.space.remove(self.index, key).is_some() {
+            self.stats.expired_keys.add(1);
+        }
+    }
+
+    /// Looks a key up to read its value: counts hit or miss, and marks the key as used.
+    #[inline]
+    pub fn read(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
+        let stats = self.stats;
+        let entry = self.live::<true>(key);
+        if entry.is_some() { &stats.keyspace_hits } else { &stats.keyspace_misses }.add(1);
+        entry
+    }
+
+    /// Looks a key up without leaving a trace on it (TYPE, TTL, OBJECT); counts hit or miss.
+    #[inline]
+    pub fn peek(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
+        let stats = self.stats;
+        let entry = self.live::<false>(key);
+        if entry.is_some() { &stats.keyspace_hits } else { &stats.keyspace_misses }.add(1);
+        entry
+    }
+
+    /// Looks a key up without leaving any trace at all.
+    #[inline]
+    pub fn glance(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
+        self.live::<false>(key)
+    }
+
+    /// Looks a key up to change it.
+    #[inline]
+    pub fn write(&mut self, key: Key<'_>) -> Option<EntryMut<'_>> {
+        self.live::<true>(key)?;
+        self.space.get_mut(self.index, key)
+    }
+
+    /// Sets a key, whatever was there. Says whether a live key was.
+    #[inline]
+    pub fn set(&mut self, key: Key<'_>, value: NewValue<'_>, expiry: Expiry) -> bool {
+        // An expiry that has passed is not kept: the key it belonged to is gone.
+        if expiry == Expiry::Keep {
+            self.live::<false>(key);
+        }
+        self.space.set_created_access_bits(access::created(self.manners.lfu.as_ref(), self.now));
+        self.space.set(self.index, key, value, expiry)
+    }
+
+    /// Takes a live key out. Dropping what is returned frees it (large values on the reaper's thread).
+    #[inline]
+    pub fn take(&mut self, key: Key<'_>) -> Option<Removed> {
+        self.live::<false>(key)?;
+        self.space.remove(self.index, key)
+    }
+
+    /// Removes a live key. Says whether it was there.
+    #[inline]
+    pub fn remove(&mut self, key: Key<'_>) -> bool {
+        self.take(key).is_some()
+    }
+
+    /// Gives a live key another expiry, or none. Says whether the key is there.
+    #[inline]
+    pub fn set_expiry(&mut self, key: Key<'_>, at: Option<Millis>) -> bool {
+        self.live::<false>(key).is_some() && self.space.set_expiry(self.index, key, at)
+    }
+
+    /// Counts changes for the save points.
+    #[inline]
+    pub fn changed(&mut self, count: u64) {
+        self.stats.dirty.add(count);
+    }
+}
+
+/// A value that must be a string.
+pub trait ExpectString<'e> {
+    /// # Errors
+    /// `WrongType`.
+    fn string(self) -> Result<StrRef<'e>, Stop>;
+}
+
+impl<'e> ExpectString<'e> for Entry<'e> {
+    #[inline]
+    fn string(self) -> Result<StrRef<'e>, Stop> {
+        self.value().string()
+    }
+}
+
+impl<'e> ExpectString<'e> for ValueRef<'e> {
+    #[inline]
+    fn string(self) -> Result<StrRef<'e>, Stop> {
+        match self {
+            ValueRef::Str(text) => Ok(text),
+            ValueRef::Object(_) => Err(Stop::Error(Error::WrongType)),
+        }
+    }
+}

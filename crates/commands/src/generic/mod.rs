@@ -1,0 +1,47 @@
+//! Commands on keys of any type: names, expiry, walks.
+
+mod copy;
+mod del;
+mod exists;
+mod expire;
+mod keys;
+mod r#move;
+mod object;
+mod persist;
+mod randomkey;
+mod rename;
+mod scan;
+mod touch;
+mod ttl;
+mod r#type;
+
+use crate::spec::Spec;
+
+/// All commands of the group.
+pub const SPECS: &[&Spec] = &[
+    &copy::SPEC,
+    &del::DEL,
+    &exists::SPEC,
+    &expire::EXPIRE,
+    &expire::EXPIREAT,
+    &ttl::EXPIRETIME,
+    &keys::SPEC,
+    &r#move::SPEC,
+    &object::SPEC,
+    &persist::SPEC,
+    &expire::PEXPIRE,
+    &expire::PEXPIREAT,
+    &ttl::PEXPIRETIME,
+    &ttl::PTTL,
+    &randomkey::SPEC,
+    &rename::RENAME,
+    &rename::RENAMENX,
+    &scan::SPEC,
+    &touch::SPEC,
+    &ttl::TTL,
+    &r#type::SPEC,
+    &del::UNLINK,
+];
+
+/// MOVE and COPY refuse to put a key where it is.
+const SAME_OBJECT: &str = "ERR source and destination objects are the same";

@@ -1,0 +1,78 @@
+//! The state of the whole server that commands rely on. It is read on the narrow side and changed only on the wide one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use config::Config;
+use keyspace::{Keyspace, Millis};
+
+use crate::registry::Registry;
+use crate::settings::Settings;
+
+/// Everything behind the gate.
+pub struct World {
+    pub global: Global,
+    pub keyspace: Keyspace,
+}
+
+/// What commands rely on besides the keys.
+pub struct Global {
+    pub config: Config,
+    /// The directives that hot paths read, as plain fields. Follows `config`.
+    pub settings: Settings,
+    pub registry: Arc<Registry>,
+    pub role: Role,
+    pub pause: Option<Pause>,
+    pub debug: DebugSettings,
+    pub run_id: String,
+    pub started: Millis,
+    pub executable: PathBuf,
+    pub arguments: Vec<String>,
+    /// When the data was last saved, or the server started: LASTSAVE.
+    pub last_save: Millis,
+}
+
+/// The part this server plays in replication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Primary,
+    /// Refuses writes of clients with READONLY where `replica-read-only` says so.
+    Replica,
+}
+
+/// CLIENT PAUSE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    pub until: Millis,
+    /// Reads go on.
+    pub writes_only: bool,
+}
+
+/// What DEBUG switches.
+#[derive(Clone, Copy, Debug)]
+pub struct DebugSettings {
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub active_expire: bool,
+}
+
+impl Default for DebugSettings {
+    fn default() -> DebugSettings {
+        DebugSettings { active_expire: true }
+    }
+}
+
+impl Global {
+    /// The pause that is in force at this time.
+    #[inline]
+    pub fn pause_at(&self, now: Millis) -> Option<Pause> {
+        self.pause.filter(|pause| pause.until > now)
+    }
+
+    /// Whether keys whose time has come are removed without being asked for.
+    pub fn may_expire_actively(&self, now: Millis) -> bool {
+        self.role == Role::Primary
+            && !self.settings.import_mode
+            && self.debug.active_expire
+            && self.pause_at(now).is_none()
+    }
+}

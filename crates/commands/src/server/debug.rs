@@ -1,0 +1,384 @@
+//! `DEBUG`: what test suites and developers use. The subcommands are not in COMMAND DOCS, as in Redis; those that concern a
+//! part of the server which Spinel does not have (dictionaries that resize, query buffers that shrink) do not exist.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use config::LogLevel;
+use keyspace::{DbIndex, Entry, Expiry, NewValue};
+use resp::{Proto, Reply};
+use sha1::{Digest, Sha1};
+
+use crate::context::{Ctx, Outcome};
+use crate::db::access;
+use crate::error::{Error, Stop};
+use crate::spec::{Acl, Flags, Group, Side, Spec};
+
+pub const SPEC: Spec = Spec {
+    name: "debug",
+    arity: -2,
+    flags: Flags::ADMIN
+        .union(Flags::NOSCRIPT)
+        .union(Flags::LOADING)
+        .union(Flags::STALE)
+        .union(Flags::PROTECTED),
+    acl: Acl::ADMIN.union(Acl::SLOW).union(Acl::DANGEROUS),
+    group: Group::Server,
+    summary: "Groups the commands that tests and developers use.",
+    complexity: "Depends on the subcommand.",
+    doc_flags: &["syscmd"],
+    side: Side::Wide,
+    run: Some(run),
+    ..Spec::NEW
+};
+
+/// Name, least and most arguments behind it, handler, and help.
+struct Subcommand(&'static str, usize, usize, fn(&mut Ctx<'_>) -> Outcome, &'static [&'static str]);
+
+const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand("ASSERT", 0, 0, crash, &["ASSERT", "    Ends the server as a failed assertion does."]),
+    Subcommand(
+        "CRASH-AND-RECOVER",
+        0,
+        1,
+        restart,
+        &["CRASH-AND-RECOVER [<milliseconds>]", "    Ends the server without any care, and starts it anew after this time."],
+    ),
+    Subcommand("DIGEST", 0, 0, digest, &["DIGEST", "    Returns 40 hexadecimal digits that equal data sets have in common."]),
+    Subcommand(
+        "DIGEST-VALUE",
+        0,
+        usize::MAX,
+        digest_value,
+        &["DIGEST-VALUE <key> [<key> ...]", "    The same for the value and expiry of each key."],
+    ),
+    Subcommand("ERROR", 1, 1, error, &["ERROR <text>", "    Returns this text as an error."]),
+    Subcommand("HELP", 0, 0, help, &["HELP", "    Prints these lines."]),
+    Subcommand("HTSTATS", 1, 1, table_figures, &["HTSTATS <db>", "    Returns figures of the tables that hold this database."]),
+    Subcommand("LOG", 1, 1, log, &["LOG <message>", "    Writes a line into the log."]),
+    Subcommand(
+        "OBJECT",
+        1,
+        2,
+        object,
+        &["OBJECT <key> [fast]", "    Shows what is known about the key and how its value is kept."],
+    ),
+    Subcommand("OOM", 0, 0, crash, &["OOM", "    Ends the server as an allocation that fails does."]),
+    Subcommand("PANIC", 0, 0, crash, &["PANIC", "    Ends the server as a bug of ours does."]),
+    Subcommand(
+        "POPULATE",
+        1,
+        3,
+        populate,
+        &["POPULATE <count> [<prefix> [<size>]]", "    Creates the strings prefix:0 to prefix:(count - 1) that do not exist yet."],
+    ),
+    Subcommand(
+        "PROTOCOL",
+        1,
+        1,
+        protocol,
+        &["PROTOCOL <type>", "    Returns a reply of this type: string, integer, double, null, array and so on."],
+    ),
+    Subcommand("RESTART", 0, 1, restart, &["RESTART [<milliseconds>]", "    Shuts down, and starts the server anew after this time."]),
+    Subcommand("SEGFAULT", 0, 0, crash, &["SEGFAULT", "    Ends the server as an invalid access to memory does."]),
+    Subcommand(
+        "SET-ACTIVE-EXPIRE",
+        1,
+        1,
+        set_active_expire,
+        &["SET-ACTIVE-EXPIRE <0|1>", "    Whether keys are removed at their time without anybody asking for them."],
+    ),
+    Subcommand("SLEEP", 1, 1, sleep, &["SLEEP <seconds>", "    Stops everything for this time; fractions are understood."]),
+    Subcommand(
+        "STRINGMATCH-LEN",
+        2,
+        2,
+        string_match,
+        &["STRINGMATCH-LEN <length> <pattern>", "    Matches a text of this many letters a against the pattern."],
+    ),
+];
+
+fn run(cx: &mut Ctx<'_>) -> Outcome {
+    let count = cx.args.len() - 2;
+    let found = SUBCOMMANDS.iter().find(|sub| cx.word(1, sub.0) && (sub.1..=sub.2).contains(&count));
+    match found {
+        Some(Subcommand(_, _, _, handler, _)) => handler(cx),
+        None => {
+            let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+            text.extend_from_slice(&cx.args[1][..cx.args[1].len().min(128)]);
+            text.extend_from_slice(b"'. Try DEBUG HELP.");
+            Err(Stop::Error(Error::Bytes(text)))
+        }
+    }
+}
+
+fn help(cx: &mut Ctx<'_>) -> Outcome {
+    let lines = SUBCOMMANDS.iter().flat_map(|sub| sub.4);
+    cx.reply.array(1 + lines.clone().count());
+    cx.reply.simple("DEBUG <subcommand> [<argument> ...], with these subcommands:");
+    lines.for_each(|line| cx.reply.simple(line));
+    Ok(())
+}
+
+fn crash(cx: &mut Ctx<'_>) -> Outcome {
+    let kind = String::from_utf8_lossy(cx.args[1]).to_ascii_lowercase();
+    cx.host.crash(&kind)
+}
+
+fn restart(cx: &mut Ctx<'_>) -> Outcome {
+    let delay_ms = if cx.args.len() > 2 { cx.int(2)?.max(0) as u64 } else { 0 };
+    let graceful = cx.word(1, "RESTART");
+    match cx.host.restart(delay_ms, graceful) {
+        Ok(()) => {
+            cx.session.close_after_reply = true;
+            Ok(())
+        }
+        Err(reason) => Err(Stop::Error(Error::string(format!("ERR failed to restart the server: {reason}")))),
+    }
+}
+
+fn sleep(cx: &mut Ctx<'_>) -> Outcome {
+    let text = String::from_utf8_lossy(cx.args[2]);
+    // Like strtod in Redis: what is no number sleeps for no time.
+    let seconds: f64 = text.parse().unwrap_or(0.0);
+    if seconds > 0.0 && seconds.is_finite() {
+        // Everybody waits at the gate: that is what it is for.
+        std::thread::sleep(Duration::from_secs_f64(seconds));
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+fn set_active_expire(cx: &mut Ctx<'_>) -> Outcome {
+    let on = resp::number::parse_i64(cx.args[2]).unwrap_or(0) != 0;
+    cx.global_mut()?.debug.active_expire = on;
+    cx.reply.ok();
+    Ok(())
+}
+
+fn log(cx: &mut Ctx<'_>) -> Outcome {
+    cx.host.log(LogLevel::Warning, &format!("DEBUG LOG: {}", String::from_utf8_lossy(cx.args[2])));
+    cx.reply.ok();
+    Ok(())
+}
+
+fn error(cx: &mut Ctx<'_>) -> Outcome {
+    Err(Stop::Error(Error::Bytes(cx.args[2].to_vec())))
+}
+
+fn object(cx: &mut Ctx<'_>) -> Outcome {
+    let key = cx.db.space.key(cx.args[2]);
+    let now = cx.db.now;
+    let Some(entry) = cx.db.glance(key) else {
+        return Err(Error::NoSuchKey.into());
+    };
+    let bits = entry.access_bits();
+    let line = format!(
+        "Value at:{:p} refcount:1 encoding:{} lru:{} lru_seconds_idle:{}",
+        entry.key().as_ptr(),
+        entry.value().encoding_name(),
+        bits,
+        access::idle_ms(bits, now) / 1000
+    );
+    cx.reply.simple(&line);
+    Ok(())
+}
+
+fn populate(cx: &mut Ctx<'_>) -> Outcome {
+    let positive = |index: usize| match resp::number::parse_i64(cx.args[index]) {
+        Some(number) if number >= 0 => Ok(number as usize),
+        _ => Err(Error::text("ERR value is out of range, must be positive")),
+    };
+    let count = positive(2)?;
+    let prefix = cx.args.get(3).copied().unwrap_or(b"key");
+    let size = if cx.args.len() > 4 { positive(4)? } else { 0 };
+    for number in 0..count {
+        let mut name = prefix.to_vec();
+        name.extend_from_slice(format!(":{number}").as_bytes());
+        let key = cx.db.space.key(&name);
+        if cx.db.glance(key).is_some() {
+            continue;
+        }
+        let mut value = format!("value:{number}").into_bytes();
+        if size > 0 {
+            value.resize(size, 0);
+        }
+        cx.db.set(key, NewValue::Bytes(&value), Expiry::Clear);
+    }
+    cx.db.changed(count as u64);
+    cx.reply.ok();
+    Ok(())
+}
+
+fn string_match(cx: &mut Ctx<'_>) -> Outcome {
+    let length = cx.int(2)?.max(0) as usize;
+    let matched = config::glob_match(cx.args[3], &vec![b'a'; length], false);
+    cx.reply.int(i64::from(matched));
+    Ok(())
+}
+
+fn table_figures(cx: &mut Ctx<'_>) -> Outcome {
+    let databases = i64::from(cx.global().settings.databases);
+    let db = match cx.int(2)? {
+        db if (0..databases).contains(&db) => DbIndex(db as u32),
+        _ => return cx.fail("ERR Out of range database"),
+    };
+    let text = format!(
+        "[Tables of database {}]\n number of elements: {}\n[Expires]\n number of elements: {}\n",
+        db.0,
+        cx.db.space.len(db),
+        cx.db.space.volatile_len(db)
+    );
+    cx.reply.verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+/// The digest of one entry: everything that makes two entries equal.
+fn entry_digest(hasher: &mut Sha1, entry: &Entry<'_>) {
+    let value = entry.value();
+    hasher.update(value.type_name());
+    if let Some(text) = value.as_str() {
+        text.with_bytes(|bytes| hasher.update(bytes));
+    }
+    if let Some(at) = entry.expire_at() {
+        hasher.update(at.0.to_le_bytes());
+    }
+}
+
+fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn digest_value(cx: &mut Ctx<'_>) -> Outcome {
+    cx.reply.array(cx.args.len() - 2);
+    for name in &cx.args[2..] {
+        let key = cx.db.space.key(name);
+        let digest = match cx.db.glance(key) {
+            None => [0; 20],
+            Some(entry) => {
+                let mut hasher = Sha1::new();
+                entry_digest(&mut hasher, &entry);
+                hasher.finalize().into()
+            }
+        };
+        cx.reply.simple(&hexadecimal(&digest));
+    }
+    Ok(())
+}
+
+/// Entries in any order: their digests are combined by exclusive or.
+fn digest(cx: &mut Ctx<'_>) -> Outcome {
+    let mut all = [0u8; 20];
+    for db in 0..cx.global().settings.databases {
+        cx.db.space.for_each(DbIndex(db), |entry| {
+            let mut hasher = Sha1::new();
+            hasher.update(db.to_le_bytes());
+            hasher.update((entry.key().len() as u64).to_le_bytes());
+            hasher.update(entry.key());
+            entry_digest(&mut hasher, &entry);
+            let digest: [u8; 20] = hasher.finalize().into();
+            all.iter_mut().zip(digest).for_each(|(sum, byte)| *sum ^= byte);
+            ControlFlow::Continue(())
+        });
+    }
+    cx.reply.simple(&hexadecimal(&all));
+    Ok(())
+}
+
+fn protocol(cx: &mut Ctx<'_>) -> Outcome {
+    let numbers = |reply: &mut Reply| (0..3).for_each(|number| reply.int(number));
+    let is_resp3 = cx.reply.proto() == Proto::Resp3;
+    let name = cx.args[2].to_ascii_lowercase();
+    let reply = &mut *cx.reply;
+    match name.as_slice() {
+        b"string" => reply.bulk("Hello World"),
+        b"integer" => reply.int(12345),
+        b"double" => reply.double(3.141),
+        b"null" => reply.null(),
+        b"array" => {
+            reply.array(3);
+            numbers(reply);
+        }
+        b"set" => {
+            reply.set(3);
+            numbers(reply);
+        }
+        b"map" => {
+            reply.map(3);
+            for number in 0..3 {
+                reply.int(number);
+                reply.boolean(number == 1);
+            }
+        }
+        b"attrib" => {
+            if is_resp3 {
+                reply.attribute(1);
+                reply.bulk("key-popularity");
+                reply.array(2);
+                reply.bulk("key:123");
+                reply.int(90);
+            }
+            reply.bulk("Some real reply following the attribute");
+        }
+        b"push" => {
+            if !is_resp3 {
+                return cx.fail("ERR RESP2 is not supported by this command");
+            }
+            reply.bulk("Some real reply following the push reply");
+            reply.push(2);
+            reply.bulk("server-cpu-usage");
+            reply.int(42);
+        }
+        b"verbatim" => reply.verbatim("txt", b"This is a verbatim\nstring"),
+        b"true" => reply.boolean(true),
+        b"false" => reply.boolean(false),
+        b"bignum" => reply.big_number("1234567999999999999999999999999999999"),
+        _ => {
+            return cx.fail(
+                "ERR Wrong protocol type name. Please use one of the following: \
+                 string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Rig, script};
+
+    #[test]
+    fn subcommands_and_their_arguments() {
+        script(&[
+            ("DEBUG foo", "-ERR unknown subcommand or wrong number of arguments for 'foo'. Try DEBUG HELP."),
+            ("DEBUG SLEEP", "-ERR unknown subcommand or wrong number of arguments for 'SLEEP'. Try DEBUG HELP."),
+            ("DEBUG SLEEP 0", "+OK"),
+            ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
+            ("DEBUG ERROR 'ERR as wished'", "-ERR as wished"),
+            ("DEBUG OBJECT nosuch", "-ERR no such key"),
+            ("DEBUG POPULATE 3 k 5", "+OK"),
+            ("DBSIZE", ":3"),
+            ("GET k:1", "$5 value"),
+            ("DEBUG POPULATE x", "-ERR value is out of range, must be positive"),
+            ("DEBUG HTSTATS 100", "-ERR Out of range database"),
+            ("DEBUG PROTOCOL map", "*6 :0 :0 :1 :1 :2 :0"),
+            ("DEBUG PROTOCOL push", "-ERR RESP2 is not supported by this command"),
+            ("DEBUG STRINGMATCH-LEN 5 a*", ":1"),
+        ]);
+    }
+
+    #[test]
+    fn digests_tell_data_sets_apart() {
+        let digest = |steps: &[&str]| {
+            let mut rig = Rig::new();
+            steps.iter().for_each(|step| drop(rig.run(step)));
+            (rig.run("DEBUG DIGEST"), rig.run("DEBUG DIGEST-VALUE a nosuch"))
+        };
+        let empty = digest(&[]);
+        let one = digest(&["SET a 1", "SET b 2"]);
+        assert_eq!(one, digest(&["SET b 2", "SET a 0", "INCR a"]));
+        assert_ne!(one.0, empty.0);
+        assert_ne!(one.0, digest(&["SET a 1", "SELECT 1", "SET b 2"]).0);
+        assert_ne!(one.1, digest(&["SET a 1 PXAT 1900000000000"]).1);
+    }
+}

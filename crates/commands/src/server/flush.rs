@@ -1,0 +1,102 @@
+//! `FLUSHALL` and `FLUSHDB`.
+
+use config::directives;
+
+use crate::context::{Ctx, Outcome};
+use crate::error::Error;
+use crate::spec::{Acl, Arg, Flags, Group, Side, Spec};
+
+pub const FLUSHALL: Spec = Spec {
+    name: "flushall",
+    arity: -1,
+    flags: Flags::WRITE,
+    acl: Acl::KEYSPACE.union(Acl::WRITE).union(Acl::SLOW).union(Acl::DANGEROUS),
+    group: Group::Server,
+    summary: "Deletes the keys of all databases.",
+    complexity: "O(N), N being the number of keys in all databases",
+    history: &[("4.0.0", "Option `ASYNC`."), ("6.2.0", "Option `SYNC`.")],
+    tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+    args: &[Arg::one_of(
+        "flush-type",
+        &[Arg::word("async", "ASYNC").since("4.0.0"), Arg::word("sync", "SYNC").since("6.2.0")],
+    )
+    .optional()],
+    side: Side::Wide,
+    run: Some(flushall),
+    ..Spec::NEW
+};
+
+pub const FLUSHDB: Spec = Spec {
+    name: "flushdb",
+    arity: -1,
+    flags: Flags::WRITE,
+    acl: Acl::KEYSPACE.union(Acl::WRITE).union(Acl::SLOW).union(Acl::DANGEROUS),
+    group: Group::Server,
+    summary: "Deletes the keys of the database.",
+    complexity: "O(N), N being the number of keys in the database",
+    history: &[("4.0.0", "Option `ASYNC`."), ("6.2.0", "Option `SYNC`.")],
+    tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+    args: &[Arg::one_of(
+        "flush-type",
+        &[Arg::word("async", "ASYNC").since("4.0.0"), Arg::word("sync", "SYNC").since("6.2.0")],
+    )
+    .optional()],
+    side: Side::Wide,
+    run: Some(flushdb),
+    ..Spec::NEW
+};
+
+/// Keys are unlinked at once in either form, and freed on another thread: a flush that made everybody wait until they are
+/// freed would be the stall that this server promises not to have. Nobody can tell the difference by a reply.
+fn flush(cx: &mut Ctx<'_>, all: bool) -> Outcome {
+    let sync = match cx.args.len() {
+        1 => !cx.global().config.get(directives::LAZYFREE_LAZY_USER_FLUSH),
+        2 if cx.word(1, "SYNC") => true,
+        2 if cx.word(1, "ASYNC") => false,
+        _ => return Err(Error::Syntax.into()),
+    };
+    let dropped = if all { cx.db.space.flush_all() } else { cx.db.space.flush_db(cx.db.index) };
+    // A small flush is one change for the save points, as in Redis.
+    cx.db.changed((dropped.len() as u64).max(1));
+    if sync && dropped.len() <= FREED_AT_ONCE_KEYS_MAX {
+        drop(dropped);
+    } else {
+        cx.host.free_later(dropped);
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+/// Up to this many keys are freed here: handing them over would cost more.
+const FREED_AT_ONCE_KEYS_MAX: usize = 256;
+
+fn flushall(cx: &mut Ctx<'_>) -> Outcome {
+    flush(cx, true)
+}
+
+fn flushdb(cx: &mut Ctx<'_>) -> Outcome {
+    flush(cx, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::script;
+
+    #[test]
+    fn one_database_or_all() {
+        script(&[
+            ("MSET a 1 b 2", "+OK"),
+            ("SELECT 1", "+OK"),
+            ("MSET c 1 d 2", "+OK"),
+            ("FLUSHDB", "+OK"),
+            ("DBSIZE", ":0"),
+            ("SELECT 0", "+OK"),
+            ("DBSIZE", ":2"),
+            ("FLUSHALL ASYNC", "+OK"),
+            ("DBSIZE", ":0"),
+            ("FLUSHALL SYNC", "+OK"),
+            ("FLUSHALL ASYNC SYNC", "-ERR syntax error"),
+            ("FLUSHDB x", "-ERR syntax error"),
+        ]);
+    }
+}

@@ -1,0 +1,31 @@
+//! Commands about the server: configuration, statistics, introspection, and whole databases.
+
+mod command;
+mod config;
+mod dbsize;
+mod debug;
+mod flush;
+mod info;
+mod lolwut;
+mod memory;
+mod shutdown;
+mod swapdb;
+mod time;
+
+use crate::spec::Spec;
+
+/// All commands of the group.
+pub const SPECS: &[&Spec] = &[
+    &command::SPEC,
+    &config::SPEC,
+    &dbsize::SPEC,
+    &debug::SPEC,
+    &flush::FLUSHALL,
+    &flush::FLUSHDB,
+    &info::SPEC,
+    &lolwut::SPEC,
+    &memory::SPEC,
+    &shutdown::SPEC,
+    &swapdb::SPEC,
+    &time::SPEC,
+];

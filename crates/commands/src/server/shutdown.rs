@@ -1,0 +1,94 @@
+//! `SHUTDOWN`.
+
+use crate::context::{Ctx, Outcome, ShutdownOptions};
+use crate::error::Error;
+use crate::spec::{Acl, Arg, Flags, Group, Side, Spec};
+
+pub const SPEC: Spec = Spec {
+    name: "shutdown",
+    arity: -1,
+    flags: Flags::ADMIN
+        .union(Flags::NOSCRIPT)
+        .union(Flags::LOADING)
+        .union(Flags::STALE)
+        .union(Flags::NO_MULTI)
+        .union(Flags::ALLOW_BUSY),
+    acl: Acl::ADMIN.union(Acl::SLOW).union(Acl::DANGEROUS),
+    group: Group::Server,
+    summary: "Saves if it is told or configured so, and ends the server.",
+    complexity: "O(N) when it saves, N being the number of keys in all databases, otherwise O(1)",
+    history: &[("7.0.0", "Modifiers `NOW`, `FORCE`, `ABORT`.")],
+    args: &[Arg::one_of(
+        "abort-selector",
+        &[
+            Arg::block(
+                "save-selector-block",
+                &[
+                    Arg::one_of("save-selector", &[Arg::word("nosave", "NOSAVE"), Arg::word("save", "SAVE")])
+                        .optional(),
+                    Arg::word("now", "NOW").since("7.0.0").optional(),
+                    Arg::word("force", "FORCE").since("7.0.0").optional(),
+                    Arg::word("safe", "SAFE").since("9.0.0").optional(),
+                    Arg::word("failover", "FAILOVER").since("9.0.0").optional(),
+                ],
+            ),
+            Arg::word("abort", "ABORT").since("7.0.0"),
+        ],
+    )
+    .optional()],
+    side: Side::Wide,
+    run: Some(run),
+    ..Spec::NEW
+};
+
+fn run(cx: &mut Ctx<'_>) -> Outcome {
+    let mut options = ShutdownOptions::default();
+    for arg in &cx.args[1..] {
+        let is = |word: &str| arg.eq_ignore_ascii_case(word.as_bytes());
+        if is("NOSAVE") && options.save != Some(true) {
+            options.save = Some(false);
+        } else if is("SAVE") && options.save != Some(false) {
+            options.save = Some(true);
+        } else if is("NOW") {
+            options.now = true;
+        } else if is("FORCE") {
+            options.force = true;
+        } else if is("ABORT") {
+            options.abort = true;
+        } else if is("SAFE") {
+            options.safe = true;
+        } else if is("FAILOVER") {
+            options.failover = true;
+        } else {
+            return Err(Error::Syntax.into());
+        }
+    }
+    if options.abort && cx.args.len() > 2 {
+        return Err(Error::Syntax.into());
+    }
+    let host = cx.host;
+    host.shutdown(cx.global_mut()?, options)?;
+    // There is nobody left to reply: the client sees the connection close.
+    cx.session.close_after_reply = true;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Rig;
+
+    #[test]
+    fn options() {
+        let mut rig = Rig::new();
+        rig.script(&[
+            ("SHUTDOWN foo", "-ERR syntax error"),
+            ("SHUTDOWN SAVE NOSAVE", "-ERR syntax error"),
+            ("SHUTDOWN ABORT NOW", "-ERR syntax error"),
+            ("SHUTDOWN nosave now force", ""),
+        ]);
+        let asked = ShutdownOptions { save: Some(false), now: true, force: true, ..ShutdownOptions::default() };
+        assert_eq!(*rig.host.shutdowns.lock(), [asked]);
+        assert!(rig.session.close_after_reply);
+    }
+}

@@ -1,0 +1,68 @@
+//! The directives that hot paths read, as plain fields.
+
+use config::{Config, MaxmemoryPolicy, MemoryLimit, OutputLimits, Permitted, directives};
+
+/// Follows [`Config`]: made anew after each change of the configuration, on the wide side.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub databases: u32,
+    /// A password is needed: `requirepass` is not empty.
+    pub password_needed: bool,
+    pub protected_mode: bool,
+    pub bulk_bytes_max: usize,
+    pub query_buffer_bytes_max: usize,
+    pub output_limits: OutputLimits,
+    /// 0: no limit on the memory of all clients together.
+    pub clients_memory_bytes_max: u64,
+    /// Seconds after which an idle client is closed; 0: never.
+    pub timeout_seconds: i64,
+    pub tcp_keepalive_seconds: u64,
+    pub clients_max: usize,
+    pub latency_tracking: bool,
+    pub debug_command: Permitted,
+    pub module_command: Permitted,
+    /// Expired keys are left alone (`import-mode`).
+    pub import_mode: bool,
+    pub lfu: bool,
+    pub lfu_log_factor: u32,
+    pub lfu_decay_minutes: u32,
+    pub replica_read_only: bool,
+    pub ticks_per_second: u32,
+    pub active_expire_effort: u32,
+    pub maxmemory_bytes: u64,
+    pub hide_user_data: bool,
+}
+
+impl Settings {
+    pub fn of(config: &Config) -> Settings {
+        let maxmemory_bytes = config.get(directives::MAXMEMORY).max(0) as u64;
+        let policy = config.get(directives::MAXMEMORY_POLICY);
+        Settings {
+            databases: config.get(directives::DATABASES) as u32,
+            password_needed: !config.get(directives::REQUIREPASS).is_empty(),
+            protected_mode: config.get(directives::PROTECTED_MODE),
+            bulk_bytes_max: config.get(directives::PROTO_MAX_BULK_LEN) as usize,
+            query_buffer_bytes_max: config.get(directives::CLIENT_QUERY_BUFFER_LIMIT) as usize,
+            output_limits: config.get(directives::CLIENT_OUTPUT_BUFFER_LIMIT),
+            clients_memory_bytes_max: match config.get(directives::MAXMEMORY_CLIENTS) {
+                MemoryLimit::Bytes(bytes) => bytes.max(0) as u64,
+                MemoryLimit::PercentOfMaxmemory(percent) => maxmemory_bytes / 100 * percent.max(0) as u64,
+            },
+            timeout_seconds: config.get(directives::TIMEOUT),
+            tcp_keepalive_seconds: config.get(directives::TCP_KEEPALIVE).max(0) as u64,
+            clients_max: config.get(directives::MAXCLIENTS).max(0) as usize,
+            latency_tracking: config.get(directives::LATENCY_TRACKING),
+            debug_command: config.get(directives::ENABLE_DEBUG_COMMAND),
+            module_command: config.get(directives::ENABLE_MODULE_COMMAND),
+            import_mode: config.get(directives::IMPORT_MODE),
+            lfu: matches!(policy, MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu),
+            lfu_log_factor: config.get(directives::LFU_LOG_FACTOR) as u32,
+            lfu_decay_minutes: config.get(directives::LFU_DECAY_TIME) as u32,
+            replica_read_only: config.get(directives::REPLICA_READ_ONLY),
+            ticks_per_second: config.get(directives::HZ).clamp(1, 500) as u32,
+            active_expire_effort: config.get(directives::ACTIVE_EXPIRE_EFFORT) as u32,
+            maxmemory_bytes,
+            hide_user_data: config.get(directives::HIDE_USER_DATA_FROM_LOG),
+        }
+    }
+}

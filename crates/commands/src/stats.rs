@@ -1,0 +1,269 @@
+//! Counters. Each thread writes its own and anybody may read them: no locked instruction on the hot path, and INFO adds
+//! them up without asking anyone.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+
+/// A counter with one writer and any number of readers.
+#[derive(Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Only the owning thread may call this: it is a load and a store, not one atomic step.
+    #[inline]
+    pub fn add(&self, amount: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
+    }
+
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Only the owning thread, or a wide access.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+}
+
+/// What one thread has counted.
+#[repr(align(128))]
+pub struct ThreadStats {
+    pub commands: Counter,
+    pub keyspace_hits: Counter,
+    pub keyspace_misses: Counter,
+    pub expired_keys: Counter,
+    pub reads: Counter,
+    pub writes: Counter,
+    pub net_input_bytes: Counter,
+    pub net_output_bytes: Counter,
+    pub connections: Counter,
+    pub error_replies: Counter,
+    pub unexpected_error_replies: Counter,
+    pub evicted_clients: Counter,
+    pub output_limit_disconnections: Counter,
+    pub query_limit_disconnections: Counter,
+    pub acl_denied_auth: Counter,
+    pub expire_cycle_ns: Counter,
+    /// Changes since the last snapshot, as `rdb_changes_since_last_save` counts them.
+    pub dirty: Counter,
+    /// Connections that belong to this thread now; written by the accepting thread too.
+    pub clients: AtomicI64,
+    /// By command id.
+    pub by_command: Box<[CommandStats]>,
+    /// Error replies by code (`ERR`, `WRONGTYPE`, …).
+    pub errors: Mutex<BTreeMap<String, u64>>,
+}
+
+impl ThreadStats {
+    /// Counters for a registry of `commands` commands.
+    pub fn new(commands: usize) -> ThreadStats {
+        ThreadStats {
+            commands: Counter::default(),
+            keyspace_hits: Counter::default(),
+            keyspace_misses: Counter::default(),
+            expired_keys: Counter::default(),
+            reads: Counter::default(),
+            writes: Counter::default(),
+            net_input_bytes: Counter::default(),
+            net_output_bytes: Counter::default(),
+            connections: Counter::default(),
+            error_replies: Counter::default(),
+            unexpected_error_replies: Counter::default(),
+            evicted_clients: Counter::default(),
+            output_limit_disconnections: Counter::default(),
+            query_limit_disconnections: Counter::default(),
+            acl_denied_auth: Counter::default(),
+            expire_cycle_ns: Counter::default(),
+            dirty: Counter::default(),
+            clients: AtomicI64::new(0),
+            by_command: (0..commands).map(|_| CommandStats::default()).collect(),
+            errors: Mutex::default(),
+        }
+    }
+
+    /// Counts an error reply under its code.
+    pub fn count_error(&self, text: &[u8]) {
+        self.error_replies.add(1);
+        let code = text.split(|&byte| byte == b' ').next().unwrap_or(b"ERR");
+        let code = String::from_utf8_lossy(code);
+        let mut errors = self.errors.lock();
+        if let Some(count) = errors.get_mut(code.as_ref()) {
+            *count += 1;
+        } else if errors.len() < 128 {
+            // Redis bounds the number of distinct codes too, so that replies with made-up codes cannot grow memory.
+            errors.insert(code.into_owned(), 1);
+        }
+    }
+
+    /// CONFIG RESETSTAT. The caller is alone in the world.
+    pub fn reset(&self) {
+        for counter in [
+            &self.commands,
+            &self.keyspace_hits,
+            &self.keyspace_misses,
+            &self.expired_keys,
+            &self.reads,
+            &self.writes,
+            &self.net_input_bytes,
+            &self.net_output_bytes,
+            &self.connections,
+            &self.error_replies,
+            &self.unexpected_error_replies,
+            &self.evicted_clients,
+            &self.output_limit_disconnections,
+            &self.query_limit_disconnections,
+            &self.acl_denied_auth,
+            &self.expire_cycle_ns,
+        ] {
+            counter.set(0);
+        }
+        for command in &self.by_command {
+            command.reset();
+        }
+        self.errors.lock().clear();
+    }
+}
+
+/// What one thread has counted of one command.
+#[derive(Default)]
+pub struct CommandStats {
+    pub calls: Counter,
+    pub ns: Counter,
+    /// Refused before they ran (arity, authentication, OOM …).
+    pub rejected: Counter,
+    /// Replied with an error from the handler.
+    pub failed: Counter,
+    latency: OnceLock<Box<LatencyBuckets>>,
+}
+
+impl CommandStats {
+    /// Counts one execution. `latency` adds it to the distribution too.
+    #[inline]
+    pub fn record(&self, ns: u64, failed: bool, latency: bool) {
+        self.calls.add(1);
+        self.ns.add(ns);
+        if failed {
+            self.failed.add(1);
+        }
+        if latency {
+            self.latency.get_or_init(Default::default).record(ns);
+        }
+    }
+
+    /// The distribution, if anything was recorded.
+    pub fn latency(&self) -> Option<&LatencyBuckets> {
+        self.latency.get().map(|buckets| &**buckets)
+    }
+
+    fn reset(&self) {
+        self.calls.set(0);
+        self.ns.set(0);
+        self.rejected.set(0);
+        self.failed.set(0);
+        if let Some(latency) = self.latency.get() {
+            latency.counts.iter().for_each(|count| count.set(0));
+        }
+    }
+}
+
+/// Eight steps an octave: a value is known to within 12.5 %.
+const STEP_BITS: u32 = 3;
+/// Up to 2^34 ns, 17 seconds; slower commands count into the last bucket.
+const OCTAVES: u32 = 34;
+const BUCKETS: usize = (OCTAVES << STEP_BITS) as usize;
+
+/// A log-linear histogram of nanoseconds with one writer and any number of readers.
+pub struct LatencyBuckets {
+    counts: [Counter; BUCKETS],
+}
+
+impl Default for LatencyBuckets {
+    fn default() -> LatencyBuckets {
+        LatencyBuckets { counts: std::array::from_fn(|_| Counter::default()) }
+    }
+}
+
+impl LatencyBuckets {
+    #[inline]
+    fn index(ns: u64) -> usize {
+        if ns < 1 << STEP_BITS {
+            return ns as usize;
+        }
+        let octave = 63 - ns.leading_zeros();
+        let step = (ns >> (octave - STEP_BITS)) & ((1 << STEP_BITS) - 1);
+        ((((octave - STEP_BITS + 1) as usize) << STEP_BITS) + step as usize).min(BUCKETS - 1)
+    }
+
+    /// The largest nanoseconds that count into this bucket.
+    fn upper_ns(index: usize) -> u64 {
+        if index < 1 << STEP_BITS {
+            return index as u64;
+        }
+        let octave = (index >> STEP_BITS) as u32 + STEP_BITS - 1;
+        let step = (index & ((1 << STEP_BITS) - 1)) as u64;
+        (1 << octave) + ((step + 1) << (octave - STEP_BITS)) - 1
+    }
+
+    #[inline]
+    fn record(&self, ns: u64) {
+        self.counts[Self::index(ns)].add(1);
+    }
+
+    /// Adds these counts to `sums`, which [`percentiles_ns`] reads. All threads' histograms add up that way.
+    pub fn add_to(&self, sums: &mut Vec<u64>) {
+        sums.resize(BUCKETS, 0);
+        for (sum, count) in sums.iter_mut().zip(&self.counts) {
+            *sum += count.get();
+        }
+    }
+}
+
+/// The nanoseconds below which each of these percentages of the counted values lie.
+pub fn percentiles_ns(sums: &[u64], percentages: &[f64]) -> Vec<u64> {
+    let total: u64 = sums.iter().sum();
+    percentages
+        .iter()
+        .map(|percentage| {
+            let wanted = ((percentage / 100.0 * total as f64).ceil() as u64).clamp(1, total.max(1));
+            let mut seen = 0;
+            for (index, count) in sums.iter().enumerate() {
+                seen += count;
+                if seen >= wanted {
+                    return LatencyBuckets::upper_ns(index);
+                }
+            }
+            0
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_holds_its_upper_bound_and_no_more() {
+        for index in 0..BUCKETS - 1 {
+            let upper = LatencyBuckets::upper_ns(index);
+            assert_eq!(LatencyBuckets::index(upper), index);
+            assert_eq!(LatencyBuckets::index(upper + 1), index + 1);
+        }
+        assert_eq!(LatencyBuckets::index(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn percentiles_are_within_a_step() {
+        let buckets = LatencyBuckets::default();
+        (1..=1000u64).for_each(|ns| buckets.record(ns * 1000));
+        let mut sums = Vec::new();
+        buckets.add_to(&mut sums);
+        for (percentage, ns) in [50.0, 99.0, 100.0].iter().zip(percentiles_ns(&sums, &[50.0, 99.0, 100.0])) {
+            let exact = percentage * 10_000.0;
+            assert!(ns as f64 >= exact && ns as f64 <= exact * 1.125, "p{percentage}: {ns}, exactly {exact}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The rig of the tests beside each command: a world without a server, and scripts of commands with their replies.
+//!
+//! ```ignore
+//! script(&[("SET a 1", "+OK"), ("GET a", "$1 1"), ("MGET a b", "*2 $1 1 $-1")]);
+//! ```
+//!
+//! Every script runs twice, on the narrow side (wide where the command asks for it) and completely on the wide one.
+
+use std::sync::Arc;
+
+use config::{Changes, Config, LogLevel, SetError};
+use keyspace::{DbIndex, Dropped, Held, Keyspace, Millis, Options};
+use parking_lot::Mutex;
+use resp::Reply;
+
+use crate::client::{Client, Clients, Place, Session};
+use crate::context::{Ctx, Host, Reach, ShutdownOptions};
+use crate::db::{Db, Manners};
+use crate::error::{Error, Stop};
+use crate::global::{DebugSettings, Global, Role, World};
+use crate::keys;
+use crate::registry::Registry;
+use crate::settings::Settings;
+use crate::spec::Side;
+use crate::stats::ThreadStats;
+
+/// Runs the script on both sides of the gate and compares every reply.
+///
+/// A command is split like an inline command (`"\x00 quoted"`). In expected replies a space stands for each line end.
+#[track_caller]
+pub fn script(steps: &[(&str, &str)]) {
+    for wide in [false, true] {
+        let mut rig = Rig { wide, ..Rig::default() };
+        rig.script(steps);
+    }
+}
+
+/// A world, one client, and a clock that stands still unless a test moves it.
+pub struct Rig {
+    pub world: World,
+    pub session: Session,
+    pub host: TestHost,
+    pub now: Millis,
+    pub reply: Reply,
+    /// Everything runs on the wide side.
+    pub wide: bool,
+}
+
+impl Default for Rig {
+    fn default() -> Rig {
+        let config = Config::default();
+        let registry = Arc::new(Registry::default());
+        let now = Millis(1_700_000_000_000);
+        let host = TestHost {
+            clients: Clients::default(),
+            stats: vec![Arc::new(ThreadStats::new(registry.all().len()))],
+            log: Mutex::default(),
+            shutdowns: Mutex::default(),
+        };
+        let place = Place { thread: 0, token: 0 };
+        let client =
+            Client::new(host.clients.next_id(), place, "127.0.0.1:50000".into(), "127.0.0.1:6379".into(), 8, now);
+        let client = Arc::new(client);
+        host.clients.insert(client.clone());
+        Rig {
+            world: World {
+                global: Global {
+                    settings: Settings::of(&config),
+                    config,
+                    registry,
+                    role: Role::Primary,
+                    pause: None,
+                    debug: DebugSettings::default(),
+                    run_id: "0123456789abcdef0123456789abcdef01234567".into(),
+                    started: now,
+                    executable: "/usr/bin/spinel".into(),
+                    arguments: Vec::new(),
+                    last_save: now,
+                },
+                keyspace: Keyspace::new(&Options { seed: [1, 2, 3, 4], ..Options::default() }),
+            },
+            session: Session::new(client, true, true),
+            host,
+            now,
+            reply: Reply::default(),
+            wide: false,
+        }
+    }
+}
+
+impl Rig {
+    pub fn new() -> Rig {
+        Rig::default()
+    }
+
+    #[track_caller]
+    pub fn script(&mut self, steps: &[(&str, &str)]) {
+        for (command, expected) in steps {
+            let reply = self.run(command);
+            assert_eq!(&reply, expected, "the reply to {command} (wide: {})", self.wide);
+        }
+    }
+
+    /// Runs one command, given as a line, and returns its reply with a space for each line end.
+    pub fn run(&mut self, line: &str) -> String {
+        let args = config::words::split_words(line.as_bytes()).expect("a test's command line has balanced quotes");
+        let args: Vec<&[u8]> = args.iter().map(|arg| &**arg).collect();
+        let reply = self.run_args(&args);
+        String::from_utf8_lossy(&reply).replace("\r\n", " ").trim_end().to_owned()
+    }
+
+    /// Runs one command and returns its reply's bytes.
+    pub fn run_args(&mut self, args: &[&[u8]]) -> Vec<u8> {
+        let registry = self.world.global.registry.clone();
+        let result = registry.resolve(args).map_err(Stop::Error).and_then(|command| {
+            let wide = self.wide || command.spec.side == Side::Wide;
+            match self.attempt(command, args, wide) {
+                Err(Stop::Wide) if !wide => self.attempt(command, args, true),
+                other => other,
+            }
+        });
+        match result {
+            Ok(()) => {}
+            Err(Stop::Error(error)) => self.reply.error(error.render()),
+            Err(Stop::Wide) => panic!("a command asked for the wide side on the wide side"),
+        }
+        let bytes = self.reply.segments().flatten().copied().collect();
+        let proto = self.reply.proto();
+        self.reply = Reply::default();
+        self.reply.set_proto(proto);
+        bytes
+    }
+
+    fn attempt(&mut self, command: &crate::Command, args: &[&[u8]], wide: bool) -> Result<(), Stop> {
+        let World { global, keyspace } = &mut self.world;
+        let keys: Vec<_> = keys::find(command.spec, args)
+            .unwrap_or_default()
+            .iter()
+            .map(|key| keyspace.key(args[key.index]))
+            .collect();
+        let mut held = Held::new();
+        keys.iter().for_each(|key| drop(held.insert(key.shard())));
+        let space = if wide {
+            // SAFETY: the rig has one thread, and the space before this one was dropped.
+            unsafe { keyspace.wide() }
+        } else {
+            keyspace.narrow(&held)
+        };
+        let manners = Manners {
+            see_expired: global.settings.import_mode && self.session.has(crate::ClientFlags::IMPORT_SOURCE),
+            keep_expired: global.settings.import_mode,
+            ..Manners::default()
+        };
+        let stats = self.host.stats[0].clone();
+        let index: DbIndex = self.session.db;
+        let mark = self.reply.len();
+        let mut cx = Ctx {
+            args,
+            keys: &keys,
+            large: &[],
+            reply: &mut self.reply,
+            db: Db { space, index, now: self.now, stats: &stats, manners },
+            session: &mut self.session,
+            command,
+            reach: if wide { Reach::Wide(global) } else { Reach::Narrow(global) },
+            host: &self.host,
+        };
+        let handler = command.spec.run.expect("the registry only finds commands that run");
+        let result = handler(&mut cx);
+        if result.is_err() {
+            assert_eq!(cx.reply.len(), mark, "{} replied before it failed", command.full_name);
+        }
+        result
+    }
+}
+
+/// A server of nothing but registries.
+pub struct TestHost {
+    pub clients: Clients,
+    pub stats: Vec<Arc<ThreadStats>>,
+    pub log: Mutex<Vec<String>>,
+    pub shutdowns: Mutex<Vec<ShutdownOptions>>,
+}
+
+impl Host for TestHost {
+    fn clients(&self) -> &Clients {
+        &self.clients
+    }
+    fn kill(&self, client: &Arc<Client>) {
+        client.killed.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.clients.remove(client.id);
+    }
+    fn wake_all(&self) {}
+    fn stats(&self) -> &[Arc<ThreadStats>] {
+        &self.stats
+    }
+    fn info(&self, _global: &Global, _db: &Db<'_>, sections: &[&[u8]]) -> String {
+        format!("# {} sections\r\n", sections.len())
+    }
+    fn shutdown(&self, _global: &mut Global, options: ShutdownOptions) -> Result<(), Error> {
+        self.shutdowns.lock().push(options);
+        Ok(())
+    }
+    fn apply_config(&self, global: &mut Global, _changes: &Changes) -> Result<(), SetError> {
+        global.settings = Settings::of(&global.config);
+        Ok(())
+    }
+    fn free_later(&self, garbage: Dropped) {
+        drop(garbage);
+    }
+    fn log(&self, _level: LogLevel, text: &str) {
+        self.log.lock().push(text.to_owned());
+    }
+    fn used_memory_bytes(&self) -> u64 {
+        0
+    }
+    fn reset_stats(&self) {
+        self.stats.iter().for_each(|stats| stats.reset());
+    }
+    fn crash(&self, kind: &str) -> ! {
+        panic!("asked to crash: {kind}")
+    }
+    fn restart(&self, _delay_ms: u64, _graceful: bool) -> Result<(), String> {
+        Ok(())
+    }
+}
