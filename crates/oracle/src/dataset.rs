@@ -1,0 +1,76 @@
+//! The data sets at the end of a run: every key of every database, by typed reads.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use testkit::Value;
+
+use crate::{
+    normalise,
+    pair::{Difference, Pair, Side},
+};
+
+const DATABASES: usize = 16;
+
+/// Commands that show a value whole, by type. The `clock` and `unordered` freedoms hold for them as in the run.
+fn reads(kind: &str) -> &'static [&'static [&'static str]] {
+    match kind {
+        "string" => &[&["GET", "{}"]],
+        "list" => &[&["LRANGE", "{}", "0", "-1"]],
+        "set" => &[&["SMEMBERS", "{}"]],
+        "zset" => &[&["ZRANGE", "{}", "0", "-1", "WITHSCORES"]],
+        "hash" => &[&["HGETALL", "{}"]],
+        "stream" => &[&["XRANGE", "{}", "-", "+"], &["XINFO", "STREAM", "{}", "FULL"]],
+        _ => &[],
+    }
+}
+
+/// The first difference between the two data sets.
+pub fn compare(pair: &mut Pair, steps: usize) -> Result<Option<Difference>> {
+    for side in [&mut pair.subject, &mut pair.reference] {
+        side.command(1, &["RESET"])?;
+        side.command(1, &["HELLO", "3"])?;
+    }
+    for database in 0..DATABASES {
+        let database = database.to_string();
+        let differ = |what: String, subject: String, reference: String| {
+            Ok(Some(Difference {
+                at: steps,
+                what: format!("at the end, database {database}: {what}"),
+                subject,
+                reference,
+            }))
+        };
+        let (ours, theirs) = (keys(&mut pair.subject, &database)?, keys(&mut pair.reference, &database)?);
+        if ours != theirs {
+            let only = |these: &BTreeSet<Vec<u8>>, those: &BTreeSet<Vec<u8>>| {
+                let only: Vec<String> = these.difference(those).map(|key| key.escape_ascii().to_string()).collect();
+                format!("has beyond the other: {}", only.join(" "))
+            };
+            return differ("the keys".to_owned(), only(&ours, &theirs), only(&theirs, &ours));
+        }
+        for key in &ours {
+            let kind = pair.reference.command(1, &[b"TYPE".as_slice(), key])?;
+            let kind = kind.text().unwrap_or_default().to_owned();
+            let metadata: &[&[&str]] = &[&["TYPE", "{}"], &["OBJECT", "ENCODING", "{}"], &["PEXPIRETIME", "{}"]];
+            for command in metadata.iter().chain(reads(&kind)) {
+                let command: Vec<Vec<u8>> = command
+                    .iter()
+                    .map(|word| if *word == "{}" { key.clone() } else { word.as_bytes().to_vec() })
+                    .collect();
+                let (ours, theirs) = (pair.subject.command(1, &command)?, pair.reference.command(1, &command)?);
+                if normalise::compare(&command, &ours, &theirs) == normalise::Verdict::Different {
+                    let what = command.iter().map(|word| word.escape_ascii().to_string()).collect::<Vec<_>>().join(" ");
+                    return differ(what, ours.to_string(), theirs.to_string());
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn keys(side: &mut Side, database: &str) -> Result<BTreeSet<Vec<u8>>> {
+    side.command(1, &["SELECT", database])?;
+    let keys = side.command(1, &["KEYS", "*"])?;
+    Ok(keys.elements().unwrap_or_default().iter().filter_map(Value::bytes).map(<[u8]>::to_vec).collect())
+}

@@ -1,0 +1,319 @@
+//! Commands of which the documentation does not say enough: what acts on connections and on the server. One line is one
+//! form; `{key}`, `{value}`, `{int}`, `{float}`, `{db}`, `{pattern}`, `{name}` draw from the pools, `{a|b}` chooses.
+
+use rand::Rng;
+use testkit::Random;
+
+use super::pools;
+
+/// `(group, weight, line)`. Client ids are far beyond any that exist, so that nobody kills a connection of the run.
+pub const FORMS: &[(&str, u32, &str)] = &[
+    ("connection", 20, "SELECT {db}"),
+    ("connection", 6, "PING"),
+    ("connection", 3, "PING {value}"),
+    ("connection", 3, "ECHO {value}"),
+    ("connection", 4, "HELLO {2|3}"),
+    ("connection", 1, "HELLO"),
+    ("connection", 1, "HELLO {4|1|0|-1|abc|2.0|99999999999999999999}"),
+    ("connection", 1, "HELLO {2|3} SETNAME {name}"),
+    ("connection", 1, "HELLO 3 AUTH default {value}"),
+    ("connection", 1, "HELLO 3 AUTH nobody x"),
+    ("connection", 1, "HELLO {2|3} AUTH default x SETNAME {name}"),
+    ("connection", 1, "HELLO 3 {BOGUS|AUTH|SETNAME|AUTH default}"),
+    ("connection", 1, "AUTH {value}"),
+    ("connection", 1, "AUTH default {value}"),
+    ("connection", 1, "AUTH nobody {value}"),
+    ("connection", 1, "AUTH a b c"),
+    ("connection", 2, "RESET"),
+    ("connection", 1, "CLIENT"),
+    ("connection", 1, "CLIENT {BOGUS|HELP}"),
+    ("connection", 1, "CLIENT ID"),
+    ("connection", 3, "CLIENT GETNAME"),
+    ("connection", 3, "CLIENT SETNAME {name}"),
+    ("connection", 2, "CLIENT SETINFO {LIB-NAME|lib-name|LIB-VER|BOGUS} {name}"),
+    ("connection", 3, "CLIENT INFO"),
+    ("connection", 2, "CLIENT LIST"),
+    ("connection", 2, "CLIENT LIST TYPE {normal|master|replica|slave|pubsub|bogus|NORMAL}"),
+    ("connection", 1, "CLIENT LIST ID {99999999|0|-1|abc} 99999998"),
+    ("connection", 1, "CLIENT LIST {ID|TYPE|BOGUS|BOGUS x}"),
+    ("connection", 1, "CLIENT KILL {1.2.3.4:5|bogus}"),
+    ("connection", 1, "CLIENT KILL ID {99999999|abc|-1|0}"),
+    ("connection", 1, "CLIENT KILL {ADDR|LADDR} 1.2.3.4:5 SKIPME {yes|no|maybe}"),
+    ("connection", 1, "CLIENT KILL TYPE {pubsub|master|bogus}"),
+    ("connection", 1, "CLIENT KILL MAXAGE {99999999|abc|-1|0} ID 99999999"),
+    ("connection", 1, "CLIENT KILL USER nobody"),
+    ("connection", 1, "CLIENT KILL {BOGUS x|ID|ID 99999999 TYPE}"),
+    ("connection", 1, "CLIENT {NO-EVICT|NO-TOUCH} {ON|OFF|on|off|maybe}"),
+    ("connection", 1, "CLIENT REPLY {ON|BOGUS}"),
+    ("connection", 1, "CLIENT UNBLOCK {99999999|abc|-1}"),
+    ("connection", 1, "CLIENT UNBLOCK 99999999 {TIMEOUT|ERROR|BOGUS}"),
+    ("connection", 1, "CLIENT PAUSE {abc|-1|99999999999999999999}"),
+    ("connection", 1, "CLIENT PAUSE 0 {WRITE|ALL|BOGUS}"),
+    ("connection", 1, "CLIENT UNPAUSE"),
+    ("connection", 1, "CLIENT {GETREDIR|TRACKINGINFO}"),
+    ("connection", 1, "CLIENT TRACKING {OFF|BOGUS}"),
+    ("connection", 1, "CLIENT CACHING {YES|NO|BOGUS}"),
+    ("generic", 6, "KEYS {pattern}"),
+    ("generic", 6, "RANDOMKEY"),
+    ("generic", 2, "SCAN {0|1|-1|abc|99999999999999999999||0x1} {COUNT|MATCH|TYPE|BOGUS} "),
+    ("generic", 2, "SCAN 0 COUNT {0|-1|abc|99999999999999999999}"),
+    ("generic", 1, "SCAN {-1|abc|99999999999999999999||0x1}"),
+    ("generic", 1, "OBJECT {HELP|BOGUS}"),
+    ("generic", 2, "OBJECT ENCODING {key}"),
+    ("generic", 2, "WAIT {0|-1|abc} 0"),
+    ("generic", 1, "WAIT 0 {-1|abc|0|10}"),
+    ("generic", 1, "WAITAOF {0|1|2|-1} {0|-1|abc} {10|-1|abc}"),
+    ("generic", 1, "MIGRATE 127.0.0.1 1 {nosuchkey|} {0|abc} {100|abc|-5}"),
+    ("generic", 1, "MIGRATE 127.0.0.1 1 {nosuchkey|} 0 100 {COPY|REPLACE|KEYS|KEYS nosuchkey|AUTH|AUTH2 x|BOGUS}"),
+    ("generic", 3, "MOVE {key} {db}"),
+    ("generic", 2, "TYPE {key}"),
+    (
+        "generic",
+        1,
+        "RESTORE {key} {0|-1|abc|1000000000} {value} {REPLACE|ABSTTL|BOGUS|FREQ 300|IDLETIME -1|FREQ 1 IDLETIME 1}",
+    ),
+    // Values of other types, for WRONGTYPE, COPY, SORT, encodings: from when the subject has them.
+    ("generic", 3, "RPUSH {key} {value} {value}"),
+    ("generic", 3, "SADD {key} {int} {int}"),
+    ("generic", 2, "SADD {key} {value}"),
+    ("generic", 3, "HSET {key} {value} {value}"),
+    ("generic", 3, "ZADD {key} {float} {value}"),
+    ("generic", 2, "XADD {key} {1-1|2-1|5-5|9999999999999-1} {value} {value}"),
+    ("string", 6, "APPEND counter {value}"),
+    ("string", 6, "INCRBYFLOAT float {float}"),
+    ("string", 4, "SET counter {int}"),
+    ("string", 4, "SET float {float}"),
+    (
+        "string",
+        3,
+        "LCS {key} {key} {LEN|IDX|IDX WITHMATCHLEN|IDX MINMATCHLEN 2|LEN IDX|MINMATCHLEN|MINMATCHLEN abc|BOGUS}",
+    ),
+    ("server", 8, "DBSIZE"),
+    ("server", 3, "FLUSHDB {SYNC|ASYNC|BOGUS|}"),
+    ("server", 1, "FLUSHALL {SYNC|ASYNC|BOGUS}"),
+    ("server", 1, "FLUSHALL"),
+    ("server", 6, "SWAPDB {db} {db}"),
+    ("server", 2, "TIME"),
+    ("server", 1, "LASTSAVE"),
+    ("server", 1, "LOLWUT"),
+    ("server", 1, "LOLWUT VERSION {5|6|abc|-1}"),
+    ("server", 1, "ROLE"),
+    ("server", 1, "REPLICAOF {NO ONE|no one|127.0.0.1 abc|127.0.0.1 99999999|127.0.0.1 -1}"),
+    ("server", 1, "FAILOVER {|ABORT|BOGUS|TO 127.0.0.1 1|TIMEOUT abc|TIMEOUT 0}"),
+    ("server", 1, "SHUTDOWN {BOGUS|ABORT|SAVE NOSAVE|NOW ABORT}"),
+    ("server", 2, "INFO"),
+    (
+        "server",
+        2,
+        "INFO {server|clients|memory|persistence|stats|replication|cpu|commandstats|latencystats|errorstats|cluster|keyspace|everything|all|default|nosuch}",
+    ),
+    ("server", 2, "INFO {server|CLIENTS|keyspace} {memory|nosuch|server}"),
+    ("server", 3, "MEMORY USAGE {key}"),
+    ("server", 1, "MEMORY USAGE {key} SAMPLES {0|5|-1|abc}"),
+    ("server", 1, "MEMORY {DOCTOR|STATS|MALLOC-STATS|PURGE|HELP|BOGUS}"),
+    ("server", 1, "MEMORY USAGE {key} {BOGUS|SAMPLES}"),
+    ("server", 1, "SLOWLOG {GET|LEN|RESET|HELP|BOGUS|GET 5|GET -1|GET abc|GET -2}"),
+    (
+        "server",
+        1,
+        "LATENCY {LATEST|RESET|RESET nosuch|HISTORY|HISTORY nosuch|GRAPH nosuch|HELP|BOGUS|HISTOGRAM nosuch}",
+    ),
+    ("server", 1, "COMMAND {COUNT|HELP|BOGUS}"),
+    ("server", 1, "COMMAND INFO {nosuch|get|config|config\\|get|get nosuch}"),
+    (
+        "server",
+        1,
+        "COMMAND LIST FILTERBY {MODULE nosuch|ACLCAT nosuch|PATTERN nosuch*|PATTERN xadd|PATTERN set*x|BOGUS x|ACLCAT}",
+    ),
+    ("server", 1, "COMMAND DOCS nosuch"),
+    (
+        "server",
+        3,
+        "COMMAND {GETKEYS|GETKEYSANDFLAGS} {GET|SET|MSET|MGET|DEL|COPY|RENAME|SORT|LCS|OBJECT|PING|NOSUCH|EVAL|XREAD|MIGRATE}",
+    ),
+    (
+        "server",
+        3,
+        "COMMAND {GETKEYS|GETKEYSANDFLAGS} {GET|SET|MSET|MGET|DEL|COPY|RENAME|LCS|SORT|EXPIRE|SETEX|SETRANGE|OBJECT} {key} {value}",
+    ),
+    (
+        "server",
+        2,
+        "COMMAND {GETKEYS|GETKEYSANDFLAGS} {SET|MSET|DEL|MGET|COPY|SORT|GETRANGE|OBJECT ENCODING|MEMORY USAGE} {key} {value} {key} {value}",
+    ),
+    ("server", 1, "CONFIG {HELP|BOGUS|RESETSTAT|REWRITE}"),
+    (
+        "server",
+        5,
+        "CONFIG GET {maxmemory|maxmemory-policy|timeout|tcp-keepalive|hz|maxclients|save|appendonly|appendfsync|loglevel|databases|proto-max-bulk-len|lazyfree-lazy-expire|notify-keyspace-events|client-output-buffer-limit|slowlog-max-len|hash-max-listpack-entries|hash-max-ziplist-entries|list-max-listpack-size|set-max-intset-entries|zset-max-listpack-value|busy-reply-threshold|lua-time-limit|active-expire-effort|nosuch}",
+    ),
+    ("server", 2, "CONFIG GET {maxmemory|timeout|nosuch} {hz|timeout|loglevel}"),
+    ("server", 3, "CONFIG SET maxmemory {0|1gb|2GB|1073741824|3000mb|-1|abc|99999999999999999999|1tb|5000000k||1.5gb}"),
+    ("server", 2, "CONFIG SET {timeout|tcp-keepalive} {0|300|-1|abc|99999999999|0x10|}"),
+    (
+        "server",
+        2,
+        "CONFIG SET {slowlog-max-len|hash-max-listpack-entries|set-max-intset-entries|list-max-listpack-size} {0|128|-1|-2|-6|abc|99999999999999999999}",
+    ),
+    (
+        "server",
+        2,
+        "CONFIG SET {loglevel|appendfsync} {debug|verbose|notice|warning|nothing|always|everysec|no|NOTICE|abc}",
+    ),
+    (
+        "server",
+        2,
+        "CONFIG SET {lazyfree-lazy-expire|lazyfree-lazy-user-del|lazyfree-lazy-user-flush|dynamic-hz} {yes|no|YES|maybe|1}",
+    ),
+    ("server", 2, "CONFIG SET notify-keyspace-events {KEA|Kx|AKE|abc!|}"),
+    ("server", 2, "CONFIG SET {hz|active-expire-effort|busy-reply-threshold} {1|10|500|501|0|-1|abc}"),
+    (
+        "server",
+        2,
+        "CONFIG SET client-output-buffer-limit {normal|replica|slave|pubsub|bogus} {0|256mb|-1|abc} {0|128mb} {0|60|-1}",
+    ),
+    ("server", 2, "CONFIG SET {databases|unixsocket|daemonize|nosuch|logfile} {1|x}"),
+    ("server", 2, "CONFIG SET {timeout|maxmemory|nosuch|databases} {0|5|abc} {timeout|hz|nosuch|loglevel} {10|abc|0}"),
+    (
+        "server",
+        3,
+        "DEBUG PROTOCOL {string|integer|double|null|array|set|map|attrib|push|verbatim|true|false|bignum|nosuch|STRING}",
+    ),
+    ("server", 1, "DEBUG {SLEEP 0|SLEEP abc|STRINGMATCH-LEN 10 a*b|NOSUCH|HELP|OBJECT nosuchkey|JMAP x}"),
+    ("server", 1, "DEBUG {ERROR|LOG} {name}"),
+    ("server", 1, "DEBUG SET-ACTIVE-EXPIRE 1"),
+    ("server", 1, "NOSUCHCOMMAND {key} {value}"),
+    ("server", 1, "{NOSUCH|GET\\|SET|config\\|get|object\\|encoding| |} {value} {value} {value}"),
+];
+
+/// What only Valkey 9.1 has, and what meets it: a run against Valkey draws from these (and from its documentation of the
+/// commands in `super::VALKEY_COMMANDS`).
+pub const VALKEY_FORMS: &[(&str, u32, &str)] = &[
+    ("string", 20, "SET {key} {value} IFEQ {value}"),
+    ("string", 10, "SET {key} {value} {GET IFEQ|IFEQ} {value} {GET|KEEPTTL|NX|XX|EX 1000000|}"),
+    ("string", 10, "SET {key} {value}"),
+    ("string", 10, "SET {key} {v|0|1|-1|10}"),
+    ("string", 10, "DELIFEQ {key} {v|0|1|-1|10}"),
+    ("string", 10, "SET {key} {v|0|1|-1|10} IFEQ {v|0|1|-1|10}"),
+    ("connection", 3, "SELECT {0|1|2}"),
+    ("connection", 3, "CLIENT CAPA {redirect|nosuch|}"),
+    ("connection", 2, "CLIENT LIST {DB|NOT-DB} {0|1|abc|-1}"),
+    ("connection", 2, "CLIENT LIST {NAME|NOT-NAME|LIB-NAME|NOT-LIB-NAME|LIB-VER|NOT-LIB-VER} {alice|nobody}"),
+    ("connection", 2, "CLIENT LIST {FLAGS|NOT-FLAGS} {N|P|x|!|NP}"),
+    ("connection", 2, "CLIENT LIST {CAPA|NOT-CAPA} {r|x}"),
+    ("connection", 2, "CLIENT LIST {USER|NOT-USER} {default|nobody}"),
+    ("connection", 2, "CLIENT LIST {IDLE|MAXAGE} {0|99999|abc|-1}"),
+    ("connection", 2, "CLIENT LIST {IP|NOT-IP} {127.0.0.1|1.2.3.4}"),
+    (
+        "connection",
+        2,
+        "CLIENT LIST {NOT-ID 99999999|NOT-TYPE pubsub|NOT-TYPE bogus|NOT-ADDR 1.2.3.4:5|NOT-LADDR 1.2.3.4:5|SKIPME no|SKIPME maybe}",
+    ),
+    ("connection", 1, "CLIENT KILL {NAME|LIB-NAME|LIB-VER|IP} nobody"),
+    ("connection", 1, "CLIENT KILL {DB|FLAGS|IDLE|CAPA} {99|abc}"),
+    ("connection", 2, "CLIENT SETNAME {alice|bob}"),
+    ("connection", 1, "CLIENT IMPORT-SOURCE {ON|OFF|BOGUS}"),
+    ("server", 1, "COMMANDLOG {HELP|BOGUS}"),
+    ("server", 2, "COMMANDLOG {LEN|RESET} {slow|large-request|large-reply|bogus}"),
+    ("server", 2, "COMMANDLOG GET {10|-1|abc|-2} {slow|large-request|large-reply|bogus}"),
+];
+
+/// Bytes as a careless or hostile client sends them.
+pub const RAW: &[&str] = &[
+    "PING\r\n",
+    "PING\n",
+    "\r\n\r\nPING\r\n",
+    "  PING   \r\n",
+    "ECHO \"a b\\x41\\n\" \r\n",
+    "ECHO 'it\\'s'\r\n",
+    "ECHO \"unbalanced\r\n",
+    "ECHO \"a\"b\r\n",
+    "SET raw 1\r\nGET raw\r\nDEL raw\r\n",
+    "*1\r\n$4\r\nPING\r\n*0\r\n*-1\r\n*1\r\n$4\r\nPING\r\n",
+    "*1\r\nPING\r\n",
+    "*1\r\n+PING\r\n",
+    "*1\r\n$-1\r\n",
+    "*1\r\n$abc\r\n",
+    "*abc\r\n",
+    "*99999999999\r\n",
+    "*2147483648\r\n",
+    "*1\r\n$99999999999\r\n",
+    "*1\r\n$536870913\r\n",
+    "*3\r\n$3\r\nSET\r\n$1\r\na\r\n",
+    "QUIT\r\nPING\r\n",
+    "*1\r\n$4\r\nQUIT\r\n*1\r\n$4\r\nPING\r\n",
+    "GET\r\n",
+    "NOSUCH 'x'\r\n",
+    "HELLO 3\r\nGET nosuchkey\r\n",
+    "CLIENT REPLY OFF\r\nPING\r\nCLIENT REPLY ON\r\nPING\r\n",
+    "CLIENT REPLY SKIP\r\nPING\r\nECHO seen\r\n",
+    "CLIENT REPLY OFF\r\nPING\r\n",
+    "HELLO 3\r\nDEBUG PROTOCOL attrib\r\n",
+];
+
+/// One form with its places filled in.
+pub fn fill(random: &mut Random, line: &str) -> Vec<Vec<u8>> {
+    let mut words = Vec::new();
+    for word in split(line) {
+        let filled = match word.strip_prefix('{').and_then(|word| word.strip_suffix('}')) {
+            None => vec![word.as_bytes().to_vec()],
+            Some("key") => vec![pools::key(random)],
+            Some("value") => vec![pools::value(random)],
+            Some("int") => vec![pools::integer(random).into_bytes()],
+            Some("float") => vec![pools::float(random).into_bytes()],
+            Some("db") => vec![pools::database(random).into_bytes()],
+            Some("pattern") => vec![pools::pattern(random).into_bytes()],
+            Some("name") => vec![pools::name(random).into_bytes()],
+            Some(choices) => {
+                // `\|` is a bar in a name; a choice may be several words, or none.
+                let choices = choices.replace("\\|", "\u{0}");
+                let choices: Vec<&str> = choices.split('|').collect();
+                let choice = choices[random.random_range(0..choices.len())].replace('\u{0}', "|");
+                choice.split_ascii_whitespace().map(|word| word.as_bytes().to_vec()).collect()
+            }
+        };
+        words.extend(filled);
+    }
+    if words.is_empty() {
+        words.push(Vec::new());
+    }
+    words
+}
+
+/// Words at blanks, braces kept together.
+fn split(line: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let (mut start, mut depth) = (0, 0);
+    for (at, byte) in line.bytes().enumerate() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            b' ' if depth == 0 => {
+                words.push(&line[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    words.push(&line[start..]);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_fill() {
+        let mut random = testkit::random_from(1);
+        assert_eq!(split("A {b c|d} {key}"), ["A", "{b c|d}", "{key}"]);
+        for (_, _, line) in FORMS.iter().chain(VALKEY_FORMS) {
+            for _ in 0..20 {
+                let words = fill(&mut random, line);
+                assert!(!words.is_empty(), "{line}");
+            }
+        }
+        assert_eq!(fill(&mut random, "X {a\\|b}"), [b"X".to_vec(), b"a|b".to_vec()]);
+    }
+}

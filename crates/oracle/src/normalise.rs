@@ -1,0 +1,268 @@
+//! Replies that need not be equal byte for byte, and why. `docs/oracle.md` lists the same rows; a test holds the two together.
+
+use testkit::Value;
+
+use crate::step::upper;
+
+/// One freedom.
+pub struct Normaliser {
+    pub name: &'static str,
+    /// Commands, with the subcommand where only that is free.
+    pub commands: &'static [&'static str],
+    pub reason: &'static str,
+    /// Whether two replies say the same. Both are known to differ.
+    same: fn(arguments: &[Vec<u8>], subject: &Value, reference: &Value) -> bool,
+}
+
+/// All freedoms. Errors are never free: when either reply is an error, both must be equal.
+pub const NORMALISERS: &[Normaliser] = &[
+    Normaliser {
+        name: "unordered",
+        commands: &["KEYS", "CONFIG GET", "SMEMBERS", "SINTER", "SUNION", "SDIFF", "HGETALL", "HKEYS", "HVALS"],
+        reason: "the order is free; the elements are compared",
+        same: |_, subject, reference| unordered(subject) == unordered(reference),
+    },
+    Normaliser {
+        name: "any-member",
+        commands: &["RANDOMKEY", "SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER"],
+        reason: "any element is right; that there is one, and its type, are compared",
+        same: |_, subject, reference| same_shape(subject, reference),
+    },
+    Normaliser {
+        name: "clock",
+        commands: &[
+            "TTL",
+            "PTTL",
+            "EXPIRETIME",
+            "PEXPIRETIME",
+            "HTTL",
+            "HPTTL",
+            "HEXPIRETIME",
+            "HPEXPIRETIME",
+            "TIME",
+            "LASTSAVE",
+            "OBJECT IDLETIME",
+        ],
+        reason: "the two servers execute at different milliseconds; times may differ by 10 seconds",
+        same: |arguments, subject, reference| match (subject.elements(), reference.elements()) {
+            // The second element is the microseconds within the second of the first.
+            (Some([ours, _]), Some([theirs, _])) if arguments[0].eq_ignore_ascii_case(b"TIME") => {
+                near(ours, theirs, 10)
+            }
+            _ => near(subject, reference, 10_000),
+        },
+    },
+    Normaliser {
+        name: "identity",
+        commands: &["CLIENT ID", "CLIENT LIST", "CLIENT INFO", "HELLO"],
+        reason: "ids, addresses, buffers, versions and ages are each server's own; the fields, their order, and the values \
+                 that a client has chosen (name, db, user, resp, library, flags, cmd) are compared",
+        same: same_identity,
+    },
+    Normaliser {
+        name: "own-words",
+        commands: &["* HELP", "LOLWUT", "LATENCY DOCTOR", "MEMORY DOCTOR"],
+        reason: "help texts are in Spinel's own words; the reply's type is compared",
+        same: |_, subject, reference| same_type(subject, reference),
+    },
+    Normaliser {
+        name: "catalogue",
+        commands: &["COMMAND ", "COMMAND COUNT", "COMMAND DOCS", "COMMAND INFO", "COMMAND LIST"],
+        reason: "Spinel has the commands of both servers; `oracle coverage` compares them, here only the reply's type",
+        same: |_, subject, reference| same_type(subject, reference),
+    },
+    Normaliser {
+        name: "measurement",
+        commands: &[
+            "INFO",
+            "MEMORY USAGE",
+            "MEMORY STATS",
+            "MEMORY MALLOC-STATS",
+            "MEMORY PURGE",
+            "LATENCY HISTOGRAM",
+            "DEBUG OBJECT",
+        ],
+        reason: "figures of the server's own memory and work; the type, and of INFO the sections, are compared",
+        same: same_measurement,
+    },
+    Normaliser {
+        name: "dump-payload",
+        commands: &["DUMP"],
+        reason: "compression and the RDB version of a payload are free; that each server reads the other's payload is a step of its own",
+        same: |_, subject, reference| same_type(subject, reference),
+    },
+];
+
+/// What became of comparing two replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Equal,
+    /// They differ where they are free to; the name of the freedom.
+    Free(&'static str),
+    Different,
+}
+
+/// Compares the replies to one command.
+pub fn compare(arguments: &[Vec<u8>], subject: &Value, reference: &Value) -> Verdict {
+    if subject == reference {
+        return Verdict::Equal;
+    }
+    if subject.is_error() || reference.is_error() {
+        return Verdict::Different;
+    }
+    let name = upper(arguments.first().map_or(b"", Vec::as_slice));
+    let subcommand = upper(arguments.get(1).map_or(b"", Vec::as_slice));
+    NORMALISERS
+        .iter()
+        .find(|normaliser| normaliser.commands.iter().any(|pattern| matches(pattern, &name, &subcommand)))
+        .filter(|normaliser| (normaliser.same)(arguments, subject, reference))
+        .map_or(Verdict::Different, |normaliser| Verdict::Free(normaliser.name))
+}
+
+/// `CONTAINER SUBCOMMAND`, `* SUBCOMMAND` of any container, `CONTAINER ` without a subcommand, or `COMMAND`.
+fn matches(pattern: &str, name: &str, subcommand: &str) -> bool {
+    match pattern.split_once(' ') {
+        Some((container, sub)) => (container == "*" || container == name) && sub == subcommand,
+        None => pattern == name,
+    }
+}
+
+/// Arrays and sets with sorted elements, maps (RESP2's flat ones too) with sorted pairs.
+fn unordered(value: &Value) -> Value {
+    match value {
+        Value::Array(elements) => Value::Array(sorted(elements)),
+        Value::Set(elements) => Value::Set(sorted(elements)),
+        Value::Map(pairs) => {
+            let mut pairs = pairs.clone();
+            pairs.sort();
+            Value::Map(pairs)
+        }
+        other => other.clone(),
+    }
+}
+
+fn sorted(elements: &[Value]) -> Vec<Value> {
+    let mut elements = elements.to_vec();
+    elements.sort();
+    elements
+}
+
+fn same_type(subject: &Value, reference: &Value) -> bool {
+    std::mem::discriminant(subject) == std::mem::discriminant(reference)
+}
+
+fn same_shape(subject: &Value, reference: &Value) -> bool {
+    same_type(subject, reference)
+        && subject.elements().map(|elements| elements.len()) == reference.elements().map(|elements| elements.len())
+}
+
+/// Equal but for numbers (text or integer) that lie near each other; -1 and -2 are answers, not times.
+fn near(subject: &Value, reference: &Value, tolerance: i64) -> bool {
+    if let (Some(ours), Some(theirs)) = (subject.elements(), reference.elements()) {
+        return same_type(subject, reference)
+            && ours.len() == theirs.len()
+            && ours.iter().zip(theirs).all(|(ours, theirs)| near(ours, theirs, tolerance));
+    }
+    let number = |value: &Value| value.integer().or_else(|| value.text()?.parse().ok());
+    match (number(subject), number(reference)) {
+        (Some(ours), Some(theirs)) => {
+            same_type(subject, reference)
+                && (ours == theirs || ours >= 0 && theirs >= 0 && ours.abs_diff(theirs) <= tolerance.unsigned_abs())
+        }
+        _ => subject == reference,
+    }
+}
+
+/// Fields of a line of CLIENT LIST whose value follows from what the client has done.
+const CLIENT_FIELDS_COMPARED: [&str; 12] =
+    ["name", "flags", "db", "sub", "psub", "ssub", "multi", "watch", "user", "resp", "lib-name", "cmd"];
+
+/// Fields of HELLO that are not the server's identity.
+const HELLO_FIELDS_COMPARED: [&str; 4] = ["server", "proto", "mode", "role"];
+
+fn same_identity(_arguments: &[Vec<u8>], subject: &Value, reference: &Value) -> bool {
+    if !same_type(subject, reference) {
+        return false;
+    }
+    if let (Some(ours), Some(theirs)) = (subject.pairs(), reference.pairs()) {
+        let names = |pairs: &[(&Value, &Value)]| pairs.iter().map(|(key, _)| (*key).clone()).collect::<Vec<_>>();
+        return names(&ours) == names(&theirs)
+            && HELLO_FIELDS_COMPARED.iter().all(|name| subject.field(name) == reference.field(name));
+    }
+    let (Some(ours), Some(theirs)) = (subject.text(), reference.text()) else {
+        // CLIENT ID
+        return subject.integer().is_some_and(|id| id > 0);
+    };
+    let lines = |text: &str| {
+        let mut lines: Vec<Vec<String>> = text.lines().map(client_line).collect();
+        lines.sort();
+        lines
+    };
+    lines(ours) == lines(theirs)
+}
+
+/// A line of CLIENT LIST as the names of its fields, with the values that are compared.
+fn client_line(line: &str) -> Vec<String> {
+    line.split(' ')
+        .map(|field| match field.split_once('=') {
+            Some((name, value)) if CLIENT_FIELDS_COMPARED.contains(&name) => format!("{name}={value}"),
+            Some((name, _)) => name.to_owned(),
+            None => field.to_owned(),
+        })
+        .collect()
+}
+
+fn same_measurement(arguments: &[Vec<u8>], subject: &Value, reference: &Value) -> bool {
+    let sections = |value: &Value| {
+        let text = value.text().unwrap_or_default();
+        text.lines().filter(|line| line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    same_type(subject, reference)
+        && (!arguments[0].eq_ignore_ascii_case(b"INFO") || sections(subject) == sections(reference))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(line: &str) -> Vec<Vec<u8>> {
+        line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+    }
+
+    fn same(arguments: &[Vec<u8>], subject: &Value, reference: &Value) -> bool {
+        compare(arguments, subject, reference) != Verdict::Different
+    }
+
+    fn bulk(text: &str) -> Value {
+        Value::Bulk(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn freedoms_are_narrow() {
+        let (ab, ba) = (Value::Array(vec![bulk("a"), bulk("b")]), Value::Array(vec![bulk("b"), bulk("a")]));
+        assert!(same(&command("KEYS *"), &ab, &ba));
+        assert!(!same(&command("MGET x y"), &ab, &ba));
+        assert!(!same(&command("KEYS *"), &ab, &Value::Set(vec![bulk("a"), bulk("b")])));
+        assert!(same(&command("pttl k"), &Value::Integer(100_000), &Value::Integer(100_400)));
+        assert!(!same(&command("pttl k"), &Value::Integer(-1), &Value::Integer(100)));
+        assert!(!same(&command("pttl k"), &Value::Integer(-1), &Value::Integer(-2)));
+        assert!(!same(&command("object help"), &ab, &Value::Error(b"ERR no".to_vec())));
+        let (ours, theirs) = (bulk("id=3 name=a db=1"), bulk("id=7 name=a db=1"));
+        assert!(same(&command("CLIENT INFO"), &ours, &theirs));
+        assert!(!same(&command("CLIENT INFO"), &ours, &bulk("id=7 name=b db=1")));
+        assert!(!same(&command("CLIENT INFO"), &ours, &bulk("id=7 db=1 name=a")));
+    }
+
+    #[test]
+    fn documentation_lists_each_and_no_other() {
+        let page = std::fs::read_to_string(testkit::workspace_directory().join("docs/oracle.md")).unwrap();
+        let rows: Vec<&str> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+            .map(|(name, _)| name)
+            .collect();
+        let names: Vec<&str> = NORMALISERS.iter().map(|normaliser| normaliser.name).collect();
+        assert_eq!(rows, names, "docs/oracle.md must list the normalisers, in order");
+        assert!(names.len() < 10);
+    }
+}
