@@ -1,1 +1,19 @@
-//! To be filled.
+//! The server: the world and its gates, event loops, connections, dispatch, and what makes it a citizen of its machine.
+//!
+//! Owns sockets, threads, files and the clock. Must not know how a command works: it finds the command, gives it access,
+//! and sends what it replied.
+//!
+//! Start reading at [`event_loop`] (the way of a request), then [`dispatch`] (which side of the gate it runs on), then
+//! [`start`] (how a server comes up).
+
+mod connection;
+mod dispatch;
+mod event_loop;
+mod host;
+mod listener;
+mod mailbox;
+pub mod operation;
+mod shared;
+mod start;
+
+pub use start::run;

@@ -1,0 +1,139 @@
+//! One client's connection, as its event loop keeps it.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Write};
+use std::sync::atomic::Ordering::Relaxed;
+
+use commands::Session;
+use keyspace::Millis;
+use resp::{Decoder, Owned, Proto, Reply};
+
+use crate::listener::Stream;
+
+/// So many pieces go into one system call.
+const SLICES_MAX: usize = 64;
+
+pub struct Connection {
+    pub stream: Stream,
+    pub session: Session,
+    pub decoder: Decoder,
+    pub proto: Proto,
+    /// What the socket did not take. Replies are appended here as long as it exists.
+    pub output: Option<Box<Reply>>,
+    /// Requests that wait behind CLIENT PAUSE, in order. While there are any nothing more is read.
+    pub held: VecDeque<Held>,
+    /// Since when the output is above the soft limit.
+    pub soft_limit_since: Option<Millis>,
+    /// What this connection adds to the memory of all clients.
+    pub counted_bytes: i64,
+}
+
+/// A piece of a paused connection's input.
+pub enum Held {
+    /// Undecoded bytes, beginning with a whole request.
+    Bytes(Vec<u8>),
+    /// A decoded request.
+    Request(Owned),
+}
+
+impl Connection {
+    pub fn new(stream: Stream, session: Session) -> Connection {
+        Connection {
+            stream,
+            session,
+            decoder: Decoder::new(),
+            proto: Proto::Resp2,
+            output: None,
+            held: VecDeque::new(),
+            soft_limit_since: None,
+            counted_bytes: 0,
+        }
+    }
+
+    pub fn is_paused(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Bytes that wait to be sent.
+    pub fn output_bytes(&self) -> usize {
+        self.output.as_ref().map_or(0, |output| output.len())
+    }
+
+    /// Bytes of memory this connection uses: for `maxmemory-clients` and CLIENT LIST.
+    pub fn memory_bytes(&self) -> usize {
+        let held: usize = self
+            .held
+            .iter()
+            .map(|held| match held {
+                Held::Bytes(bytes) => bytes.capacity(),
+                Held::Request(request) => request.memory_bytes(),
+            })
+            .sum();
+        size_of::<Connection>() + size_of::<commands::Client>() + self.decoder.memory_bytes() + held + self.output_bytes()
+    }
+
+    /// Writes what waits. True when nothing is left.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn flush_output(&mut self) -> io::Result<(bool, usize)> {
+        let Some(output) = &mut self.output else {
+            return Ok((true, 0));
+        };
+        let written = write_reply(&mut self.stream, output)?;
+        if output.is_empty() {
+            self.output = None;
+            return Ok((true, written));
+        }
+        Ok((false, written))
+    }
+
+    /// Shows the state of this connection to whoever reads the client's record.
+    #[inline]
+    pub fn publish(&self, now: Millis) {
+        let client = &*self.session.client;
+        client.last_interaction.store(now.0, Relaxed);
+        client.last_command.store(self.session.last_command, Relaxed);
+    }
+
+    /// The same for the figures that matter only where something waits.
+    pub fn publish_memory(&self) {
+        let client = &*self.session.client;
+        client.query_buffer_bytes.store(self.decoder.memory_bytes(), Relaxed);
+        client.output_bytes.store(self.output_bytes(), Relaxed);
+        client.output_segments.store(self.output.as_ref().map_or(0, |output| output.segments().count()), Relaxed);
+        client.memory_bytes.store(self.memory_bytes(), Relaxed);
+    }
+}
+
+/// Writes as much of the reply as the socket takes, and removes it. Returns how many bytes that were.
+///
+/// # Errors
+/// The connection is broken.
+pub fn write_reply(stream: &mut Stream, reply: &mut Reply) -> io::Result<usize> {
+    let mut total = 0;
+    while !reply.is_empty() {
+        let result = match reply.as_slice() {
+            Some(bytes) => stream.write(bytes),
+            None => {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                stream.write_vectored(reply.io_slices(&mut slices))
+            }
+        };
+        match result {
+            Ok(written) => {
+                let wanted = reply.len();
+                reply.advance(written);
+                total += written;
+                // A short write means that the socket is full; asking again would only be told so.
+                if written < wanted && reply.as_slice().is_some() {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(total)
+}

@@ -1,0 +1,473 @@
+//! From decoded requests to executed commands: which side of the gate, which shards, what is refused.
+//!
+//! ```text
+//! requests -> plan (command, keys, side) -> narrow: own gate, locks of the batch's shards, prefetch, run in order
+//!                                        -> wide:   all gates, run
+//! ```
+//!
+//! A batch is bounded, so that a wide access waits for little. A command that finds on the narrow side that it must be
+//! alone has changed nothing yet; it ends the batch and runs wide.
+
+use std::sync::Arc;
+
+use commands::db::{Db, Lfu, Manners};
+use commands::global::{Global, Role, World};
+use commands::keys::{self, KeyPlan};
+use commands::spec::{Flags, Side};
+use commands::{Command, Ctx, Error, Reach, Registry, ReplyMode, Session, Stop, ThreadStats};
+use fastant::Instant;
+use keyspace::{Held, Key, Keyspace, Millis};
+use resp::{Mark, Reply};
+
+use crate::shared::Shared;
+
+/// So many commands of one connection run under one access.
+const BATCH_COMMANDS_MAX: usize = 16;
+/// A command with more keys than this is not "few shards": it runs wide.
+const NARROW_KEYS_MAX: usize = 64;
+
+/// Decoded requests of one connection: all arguments in a row, and where each request lies among them.
+#[derive(Default)]
+pub struct Requests<'a> {
+    pub args: Vec<&'a [u8]>,
+    /// For each request: behind its last argument, and behind its last byte in the buffer.
+    ends: Vec<(u32, u32)>,
+    /// Where the first request begins.
+    byte_base: usize,
+}
+
+impl<'a> Requests<'a> {
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Requests from here on begin at this byte of the buffer.
+    pub fn begin(&mut self, byte_start: usize) {
+        self.byte_base = byte_start;
+    }
+
+    /// The arguments of request `index`.
+    #[inline]
+    fn get(&self, index: usize) -> &[&'a [u8]] {
+        let first = if index == 0 { 0 } else { self.ends[index - 1].0 };
+        &self.args[first as usize..self.ends[index].0 as usize]
+    }
+
+    /// Where in the buffer request `index` begins.
+    pub fn byte_start(&self, index: usize) -> usize {
+        if index == 0 { self.byte_base } else { self.ends[index - 1].1 as usize }
+    }
+
+    /// Ends a request: its arguments were appended, its last byte lies before `byte_end`.
+    #[inline]
+    pub fn close(&mut self, byte_end: usize) {
+        self.ends.push((self.args.len() as u32, byte_end as u32));
+    }
+
+    /// The same memory for requests in another buffer.
+    #[inline]
+    pub fn recycle<'b>(mut self) -> Requests<'b> {
+        self.ends.clear();
+        Requests { args: resp::recycle(self.args), ends: self.ends, byte_base: 0 }
+    }
+}
+
+/// What a thread keeps between batches, so that none allocates.
+pub struct Scratch {
+    keys: Vec<Key<'static>>,
+    plans: Vec<Plan<'static>>,
+    held: Held,
+}
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch { keys: Vec::new(), plans: Vec::new(), held: Held::new() }
+    }
+}
+
+/// How one request will run.
+struct Plan<'a> {
+    command: Result<&'a Command, Error>,
+    first_key: u32,
+    key_count: u32,
+    side: Side,
+}
+
+/// Where the execution of a connection's requests stopped.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// All were executed.
+    Done,
+    /// This one has to wait behind CLIENT PAUSE; it and what follows were not executed.
+    Paused { at: usize },
+    /// The connection is to be closed after its replies; the requests behind this were not executed.
+    Closed,
+}
+
+/// Runs requests on behalf of one connection.
+pub struct Dispatcher<'a> {
+    pub shared: &'a Shared,
+    pub thread: usize,
+    pub stats: &'a ThreadStats,
+    pub scratch: &'a mut Scratch,
+}
+
+impl Dispatcher<'_> {
+    /// Executes the requests in order. `large` are arguments of the only request that lie in buffers of their own.
+    pub fn run(
+        &mut self,
+        requests: &Requests<'_>,
+        large: &[(usize, Arc<Vec<u8>>)],
+        session: &mut Session,
+        reply: &mut Reply,
+        now: Millis,
+    ) -> Progress {
+        let mut next = 0;
+        while next < requests.len() {
+            let (executed, mut end) = self.narrow(requests, next, large, session, reply, now);
+            next += executed;
+            if end == Some(BatchEnd::Wide) {
+                let (executed, wide_end) = self.wide(requests.get(next), large, session, reply, now);
+                next += executed;
+                end = wide_end;
+            }
+            match end {
+                Some(BatchEnd::Paused) => return Progress::Paused { at: next },
+                Some(BatchEnd::Closed) => return Progress::Closed,
+                Some(BatchEnd::Wide) | None => {}
+            }
+        }
+        Progress::Done
+    }
+
+    /// Runs up to a batch of requests, from `first`, under this thread's gate. Returns how many ran, and why it ended early.
+    fn narrow(
+        &mut self,
+        requests: &Requests<'_>,
+        first: usize,
+        large: &[(usize, Arc<Vec<u8>>)],
+        session: &mut Session,
+        reply: &mut Reply,
+        now: Millis,
+    ) -> (usize, Option<BatchEnd>) {
+        let mut plans: Vec<Plan<'_>> = recycle(std::mem::take(&mut self.scratch.plans));
+        let mut keys: Vec<Key<'_>> = recycle(std::mem::take(&mut self.scratch.keys));
+        let held = &mut self.scratch.held;
+        held.clear();
+
+        let world = self.shared.gates.narrow(self.thread);
+        let mut end = None;
+        for index in first..requests.len().min(first + BATCH_COMMANDS_MAX) {
+            let plan = plan(&self.shared.registry, &world.keyspace, requests.get(index), &mut keys);
+            if plan.side == Side::Wide {
+                keys.truncate(plan.first_key as usize);
+                end = Some(BatchEnd::Wide);
+                break;
+            }
+            plans.push(plan);
+            if keys.len() >= NARROW_KEYS_MAX {
+                break;
+            }
+        }
+        let mut executed = 0;
+        if !plans.is_empty() {
+            for key in &keys {
+                held.insert(key.shard());
+            }
+            let space = world.keyspace.narrow(held);
+            if keys.len() > 1 {
+                for &key in &keys {
+                    space.prefetch_bucket(session.db, key);
+                }
+                for &key in &keys {
+                    space.prefetch_entry(session.db, key);
+                }
+            }
+            let global = &world.global;
+            let manners = manners(global, session, now);
+            let mut access = Access::new(global, now);
+            let mut cx = Ctx {
+                args: &[],
+                keys: &[],
+                large,
+                reply,
+                db: Db { space, index: session.db, now, stats: self.stats, manners },
+                session,
+                command: self.shared.registry.by_id(0),
+                reach: Reach::Narrow(global),
+                host: self.shared,
+            };
+            for (offset, plan) in plans.iter().enumerate() {
+                match access.run(&mut cx, requests.get(first + offset), plan, &keys) {
+                    Ok(()) => executed += 1,
+                    Err(why) => {
+                        executed += usize::from(why == BatchEnd::Closed);
+                        end = Some(why);
+                        break;
+                    }
+                }
+            }
+        }
+        drop(world);
+        self.scratch.plans = recycle(plans);
+        self.scratch.keys = recycle(keys);
+        (executed, end)
+    }
+
+    /// Runs one request alone in the world.
+    fn wide(
+        &mut self,
+        args: &[&[u8]],
+        large: &[(usize, Arc<Vec<u8>>)],
+        session: &mut Session,
+        reply: &mut Reply,
+        now: Millis,
+    ) -> (usize, Option<BatchEnd>) {
+        let mut keys = Vec::new();
+        let mut world = self.shared.gates.wide();
+        let World { global, keyspace } = &mut *world;
+        let plan = plan(&self.shared.registry, keyspace, args, &mut keys);
+        let manners = manners(global, session, now);
+        let mut access = Access::new(global, now);
+        // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
+        let space = unsafe { keyspace.wide() };
+        let mut cx = Ctx {
+            args: &[],
+            keys: &[],
+            large,
+            reply,
+            db: Db { space, index: session.db, now, stats: self.stats, manners },
+            session,
+            command: self.shared.registry.by_id(0),
+            reach: Reach::Wide(global),
+            host: self.shared,
+        };
+        match access.run(&mut cx, args, &plan, &keys) {
+            Ok(()) => (1, None),
+            Err(BatchEnd::Wide) => unreachable!("a command asked for the wide side on the wide side"),
+            Err(BatchEnd::Closed) => (1, Some(BatchEnd::Closed)),
+            Err(BatchEnd::Paused) => (0, Some(BatchEnd::Paused)),
+        }
+    }
+}
+
+/// Why a batch ended before its last request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BatchEnd {
+    /// The next request must be alone in the world.
+    Wide,
+    /// The next request waits behind CLIENT PAUSE.
+    Paused,
+    /// The connection is to be closed.
+    Closed,
+}
+
+/// The same memory for elements of another lifetime.
+fn recycle<T, U>(mut used: Vec<T>) -> Vec<U> {
+    const { assert!(size_of::<T>() == size_of::<U>() && align_of::<T>() == align_of::<U>()) };
+    used.clear();
+    used.into_iter().map(|_| unreachable!("the vector is empty")).collect()
+}
+
+/// Finds command and keys of a request on the narrow side.
+#[inline]
+fn plan<'a>(registry: &'a Registry, keyspace: &Keyspace, args: &[&'a [u8]], found: &mut Vec<Key<'a>>) -> Plan<'a> {
+    let first_key = found.len() as u32;
+    let command = match registry.resolve(args) {
+        Ok(command) => command,
+        Err(error) => return Plan { command: Err(error), first_key, key_count: 0, side: Side::Narrow },
+    };
+    let mut side = command.spec.side;
+    match command.plan {
+        KeyPlan::None => {}
+        KeyPlan::One(index) => found.push(keyspace.key(args[index as usize])),
+        KeyPlan::Range { first, last, step } => {
+            let last = if last >= 0 { last as usize } else { (args.len() as i64 + i64::from(last)) as usize };
+            let mut index = first as usize;
+            while index <= last && index < args.len() {
+                found.push(keyspace.key(args[index]));
+                index += step as usize;
+            }
+        }
+        KeyPlan::Search => {
+            if let Some(keys) = keys::find(command.spec, args) {
+                found.extend(keys.iter().map(|key| keyspace.key(args[key.index])));
+            }
+        }
+    }
+    let key_count = found.len() as u32 - first_key;
+    if key_count as usize > NARROW_KEYS_MAX {
+        side = Side::Wide;
+    }
+    Plan { command: Ok(command), first_key, key_count, side }
+}
+
+/// What the commands of one access have in common.
+struct Access {
+    /// When the command in execution began.
+    began: Instant,
+    latency_tracking: bool,
+    is_paused: bool,
+    pauses_reads: bool,
+}
+
+impl Access {
+    /// Everything a command relies on is read here, inside the gate.
+    fn new(global: &Global, now: Millis) -> Access {
+        let pause = global.pause_at(now);
+        Access {
+            began: Instant::now(),
+            latency_tracking: global.settings.latency_tracking,
+            is_paused: pause.is_some(),
+            pauses_reads: pause.is_some_and(|pause| !pause.writes_only),
+        }
+    }
+
+    /// Runs one request: refuses it, or lets its handler reply.
+    #[inline]
+    fn run<'a>(
+        &mut self,
+        cx: &mut Ctx<'a>,
+        args: &'a [&'a [u8]],
+        plan: &'a Plan<'a>,
+        keys: &'a [Key<'a>],
+    ) -> Result<(), BatchEnd> {
+        let stats = cx.db.stats;
+        let mark = cx.reply.mark();
+        let command = match &plan.command {
+            Ok(command) => *command,
+            Err(error) => {
+                self.refuse(cx, None, error);
+                return after_reply(cx, mark);
+            }
+        };
+        if let Some(error) = refusal(cx, command) {
+            self.refuse(cx, Some(command), &error);
+            return after_reply(cx, mark);
+        }
+        if self.is_paused
+            && (self.pauses_reads || command.spec.flags.intersects(Flags::WRITE.union(Flags::MAY_REPLICATE)))
+        {
+            return Err(BatchEnd::Paused);
+        }
+        cx.args = args;
+        cx.keys = &keys[plan.first_key as usize..][..plan.key_count as usize];
+        cx.command = command;
+        cx.db.index = cx.session.db;
+        let handler = command.spec.run.expect("resolve() only finds commands that run");
+        let failed = match handler(cx) {
+            Ok(()) => false,
+            Err(Stop::Wide) => {
+                assert!(cx.reply.mark() == mark, "{} replied before it asked for the wide side", command.full_name);
+                return Err(BatchEnd::Wide);
+            }
+            Err(Stop::Error(error)) => {
+                assert!(cx.reply.mark() == mark, "{} replied before it failed", command.full_name);
+                let text = error.render();
+                stats.count_error(&text);
+                cx.reply.error(&text);
+                true
+            }
+        };
+        // One reading of the clock a command: its end is the next one's beginning.
+        let ended = Instant::now();
+        let ns = ended.duration_since(self.began).as_nanos() as u64;
+        self.began = ended;
+        stats.commands.add(1);
+        stats.by_command[command.id as usize].record(ns, failed, self.latency_tracking);
+        cx.session.last_command = command.id;
+        after_reply(cx, mark)
+    }
+
+    #[cold]
+    fn refuse(&mut self, cx: &mut Ctx<'_>, command: Option<&Command>, error: &Error) {
+        let text = error.render();
+        cx.db.stats.count_error(&text);
+        if let Some(command) = command {
+            cx.db.stats.by_command[command.id as usize].rejected.add(1);
+        }
+        cx.reply.error(&text);
+        self.began = Instant::now();
+    }
+}
+
+/// Why this client may not run this command now.
+#[inline]
+fn refusal(cx: &Ctx<'_>, command: &Command) -> Option<Error> {
+    let flags = command.spec.flags;
+    if flags.contains(Flags::PROTECTED)
+        && let Some(error) = protected(cx, command)
+    {
+        return Some(error);
+    }
+    if !cx.session.authenticated && !flags.contains(Flags::NO_AUTH) {
+        // `requirepass` may have been taken back since the client connected.
+        if cx.global().settings.password_needed {
+            return Some(Error::NoAuth);
+        }
+    }
+    if cx.global().role == Role::Replica && flags.contains(Flags::WRITE) && cx.global().settings.replica_read_only {
+        return Some(Error::text("READONLY You can't write against a read only replica."));
+    }
+    None
+}
+
+#[cold]
+fn protected(cx: &Ctx<'_>, command: &Command) -> Option<Error> {
+    use config::Permitted;
+    let (permitted, directive) = match command.spec.name {
+        "module" => (cx.global().settings.module_command, "enable-module-command"),
+        _ => (cx.global().settings.debug_command, "enable-debug-command"),
+    };
+    let allowed = match permitted {
+        Permitted::Yes => true,
+        Permitted::Local => cx.session.is_local,
+        Permitted::No => false,
+    };
+    if allowed {
+        return None;
+    }
+    Some(Error::string(format!(
+        "ERR {} command not allowed. If the {directive} option is set to \"local\", you can run it from a local connection, \
+         otherwise you need to set this option in the configuration file, and then restart the server.",
+        command.spec.name.to_uppercase()
+    )))
+}
+
+/// What CLIENT REPLY has asked for happens to the reply behind `mark`.
+#[inline]
+fn after_reply(cx: &mut Ctx<'_>, mark: Mark) -> Result<(), BatchEnd> {
+    match cx.session.reply_mode {
+        ReplyMode::On => {}
+        ReplyMode::Off => cx.reply.truncate(mark),
+        ReplyMode::SkipNext => {
+            cx.reply.truncate(mark);
+            cx.session.reply_mode = ReplyMode::Skip;
+        }
+        ReplyMode::Skip => {
+            cx.reply.truncate(mark);
+            cx.session.reply_mode = ReplyMode::On;
+        }
+    }
+    if cx.session.close_after_reply { Err(BatchEnd::Closed) } else { Ok(()) }
+}
+
+/// How this client's commands treat expiry and access times.
+fn manners(global: &Global, session: &Session, now: Millis) -> Manners {
+    let import_source = session.has(commands::ClientFlags::IMPORT_SOURCE);
+    Manners {
+        no_touch: session.has(commands::ClientFlags::NO_TOUCH),
+        keep_expired: global.role == Role::Replica || global.settings.import_mode || global.pause_at(now).is_some(),
+        see_expired: global.settings.import_mode && import_source,
+        lfu: global.settings.lfu.then(|| Lfu {
+            log_factor: global.settings.lfu_log_factor,
+            decay_minutes: global.settings.lfu_decay_minutes,
+            random: rand::random::<u64>() | 1,
+        }),
+    }
+}

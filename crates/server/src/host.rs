@@ -1,0 +1,187 @@
+//! What the server does for the commands that concern it: the other side of [`commands::Host`].
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use commands::{Client, ClientFlags, Clients, Db, Error, Global, Host, Settings, ShutdownOptions, ThreadStats};
+use config::{Changes, LogLevel, SetError, directives};
+use keyspace::{Dropped, Millis};
+
+use crate::listener::{self, Accepted, Listener};
+use crate::operation::{LOG, crash, info, log::LogSettings, memory, process};
+use crate::shared::{Shared, now};
+
+impl Host for Shared {
+    fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
+    fn kill(&self, client: &Arc<Client>) {
+        Shared::kill(self, client);
+    }
+
+    fn wake_all(&self) {
+        Shared::wake_all(self);
+    }
+
+    fn stats(&self) -> &[Arc<ThreadStats>] {
+        &self.stats
+    }
+
+    fn info(&self, global: &Global, db: &Db<'_>, sections: &[&[u8]]) -> String {
+        info::render(&self.info_sources(Some(global), Some(db)), sections)
+    }
+
+    fn shutdown(&self, global: &mut Global, options: ShutdownOptions) -> Result<(), Error> {
+        if options.abort {
+            // A shutdown here takes no time in which it could be called off.
+            return Err(Error::text("ERR No shutdown in progress."));
+        }
+        let _ = global;
+        LOG.warning("User requested shutdown...");
+        self.end();
+        Ok(())
+    }
+
+    fn apply_config(&self, global: &mut Global, changes: &Changes) -> Result<(), SetError> {
+        if changes.alters(directives::PORT) || changes.alters(directives::BIND) {
+            let listeners = self.listen(&global.config).map_err(|error| {
+                let culprit = if changes.alters(directives::PORT) { directives::PORT.id() } else { directives::BIND.id() };
+                LOG.warning(&format!("{error:#}"));
+                changes.failed(culprit, "Unable to listen on this port. Check server logs.")
+            })?;
+            *self.new_listeners.lock() = Some(listeners);
+        }
+        if changes.alters(directives::MAXCLIENTS) {
+            let wanted = global.config.get(directives::MAXCLIENTS).max(0) as u64;
+            if process::raise_open_files(&LOG, wanted) < wanted {
+                return Err(changes.failed(
+                    directives::MAXCLIENTS,
+                    "The operating system is not able to handle the specified number of clients",
+                ));
+            }
+        }
+        LOG.configure(LogSettings::from_config(&global.config));
+        global.settings = Settings::of(&global.config);
+        // The loops work with a copy.
+        self.wake_all();
+        Ok(())
+    }
+
+    fn free_later(&self, garbage: Dropped) {
+        let objects = garbage.len() as u64;
+        self.free_elsewhere(objects, Box::new(garbage));
+    }
+
+    fn log(&self, level: LogLevel, text: &str) {
+        LOG.write(level, text);
+    }
+
+    fn used_memory_bytes(&self) -> u64 {
+        memory::used_bytes() as u64
+    }
+
+    fn reset_stats(&self) {
+        for stats in &self.stats {
+            stats.reset();
+        }
+        self.rejected_connections.store(0, Relaxed);
+        self.operation.reset();
+    }
+
+    fn crash(&self, kind: &str) -> ! {
+        crash::provoke(kind)
+    }
+
+    fn restart(&self, delay_ms: u64, _graceful: bool) -> Result<(), String> {
+        // Nothing is written at the end yet, so that a graceful end and a crash leave the same behind.
+        process::restart(delay_ms)
+    }
+}
+
+impl Shared {
+    /// Why a new connection is turned away, as the complete reply.
+    pub fn refusal_at_the_door(&self, accepted: &Accepted, settings: &Settings) -> Option<&'static str> {
+        if self.connected.load(Relaxed) >= settings.clients_max {
+            return Some("-ERR max number of clients reached\r\n");
+        }
+        if settings.protected_mode && !settings.password_needed && !accepted.is_local {
+            return Some(PROTECTED_MODE);
+        }
+        None
+    }
+
+    /// Opens what the configuration says the server listens on.
+    ///
+    /// # Errors
+    /// What cannot be listened on, and why.
+    pub fn listen(&self, config: &config::Config) -> anyhow::Result<Vec<Listener>> {
+        let port = config.get(directives::PORT);
+        let backlog = config.get(directives::TCP_BACKLOG) as i32;
+        let mut listeners = Vec::new();
+        if port != 0 {
+            let addresses = config.get(directives::BIND);
+            listeners = listener::listen_tcp(addresses, port as u16, backlog, |text| LOG.verbose(&text))?;
+        }
+        if let Some(path) = config.path(directives::UNIXSOCKET) {
+            let mode = config.get(directives::UNIXSOCKETPERM) as u32;
+            listeners.push(listener::listen_unix(path, mode, backlog)?);
+        }
+        Ok(listeners)
+    }
+
+    /// Closes the clients that use the most memory until all together are below the limit.
+    pub fn evict_clients(&self, total_bytes: i64, limit_bytes: i64, stats: &ThreadStats) {
+        let mut candidates: Vec<(usize, Arc<Client>)> = self
+            .clients
+            .all()
+            .into_iter()
+            .filter(|client| !client.flags().contains(ClientFlags::NO_EVICT) && !client.killed.load(Relaxed))
+            .map(|client| (client.memory_bytes.load(Relaxed), client))
+            .collect();
+        candidates.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let mut excess_bytes = total_bytes - limit_bytes;
+        for (bytes, client) in candidates {
+            if excess_bytes <= 0 {
+                break;
+            }
+            excess_bytes -= bytes as i64;
+            stats.evicted_clients.add(1);
+            LOG.notice(&format!(
+                "Evicting client id={} addr={}: all clients together use more than maxmemory-clients, and this one {bytes} bytes.",
+                client.id, client.address
+            ));
+            Shared::kill(self, &client);
+        }
+    }
+
+    fn info_sources<'a>(&'a self, global: Option<&'a Global>, db: Option<&'a Db<'a>>) -> info::InfoSources<'a> {
+        info::InfoSources {
+            now: now(),
+            registry: &self.registry,
+            stats: &self.stats,
+            clients: &self.clients,
+            rejected_connections: self.rejected_connections.load(Relaxed) as u64,
+            operation: &self.operation,
+            global,
+            db,
+        }
+    }
+
+    /// INFO as far as it can be had on a thread that has crashed.
+    pub fn crash_info(&self) -> String {
+        info::render(&self.info_sources(None, None), &[])
+    }
+
+    /// What is due ten times a second, on loop 0.
+    pub fn tick(&self, now: Millis) {
+        self.operation.sample(now, &self.stats);
+    }
+}
+
+/// What a client from elsewhere reads while nothing but this text protects the server.
+const PROTECTED_MODE: &str = "-DENIED Spinel runs in protected mode: it listens on all interfaces, no password is set, and so \
+only connections from this machine are accepted. To let others in, choose one of these: 1) From this machine, send \
+'CONFIG SET protected-mode no', and 'CONFIG REWRITE' to keep it; do so only where no untrusted host can reach the server. \
+2) Write 'protected-mode no' into the configuration file and restart. 3) Start the server with '--protected-mode no'. \
+4) Set a password with 'requirepass', which is what we recommend.\r\n";

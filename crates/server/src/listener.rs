@@ -1,0 +1,245 @@
+//! Listening sockets, and the connections that come out of them.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+
+/// A client's byte stream.
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    pub fn fd(&self) -> RawFd {
+        match self {
+            Stream::Tcp(stream) => stream.as_raw_fd(),
+            Stream::Unix(stream) => stream.as_raw_fd(),
+        }
+    }
+
+    /// Keepalive probes after this many idle seconds; 0 turns them off.
+    pub fn set_keepalive(&self, seconds: u64) {
+        if let Stream::Tcp(stream) = self
+            && seconds > 0
+        {
+            // Three probes within the next interval, as Redis does: the peer is given up after about twice the time.
+            let keepalive = TcpKeepalive::new()
+                .with_time(Duration::from_secs(seconds))
+                .with_interval(Duration::from_secs((seconds / 3).max(1)))
+                .with_retries(3);
+            let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive);
+        }
+    }
+
+    /// What waits to be read without reading it: whether the other side is still there.
+    pub fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.register(registry, token, interest),
+            Stream::Unix(stream) => stream.register(registry, token, interest),
+        }
+    }
+
+    pub fn reregister(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.reregister(registry, token, interest),
+            Stream::Unix(stream) => stream.reregister(registry, token, interest),
+        }
+    }
+}
+
+impl Read for Stream {
+    #[inline]
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write_vectored(slices),
+            Stream::Unix(stream) => stream.write_vectored(slices),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A connection that was accepted and belongs to no event loop yet.
+pub struct Accepted {
+    pub stream: Stream,
+    /// As CLIENT LIST shows it: `ip:port`, `[ip]:port`, `path:0`.
+    pub address: String,
+    pub local_address: String,
+    /// From this machine: protected mode lets it in.
+    pub is_local: bool,
+}
+
+/// A socket that listens.
+pub enum Listener {
+    Tcp(TcpListener),
+    Unix { listener: UnixListener, path: PathBuf },
+}
+
+impl Listener {
+    /// Listens on one `bind` address. `*` means all IPv4 addresses and `::*` all IPv6 ones.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn tcp(address: &str, port: u16, backlog: i32) -> io::Result<Listener> {
+        let ip: IpAddr = match address {
+            "*" => Ipv4Addr::UNSPECIFIED.into(),
+            "::*" => Ipv6Addr::UNSPECIFIED.into(),
+            _ => resolve(address)?,
+        };
+        let socket = Socket::new(
+            if ip.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 },
+            Type::STREAM.nonblocking(),
+            Some(Protocol::TCP),
+        )?;
+        if ip.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.bind(&SockAddr::from(SocketAddr::new(ip, port)))?;
+        socket.listen(backlog)?;
+        Ok(Listener::Tcp(TcpListener::from_std(socket.into())))
+    }
+
+    /// Listens on a unix socket. One that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn unix(path: &Path, mode: u32, backlog: i32) -> io::Result<Listener> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        socket.listen(backlog)?;
+        if mode != 0 {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        }
+        let listener = UnixListener::from_std(socket.into());
+        Ok(Listener::Unix { listener, path: path.to_owned() })
+    }
+
+    pub fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Listener::Tcp(listener) => listener,
+            Listener::Unix { listener, .. } => listener,
+        }
+    }
+
+    /// The next connection, if one waits.
+    ///
+    /// # Errors
+    /// `WouldBlock`, or what the system says (too many open files …).
+    pub fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, address) = listener.accept()?;
+                // Replies are whole when they are written; there is nothing to wait for.
+                stream.set_nodelay(true)?;
+                let local_address = stream.local_addr().map(|local| local.to_string()).unwrap_or_default();
+                Ok(Accepted {
+                    address: address.to_string(),
+                    local_address,
+                    is_local: is_loopback(address.ip()),
+                    stream: Stream::Tcp(stream),
+                })
+            }
+            Listener::Unix { listener, path } => {
+                let (stream, _) = listener.accept()?;
+                let address = format!("{}:0", path.display());
+                Ok(Accepted { address: address.clone(), local_address: address, is_local: true, stream: Stream::Unix(stream) })
+            }
+        }
+    }
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
+    }
+}
+
+fn resolve(address: &str) -> io::Result<IpAddr> {
+    if let Ok(ip) = address.parse() {
+        return Ok(ip);
+    }
+    let mut found = std::net::ToSocketAddrs::to_socket_addrs(&(address, 0))?;
+    found.next().map(|address| address.ip()).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+/// Listens on every `bind` address. An address with a `-` in front may be missing on this machine.
+///
+/// # Errors
+/// When an address without `-` cannot be bound, or none could.
+pub fn listen_tcp(
+    addresses: &[Vec<u8>],
+    port: u16,
+    backlog: i32,
+    mut warn: impl FnMut(String),
+) -> anyhow::Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let address = String::from_utf8_lossy(address);
+        let (optional, address) = match address.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, &*address),
+        };
+        match Listener::tcp(address, port, backlog) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => {
+                let text = format!("Could not listen on {address}:{port}: {error}");
+                let missing = matches!(
+                    error.raw_os_error(),
+                    Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ENOPROTOOPT)
+                );
+                if optional && missing {
+                    warn(text);
+                } else {
+                    bail!(text);
+                }
+            }
+        }
+    }
+    if listeners.is_empty() && !addresses.is_empty() {
+        bail!("None of the `bind` addresses exists on this machine; nothing would listen on port {port}");
+    }
+    Ok(listeners)
+}
+
+/// Listens on the unix socket at `path`.
+///
+/// # Errors
+/// As the system says.
+pub fn listen_unix(path: &Path, mode: u32, backlog: i32) -> anyhow::Result<Listener> {
+    Listener::unix(path, mode, backlog).with_context(|| format!("Could not listen on the unix socket {}", path.display()))
+}

@@ -1,0 +1,49 @@
+//! How threads tell an event loop something: a queue, and one wake-up for a loop that sleeps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mio::Waker;
+use parking_lot::Mutex;
+
+use crate::listener::Accepted;
+
+/// A message to an event loop.
+pub enum Mail {
+    /// A connection that belongs to this loop from now on.
+    Connection(Accepted),
+    /// Close this client.
+    Kill { token: usize, id: u64 },
+    /// Look again: a pause has ended, a setting has changed, the server ends.
+    Look,
+}
+
+/// The queue of one event loop.
+pub struct Mailbox {
+    queue: Mutex<Vec<Mail>>,
+    /// Whether a wake-up is on its way, so that a burst of mail costs one.
+    woken: AtomicBool,
+    waker: Waker,
+}
+
+impl Mailbox {
+    pub fn new(waker: Waker) -> Arc<Mailbox> {
+        Arc::new(Mailbox { queue: Mutex::default(), woken: AtomicBool::new(false), waker })
+    }
+
+    /// Enqueues, and wakes the loop if it has not been woken since it last looked.
+    pub fn send(&self, mail: Mail) {
+        self.queue.lock().push(mail);
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            // It fails only when the loop's poll is gone, that is while the server ends.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Everything sent so far.
+    pub fn take(&self) -> Vec<Mail> {
+        // Before the queue is read: mail that comes behind it wakes the loop again.
+        self.woken.store(false, Ordering::Release);
+        std::mem::take(&mut *self.queue.lock())
+    }
+}

@@ -1,0 +1,631 @@
+//! INFO: its sections and their fields, named and ordered as Redis 8.2 shows them.
+//!
+//! Only true figures. A field whose feature does not exist yet is shown where its value is true all the same
+//! (`connected_slaves:0`) and missing where it would be a guess (`master_replid`, `gcc_version`). Valkey's fields that say
+//! more stand beside Redis's; Spinel's own are `spinel_version` and those about its table at the end of `memory`.
+//!
+//! A report needs access to the world (`global`, `db`) for what stands behind the gate. Without it, which is how a crash
+//! report asks, those fields are left out and nothing is waited for.
+
+use std::fmt::{Display, Write};
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use commands::stats::{Counter, percentiles_ns};
+use commands::{Clients, Db, Global, Registry, ThreadStats};
+use config::directives;
+use keyspace::{DbIndex, Millis};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
+use super::memory::{self, AllocatorFigures, MemoryFigures, human};
+use super::OperationState;
+
+/// The Redis version whose behaviour this server shows, for clients that look.
+pub const REDIS_VERSION: &str = "8.2.0";
+
+/// Where the figures come from.
+#[derive(Clone, Copy)]
+pub struct InfoSources<'a> {
+    pub now: Millis,
+    pub registry: &'a Registry,
+    /// By thread.
+    pub stats: &'a [Arc<ThreadStats>],
+    pub clients: &'a Clients,
+    pub rejected_connections: u64,
+    pub operation: &'a OperationState,
+    /// Behind the gate.
+    pub global: Option<&'a Global>,
+    /// A wide access, for the sizes of the databases.
+    pub db: Option<&'a Db<'a>>,
+}
+
+struct Section {
+    name: &'static str,
+    title: &'static str,
+    /// Shown when no section is asked for.
+    by_default: bool,
+    write: fn(&InfoSources<'_>, &mut Report),
+}
+
+const fn section(name: &'static str, title: &'static str, write: fn(&InfoSources<'_>, &mut Report)) -> Section {
+    Section { name, title, by_default: true, write }
+}
+
+const fn on_request(name: &'static str, title: &'static str, write: fn(&InfoSources<'_>, &mut Report)) -> Section {
+    Section { name, title, by_default: false, write }
+}
+
+/// All sections in the order in which they are shown.
+const SECTIONS: &[Section] = &[
+    section("server", "Server", server),
+    section("clients", "Clients", clients),
+    section("memory", "Memory", memory),
+    section("persistence", "Persistence", persistence),
+    section("threads", "Threads", threads),
+    section("stats", "Stats", stats),
+    section("replication", "Replication", replication),
+    section("cpu", "CPU", cpu),
+    section("modules", "Modules", |_, _| ()),
+    on_request("commandstats", "Commandstats", commandstats),
+    section("errorstats", "Errorstats", errorstats),
+    on_request("latencystats", "Latencystats", latencystats),
+    section("cluster", "Cluster", cluster),
+    section("keyspace", "Keyspace", keyspace),
+];
+
+/// The sections asked for, in their own order whatever the order of the words, each once. Words that name none are passed
+/// over; no word at all means the default.
+pub fn render(sources: &InfoSources<'_>, wanted: &[&[u8]]) -> String {
+    let asked = |name: &str| wanted.iter().any(|word| word.eq_ignore_ascii_case(name.as_bytes()));
+    let all = asked("all") || asked("everything");
+    let default = wanted.is_empty() || asked("default");
+    let mut report = Report { text: String::with_capacity(8 * 1024) };
+    for section in SECTIONS {
+        if all || default && section.by_default || asked(section.name) {
+            if !report.text.is_empty() {
+                report.text.push_str("\r\n");
+            }
+            let _ = write!(report.text, "# {}\r\n", section.title);
+            (section.write)(sources, &mut report);
+        }
+    }
+    report.text
+}
+
+struct Report {
+    text: String,
+}
+
+impl Report {
+    fn field(&mut self, name: &str, value: impl Display) {
+        let _ = write!(self.text, "{name}:{value}\r\n");
+    }
+
+    /// Fields of features that are not there, or cannot be busy: their value is zero, truly.
+    fn zeros(&mut self, names: &[&str]) {
+        for name in names {
+            self.field(name, 0);
+        }
+    }
+
+    /// Bytes, and for people.
+    fn bytes(&mut self, name: &str, bytes: u64) {
+        self.field(name, bytes);
+        self.field(&format!("{name}_human"), human(bytes));
+    }
+
+    fn fixed2(&mut self, name: &str, value: f64) {
+        self.field(name, format_args!("{value:.2}"));
+    }
+
+    fn percent(&mut self, name: &str, value: f64) {
+        self.field(name, format_args!("{value:.2}%"));
+    }
+}
+
+impl InfoSources<'_> {
+    /// The sum of a counter over all threads.
+    fn sum(&self, counter: impl Fn(&ThreadStats) -> &Counter) -> u64 {
+        self.stats.iter().map(|thread| counter(thread).get()).sum()
+    }
+}
+
+fn server(sources: &InfoSources<'_>, report: &mut Report) {
+    report.field("redis_version", REDIS_VERSION);
+    report.field("server_name", "spinel");
+    report.field("spinel_version", env!("CARGO_PKG_VERSION"));
+    // Redis's own value for a build that knows no commit.
+    report.field("redis_git_sha1", "00000000");
+    report.field("redis_git_dirty", 0);
+    report.field("redis_mode", "standalone");
+    report.field("server_mode", "standalone");
+    if let Ok(system) = nix::sys::utsname::uname() {
+        let [name, release, machine] = [system.sysname(), system.release(), system.machine()].map(|text| text.to_string_lossy());
+        report.field("os", format_args!("{name} {release} {machine}"));
+    }
+    report.field("arch_bits", usize::BITS);
+    report.field("multiplexing_api", if cfg!(target_os = "linux") { "epoll" } else { "kqueue" });
+    report.field("process_id", std::process::id());
+    report.field("process_supervised", sources.operation.supervisor.get().map_or("no", |supervisor| supervisor.name()));
+    if let Some(global) = sources.global {
+        report.field("run_id", &global.run_id);
+        report.field("tcp_port", global.config.get(directives::PORT));
+    }
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    report.field("server_time_usec", since.as_micros());
+    let Some(global) = sources.global else { return };
+    let uptime_seconds = (sources.now.0 - global.started.0).max(0) / 1000;
+    report.field("uptime_in_seconds", uptime_seconds);
+    report.field("uptime_in_days", uptime_seconds / 86_400);
+    let config = &global.config;
+    report.field("hz", config.get(directives::HZ));
+    report.field("configured_hz", config.get(directives::HZ));
+    report.field("lru_clock", commands::db::access::lru_clock(sources.now));
+    report.field("executable", global.executable.display());
+    report.field("config_file", config.file().map(|file| file.display()).map_or_else(String::new, |file| file.to_string()));
+    report.field("io_threads_active", u8::from(sources.stats.len() > 1));
+    report.field("availability_zone", config.text(directives::AVAILABILITY_ZONE));
+    let mut listeners = 0;
+    let port = config.get(directives::PORT);
+    if port != 0 {
+        let mut addresses = String::new();
+        for address in config.get(directives::BIND) {
+            let _ = write!(addresses, ",bind={}", String::from_utf8_lossy(address));
+        }
+        report.field("listener0", format_args!("name=tcp{addresses},port={port}"));
+        listeners += 1;
+    }
+    if let Some(path) = config.path(directives::UNIXSOCKET) {
+        report.field(&format!("listener{listeners}"), format_args!("name=unix,bind={}", path.display()));
+    }
+}
+
+fn clients(sources: &InfoSources<'_>, report: &mut Report) {
+    let clients = sources.clients.all();
+    report.field("connected_clients", clients.len());
+    report.field("cluster_connections", 0);
+    if let Some(global) = sources.global {
+        report.field("maxclients", global.config.get(directives::MAXCLIENTS));
+    }
+    let most = |buffer: fn(&commands::Client) -> usize| clients.iter().map(|client| buffer(client)).max().unwrap_or(0);
+    report.field("client_recent_max_input_buffer", most(|client| client.query_buffer_bytes.load(Relaxed)));
+    report.field("client_recent_max_output_buffer", most(|client| client.output_bytes.load(Relaxed)));
+    report.zeros(&[
+        "blocked_clients",
+        "tracking_clients",
+        "pubsub_clients",
+        "watching_clients",
+        "clients_in_timeout_table",
+        "total_watched_keys",
+        "total_blocking_keys",
+        "total_blocking_keys_on_nokey",
+    ]);
+    if let Some(global) = sources.global {
+        let (reason, actions, left_ms) = match global.pause_at(sources.now) {
+            Some(pause) => {
+                ("client_pause", if pause.writes_only { "write" } else { "all" }, pause.until.0 - sources.now.0)
+            }
+            None => ("none", "none", 0),
+        };
+        report.field("paused_reason", reason);
+        report.field("paused_actions", actions);
+        report.field("paused_timeout_milliseconds", left_ms);
+    }
+}
+
+fn memory(sources: &InfoSources<'_>, report: &mut Report) {
+    let figures = sources.operation.memory.figures(sources.now);
+    let MemoryFigures { used, resident_set, peak, startup, allocator, .. } = figures;
+    let client_bytes: u64 = sources.clients.all().iter().map(|client| client.memory_bytes.load(Relaxed) as u64).sum();
+    let table = sources.db.map(|db| db.space.keyspace().figures());
+    let table_bytes = table.map_or(0, |table| table.table_bytes as u64);
+    let overhead = (startup + client_bytes + table_bytes).min(used);
+    let dataset = used - overhead;
+
+    report.bytes("used_memory", used);
+    report.bytes("used_memory_rss", resident_set);
+    report.bytes("used_memory_peak", peak);
+    report.field("used_memory_peak_time", figures.peak_time_ms / 1000);
+    report.percent("used_memory_peak_perc", MemoryFigures::ratio(used, peak) * 100.0);
+    report.field("used_memory_overhead", overhead);
+    report.field("used_memory_startup", startup);
+    report.field("used_memory_dataset", dataset);
+    let data_share = if used > startup { dataset as f64 / (used - startup) as f64 } else { 0.0 };
+    report.percent("used_memory_dataset_perc", data_share * 100.0);
+    report.field("allocator_allocated", allocator.allocated);
+    report.field("allocator_active", allocator.active);
+    report.field("allocator_resident", allocator.resident);
+    report.field("allocator_muzzy", allocator.muzzy);
+    report.bytes("total_system_memory", memory::system_total());
+    report.field("used_memory_lua", 0);
+    report.field("used_memory_vm_eval", 0);
+    report.field("used_memory_lua_human", "0B");
+    report.zeros(&[
+        "used_memory_scripts_eval",
+        "number_of_cached_scripts",
+        "number_of_functions",
+        "number_of_libraries",
+        "used_memory_vm_functions",
+    ]);
+    report.bytes("used_memory_vm_total", 0);
+    report.field("used_memory_functions", 0);
+    report.bytes("used_memory_scripts", 0);
+    if let Some(global) = sources.global {
+        report.bytes("maxmemory", global.settings.maxmemory_bytes);
+        let policy = global.config.formatted(directives::MAXMEMORY_POLICY);
+        report.field("maxmemory_policy", String::from_utf8_lossy(&policy));
+    }
+    let beyond = |name: &str, more: u64, less: u64, report: &mut Report| {
+        report.fixed2(&format!("{name}_ratio"), MemoryFigures::ratio(more, less));
+        report.field(&format!("{name}_bytes"), more as i64 - less as i64);
+    };
+    beyond("allocator_frag", allocator.active, allocator.allocated, report);
+    beyond("allocator_rss", allocator.resident, allocator.active, report);
+    beyond("rss_overhead", resident_set, allocator.resident, report);
+    beyond("mem_fragmentation", resident_set, used, report);
+    report.zeros(&[
+        "mem_not_counted_for_evict",
+        "mem_replication_backlog",
+        "mem_total_replication_buffers",
+        "mem_replica_full_sync_buffer",
+        "mem_clients_slaves",
+    ]);
+    report.field("mem_clients_normal", client_bytes);
+    report.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
+    report.field("mem_allocator", AllocatorFigures::name());
+    // Tables split a segment at a time: nothing is held twice while they grow.
+    report.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
+    report.field("lazyfree_pending_objects", sources.operation.lazyfree_pending.load(Relaxed));
+    report.field("lazyfreed_objects", sources.operation.lazyfreed.load(Relaxed));
+    report.field("slab_entry_bytes", figures.slab.entry_bytes);
+    report.field("slab_page_bytes", figures.slab.page_bytes);
+    report.field("slab_reserve_bytes", figures.slab.reserve_bytes);
+    if let Some(table) = table {
+        report.field("table_bytes", table.table_bytes);
+        report.field("table_moved_keys_max", table.keys_moved_max);
+        report.field("table_copied_bytes_max", table.bytes_copied_max);
+        report.field("table_splits", table.splits);
+        report.field("table_merges", table.merges);
+    }
+}
+
+fn persistence(sources: &InfoSources<'_>, report: &mut Report) {
+    report.zeros(&["loading", "async_loading"]);
+    // Nothing forks, so nothing is copied on write.
+    report.zeros(&["current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    report.field("current_fork_perc", "0.00");
+    report.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
+    report.field("rdb_changes_since_last_save", sources.sum(|thread| &thread.dirty));
+    report.field("rdb_bgsave_in_progress", 0);
+    if let Some(global) = sources.global {
+        report.field("rdb_last_save_time", global.last_save.0 / 1000);
+    }
+    report.field("rdb_last_bgsave_status", "ok");
+    report.field("rdb_last_bgsave_time_sec", -1);
+    report.field("rdb_current_bgsave_time_sec", -1);
+    report.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    report.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
+    report.field("aof_last_rewrite_time_sec", -1);
+    report.field("aof_current_rewrite_time_sec", -1);
+    report.field("aof_last_bgrewrite_status", "ok");
+    report.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
+    report.field("aof_last_write_status", "ok");
+    report.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+}
+
+fn threads(sources: &InfoSources<'_>, report: &mut Report) {
+    for (index, thread) in sources.stats.iter().enumerate() {
+        let clients = thread.clients.load(Relaxed);
+        let (reads, writes) = (thread.reads.get(), thread.writes.get());
+        report.field(&format!("io_thread_{index}"), format_args!("clients={clients},reads={reads},writes={writes}"));
+    }
+}
+
+fn stats(sources: &InfoSources<'_>, report: &mut Report) {
+    let rates = &sources.operation.rates;
+    let kilobytes = |bytes: u64| bytes as f64 / 1024.0;
+    report.field("total_connections_received", sources.sum(|thread| &thread.connections));
+    report.field("total_commands_processed", sources.sum(|thread| &thread.commands));
+    report.field("instantaneous_ops_per_sec", rates.commands_per_second());
+    report.field("total_net_input_bytes", sources.sum(|thread| &thread.net_input_bytes));
+    report.field("total_net_output_bytes", sources.sum(|thread| &thread.net_output_bytes));
+    report.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    report.fixed2("instantaneous_input_kbps", kilobytes(rates.input_bytes_per_second()));
+    report.fixed2("instantaneous_output_kbps", kilobytes(rates.output_bytes_per_second()));
+    report.field("instantaneous_input_repl_kbps", "0.00");
+    report.field("instantaneous_output_repl_kbps", "0.00");
+    report.field("rejected_connections", sources.rejected_connections);
+    report.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err", "expired_subkeys"]);
+    report.field("expired_keys", sources.sum(|thread| &thread.expired_keys));
+    report.field("expire_cycle_cpu_milliseconds", sources.sum(|thread| &thread.expire_cycle_ns) / 1_000_000);
+    report.field("evicted_keys", 0);
+    report.field("evicted_clients", sources.sum(|thread| &thread.evicted_clients));
+    report.zeros(&["evicted_scripts", "total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    report.field("keyspace_hits", sources.sum(|thread| &thread.keyspace_hits));
+    report.field("keyspace_misses", sources.sum(|thread| &thread.keyspace_misses));
+    report.zeros(&[
+        "pubsub_channels",
+        "pubsub_patterns",
+        "pubsubshard_channels",
+        "latest_fork_usec",
+        "total_forks",
+        "migrate_cached_sockets",
+        "slave_expires_tracked_keys",
+        "active_defrag_hits",
+        "active_defrag_misses",
+        "active_defrag_key_hits",
+        "active_defrag_key_misses",
+        "total_active_defrag_time",
+        "current_active_defrag_time",
+        "tracking_total_keys",
+        "tracking_total_items",
+        "tracking_total_prefixes",
+    ]);
+    report.field("unexpected_error_replies", sources.sum(|thread| &thread.unexpected_error_replies));
+    report.field("total_error_replies", sources.sum(|thread| &thread.error_replies));
+    report.field("dump_payload_sanitizations", 0);
+    // Every thread reads, executes and writes for its own clients: "threaded" is what thread 0 did not do.
+    let (reads, writes) = (sources.sum(|thread| &thread.reads), sources.sum(|thread| &thread.writes));
+    let (first_reads, first_writes) =
+        sources.stats.first().map_or((0, 0), |thread| (thread.reads.get(), thread.writes.get()));
+    report.field("total_reads_processed", reads);
+    report.field("total_writes_processed", writes);
+    report.field("io_threaded_reads_processed", reads.saturating_sub(first_reads));
+    report.field("io_threaded_writes_processed", writes.saturating_sub(first_writes));
+    let disconnections = [
+        ("client_query_buffer_limit_disconnections", sources.sum(|thread| &thread.query_limit_disconnections)),
+        ("client_output_buffer_limit_disconnections", sources.sum(|thread| &thread.output_limit_disconnections)),
+    ];
+    for (name, count) in disconnections {
+        report.field(name, count);
+    }
+    report.field("acl_access_denied_auth", sources.sum(|thread| &thread.acl_denied_auth));
+    report.zeros(&["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
+}
+
+fn replication(sources: &InfoSources<'_>, report: &mut Report) {
+    if let Some(global) = sources.global {
+        report.field("role", match global.role {
+            commands::global::Role::Primary => "master",
+            commands::global::Role::Replica => "slave",
+        });
+    }
+    report.field("connected_slaves", 0);
+    report.field("master_failover_state", "no-failover");
+    report.field("master_repl_offset", 0);
+    report.field("second_repl_offset", -1);
+    report.field("repl_backlog_active", 0);
+    if let Some(global) = sources.global {
+        report.field("repl_backlog_size", global.config.get(directives::REPL_BACKLOG_SIZE));
+    }
+    report.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+}
+
+fn cpu(_sources: &InfoSources<'_>, report: &mut Report) {
+    let seconds = |time: nix::sys::time::TimeVal| time.num_microseconds() as f64 / 1e6;
+    for (who, suffix) in [(UsageWho::RUSAGE_SELF, ""), (UsageWho::RUSAGE_CHILDREN, "_children")] {
+        if let Ok(usage) = getrusage(who) {
+            report.field(&format!("used_cpu_sys{suffix}"), format_args!("{:.6}", seconds(usage.system_time())));
+            report.field(&format!("used_cpu_user{suffix}"), format_args!("{:.6}", seconds(usage.user_time())));
+        }
+    }
+    if let Some((user, system)) = main_thread_cpu_seconds() {
+        report.field("used_cpu_sys_main_thread", format_args!("{system:.6}"));
+        report.field("used_cpu_user_main_thread", format_args!("{user:.6}"));
+    }
+}
+
+/// User and system time of the first thread. INFO may run on another one, so it is read from `/proc`, where time is counted
+/// in ticks of mostly 10 ms.
+fn main_thread_cpu_seconds() -> Option<(f64, f64)> {
+    let stat = fs::read_to_string(format!("/proc/self/task/{}/stat", std::process::id())).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    // Fields 14 and 15 of proc(5); the third is the first behind the parenthesis.
+    let mut times = fields.split_ascii_whitespace().skip(11).map(|ticks| ticks.parse::<f64>().ok());
+    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten()? as f64;
+    Some((times.next()?? / per_second, times.next()?? / per_second))
+}
+
+fn commandstats(sources: &InfoSources<'_>, report: &mut Report) {
+    for command in sources.registry.all() {
+        let (mut calls, mut ns, mut rejected, mut failed) = (0, 0, 0, 0);
+        for thread in sources.stats {
+            let counted = &thread.by_command[command.id as usize];
+            calls += counted.calls.get();
+            ns += counted.ns.get();
+            rejected += counted.rejected.get();
+            failed += counted.failed.get();
+        }
+        if calls + rejected + failed > 0 {
+            let per_call = if calls == 0 { 0.0 } else { ns as f64 / 1000.0 / calls as f64 };
+            report.field(&format!("cmdstat_{}", command.full_name), format_args!(
+                "calls={calls},usec={},usec_per_call={per_call:.2},rejected_calls={rejected},failed_calls={failed}",
+                ns / 1000
+            ));
+        }
+    }
+}
+
+fn errorstats(sources: &InfoSources<'_>, report: &mut Report) {
+    let mut sums = std::collections::BTreeMap::<String, u64>::new();
+    for thread in sources.stats {
+        // The lock is held for a lookup at most; a crash report passes over one that is not let go.
+        let Some(errors) = thread.errors.try_lock_for(std::time::Duration::from_millis(50)) else { continue };
+        for (code, count) in errors.iter() {
+            *sums.entry(code.clone()).or_default() += count;
+        }
+    }
+    for (code, count) in sums {
+        report.field(&format!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+fn latencystats(sources: &InfoSources<'_>, report: &mut Report) {
+    const DEFAULT: &[f64] = &[50.0, 99.0, 99.9];
+    let wanted =
+        sources.global.map_or(DEFAULT, |global| global.config.get(directives::LATENCY_TRACKING_INFO_PERCENTILES));
+    let mut sums = Vec::new();
+    for command in sources.registry.all() {
+        sums.clear();
+        for thread in sources.stats {
+            if let Some(latency) = thread.by_command[command.id as usize].latency() {
+                latency.add_to(&mut sums);
+            }
+        }
+        if sums.iter().all(|&count| count == 0) {
+            continue;
+        }
+        let mut percentiles = String::new();
+        for (percentage, ns) in wanted.iter().zip(percentiles_ns(&sums, wanted)) {
+            let comma = if percentiles.is_empty() { "" } else { "," };
+            let _ = write!(percentiles, "{comma}p{percentage}={:.3}", ns as f64 / 1000.0);
+        }
+        report.field(&format!("latency_percentiles_usec_{}", command.full_name), percentiles);
+    }
+}
+
+fn cluster(_sources: &InfoSources<'_>, report: &mut Report) {
+    report.field("cluster_enabled", 0);
+}
+
+fn keyspace(sources: &InfoSources<'_>, report: &mut Report) {
+    let Some(db) = sources.db else { return };
+    for index in 0..db.space.db_count() {
+        let number = DbIndex(index as u32);
+        let keys = db.space.len(number);
+        if keys > 0 {
+            let expires = db.space.volatile_len(number);
+            let average_ttl_ms = db.space.average_ttl_ms(number, sources.now);
+            report.field(
+                &format!("db{index}"),
+                format_args!("keys={keys},expires={expires},avg_ttl={average_ttl_ms},subexpiry=0"),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server without access to its world, as a crash report has it.
+    struct Fixture {
+        registry: Registry,
+        stats: Vec<Arc<ThreadStats>>,
+        clients: Clients,
+        operation: OperationState,
+    }
+
+    impl Fixture {
+        fn new() -> Fixture {
+            let registry = Registry::default();
+            let commands = registry.all().len();
+            Fixture {
+                registry,
+                stats: (0..2).map(|_| Arc::new(ThreadStats::new(commands))).collect(),
+                clients: Clients::default(),
+                operation: OperationState::default(),
+            }
+        }
+
+        fn render(&self, sections: &[&str]) -> String {
+            let sources = InfoSources {
+                now: Millis(1_000_000),
+                registry: &self.registry,
+                stats: &self.stats,
+                clients: &self.clients,
+                rejected_connections: 3,
+                operation: &self.operation,
+                global: None,
+                db: None,
+            };
+            let sections: Vec<&[u8]> = sections.iter().map(|section| section.as_bytes()).collect();
+            render(&sources, &sections)
+        }
+
+        fn titles(&self, sections: &[&str]) -> String {
+            let text = self.render(sections);
+            text.lines().filter_map(|line| line.strip_prefix("# ")).collect::<Vec<_>>().join(" ")
+        }
+    }
+
+    /// Answers observed on Redis 8.2, without its Keysizes.
+    #[test]
+    fn sections_are_chosen_as_redis_does() {
+        const DEFAULT: &str =
+            "Server Clients Memory Persistence Threads Stats Replication CPU Modules Errorstats Cluster Keyspace";
+        let fixture = Fixture::new();
+        for (asked, titles) in [
+            (&[][..], DEFAULT),
+            (&["default"], DEFAULT),
+            (&["default", "nonsense"], DEFAULT),
+            (&["nonsense"], ""),
+            (&["nonsense", "SERVER", "server"], "Server"),
+            (&["memory", "server"], "Server Memory"),
+            (&["commandstats", "keyspace", "cpu"], "CPU Commandstats Keyspace"),
+        ] {
+            assert_eq!(fixture.titles(asked), titles, "{asked:?}");
+        }
+        for all in ["all", "everything"] {
+            assert_eq!(fixture.titles(&[all]).split(' ').count(), SECTIONS.len());
+        }
+        assert_eq!(fixture.render(&["cluster"]), "# Cluster\r\ncluster_enabled:0\r\n");
+        assert_eq!(fixture.render(&["modules", "cluster"]), "# Modules\r\n\r\n# Cluster\r\ncluster_enabled:0\r\n");
+    }
+
+    #[test]
+    fn counters_of_all_threads_add_up() {
+        let fixture = Fixture::new();
+        for (thread, amount) in fixture.stats.iter().zip([5, 7]) {
+            thread.commands.add(amount);
+            thread.reads.add(amount);
+            thread.count_error(b"WRONGTYPE Operation");
+        }
+        fixture.stats[1].count_error(b"ERR no");
+        let text = fixture.render(&["stats", "errorstats", "threads"]);
+        for line in [
+            "total_commands_processed:12",
+            "total_reads_processed:12",
+            "io_threaded_reads_processed:7",
+            "rejected_connections:3",
+            "total_error_replies:3",
+            "errorstat_ERR:count=1",
+            "errorstat_WRONGTYPE:count=2",
+            "io_thread_1:clients=0,reads=7,writes=0",
+        ] {
+            assert!(text.contains(&format!("{line}\r\n")), "no {line} in {text}");
+        }
+    }
+
+    #[test]
+    fn commands_show_calls_and_percentiles() {
+        let fixture = Fixture::new();
+        let Some(get) = fixture.registry.find(b"get") else { return };
+        for ns in [1_500, 2_500] {
+            fixture.stats[1].by_command[get.id as usize].record(ns, false, true);
+        }
+        let text = fixture.render(&["all"]);
+        let calls = "cmdstat_get:calls=2,usec=4,usec_per_call=2.00,rejected_calls=0,failed_calls=0\r\n";
+        assert!(text.contains(calls), "{text}");
+        assert_eq!(text.matches("cmdstat_").count(), 1);
+        assert!(text.contains("latency_percentiles_usec_get:p50=1."), "{text}");
+        assert!(text.contains(",p99=2.") && text.contains(",p99.9=2."), "{text}");
+    }
+
+    #[test]
+    fn every_line_is_a_field_and_no_field_comes_twice() {
+        let fixture = Fixture::new();
+        fixture.clients.insert(Arc::new(crate::operation::testing::client(1)));
+        let text = fixture.render(&["everything"]);
+        let mut names = std::collections::HashSet::new();
+        for line in text.split("\r\n").filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("{line:?} is no field"));
+            assert!(!name.is_empty() && names.insert(name), "{name} comes twice");
+            assert!(!value.contains('\n'), "{line:?}");
+        }
+        assert!(names.contains("used_memory") && names.contains("used_cpu_user"));
+        assert!(text.contains("connected_clients:1\r\n"));
+    }
+}

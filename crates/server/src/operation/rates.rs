@@ -1,0 +1,117 @@
+//! Rates of the last moments: INFO's `instantaneous_*`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use commands::ThreadStats;
+use keyspace::Millis;
+use parking_lot::Mutex;
+
+/// Samples averaged; at ten a second they reach back 1.6 s, as in Redis.
+const SAMPLES: usize = 16;
+
+/// One counter's rate.
+#[derive(Default)]
+struct Rate {
+    total: u64,
+    at: Option<Millis>,
+    per_second: [u64; SAMPLES],
+    next: usize,
+}
+
+impl Rate {
+    /// Notes the counter's total and returns the mean rate of the last samples.
+    fn sample(&mut self, now: Millis, total: u64) -> u64 {
+        if let Some(before) = self.at {
+            // The system's clock may step back; a counter that was reset starts anew.
+            let elapsed_ms = now.0.saturating_sub(before.0);
+            let amount = total.saturating_sub(self.total);
+            if elapsed_ms > 0 {
+                let rate = u128::from(amount) * 1000 / elapsed_ms as u128;
+                self.per_second[self.next] = rate.min(u128::from(u64::MAX)) as u64;
+                self.next = (self.next + 1) % SAMPLES;
+            }
+        }
+        self.total = total;
+        self.at = Some(now);
+        self.per_second.iter().sum::<u64>() / SAMPLES as u64
+    }
+}
+
+/// Rates of commands and of bytes from and to clients. Loop 0 samples them, anybody reads.
+#[derive(Default)]
+pub struct Rates {
+    sampled: Mutex<[Rate; 3]>,
+    means: [AtomicU64; 3],
+}
+
+impl Rates {
+    /// To be called about every 100 ms.
+    pub fn sample(&self, now: Millis, stats: &[Arc<ThreadStats>]) {
+        let mut totals = [0u64; 3];
+        for thread in stats {
+            let counters = [&thread.commands, &thread.net_input_bytes, &thread.net_output_bytes];
+            for (total, counter) in totals.iter_mut().zip(counters) {
+                *total += counter.get();
+            }
+        }
+        let mut sampled = self.sampled.lock();
+        for ((rate, total), mean) in sampled.iter_mut().zip(totals).zip(&self.means) {
+            mean.store(rate.sample(now, total), Relaxed);
+        }
+    }
+
+    pub fn reset(&self) {
+        *self.sampled.lock() = Default::default();
+        self.means.iter().for_each(|mean| mean.store(0, Relaxed));
+    }
+
+    pub fn commands_per_second(&self) -> u64 {
+        self.means[0].load(Relaxed)
+    }
+
+    pub fn input_bytes_per_second(&self) -> u64 {
+        self.means[1].load(Relaxed)
+    }
+
+    pub fn output_bytes_per_second(&self) -> u64 {
+        self.means[2].load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_rate_is_found() {
+        let mut rate = Rate::default();
+        let mut mean = 0;
+        for step in 0..=SAMPLES as i64 {
+            mean = rate.sample(Millis(1_000_000 + step * 100), (step * 50) as u64);
+        }
+        assert_eq!(mean, 500);
+    }
+
+    #[test]
+    fn steps_of_the_clock_and_resets_do_no_harm() {
+        let mut rate = Rate::default();
+        rate.sample(Millis(1000), 100);
+        assert_eq!(rate.sample(Millis(900), 200), 0);
+        assert_eq!(rate.sample(Millis(1000), 0), 0);
+        assert_eq!(rate.sample(Millis(1100), 160), 100);
+    }
+
+    #[test]
+    fn all_threads_count() {
+        let (rates, stats) = (Rates::default(), [Arc::new(ThreadStats::new(0)), Arc::new(ThreadStats::new(0))]);
+        rates.sample(Millis(0), &stats);
+        stats[0].commands.add(1000);
+        stats[1].commands.add(600);
+        stats[1].net_output_bytes.add(16);
+        rates.sample(Millis(1000), &stats);
+        assert_eq!((rates.commands_per_second(), rates.output_bytes_per_second()), (100, 1));
+        rates.reset();
+        assert_eq!(rates.commands_per_second(), 0);
+    }
+}

@@ -1,0 +1,71 @@
+//! What all threads share: the world behind its gates, the clients, the counters, and how to reach the event loops.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
+use std::sync::Arc;
+
+use commands::{Client, Clients, Registry, ThreadStats, World};
+use gate::Gates;
+use keyspace::Millis;
+use parking_lot::Mutex;
+
+use crate::listener::Listener;
+use crate::mailbox::{Mail, Mailbox};
+use crate::operation::OperationState;
+
+/// One per process.
+pub struct Shared {
+    pub gates: Gates<World>,
+    /// The commands by name: fixed after the start, so it needs no gate.
+    pub registry: Arc<Registry>,
+    pub clients: Clients,
+    /// By thread.
+    pub mailboxes: Vec<Arc<Mailbox>>,
+    pub stats: Vec<Arc<ThreadStats>>,
+    /// Listening sockets for loop 0 to take over, after the start and after a change of `port`, `bind` and their like.
+    pub new_listeners: Mutex<Option<Vec<Listener>>>,
+    /// Connections there are, those included that are on their way to their loop.
+    pub connected: AtomicUsize,
+    pub rejected_connections: AtomicUsize,
+    /// Memory of all clients together, for `maxmemory-clients`.
+    pub clients_memory_bytes: AtomicI64,
+    /// The server ends: loops return.
+    pub ending: AtomicBool,
+    pub operation: OperationState,
+}
+
+impl Shared {
+    /// The event loop with the fewest connections.
+    pub fn least_busy_thread(&self) -> usize {
+        let load = |thread: &usize| self.stats[*thread].clients.load(Relaxed);
+        (0..self.stats.len()).min_by_key(load).unwrap_or(0)
+    }
+
+    /// Asks the client's event loop to close it.
+    pub fn kill(&self, client: &Client) {
+        client.killed.store(true, Relaxed);
+        self.mailboxes[client.thread].send(Mail::Kill { token: client.token, id: client.id });
+    }
+
+    pub fn wake_all(&self) {
+        for mailbox in &self.mailboxes {
+            mailbox.send(Mail::Look);
+        }
+    }
+
+    /// Ends the event loops. The data goes with the process.
+    pub fn end(&self) {
+        self.ending.store(true, Relaxed);
+        self.wake_all();
+    }
+
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Relaxed)
+    }
+}
+
+/// The time, in milliseconds since 1970.
+#[inline]
+pub fn now() -> Millis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Millis(since.map_or(0, |since| since.as_millis() as i64))
+}

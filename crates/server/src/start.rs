@@ -1,0 +1,286 @@
+//! How a server comes up, and how it ends. The order is that of [`crate::operation`].
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
+use std::sync::{Arc, OnceLock, mpsc};
+
+use anyhow::{Context, bail};
+use commands::global::{DebugSettings, Role};
+use commands::{Clients, Global, Registry, Settings, ThreadStats, World};
+use config::{Config, LogLevel, command_line, directives, load};
+use gate::Gates;
+use keyspace::{Keyspace, Options};
+use mio::{Poll, Waker};
+use parking_lot::Mutex;
+
+use crate::event_loop::{EventLoop, WAKER};
+use crate::mailbox::Mailbox;
+use crate::operation::{LOG, OperationState, banner, checks, crash, log::LogSettings, memory, process, signals};
+use crate::shared::{Shared, now};
+
+/// Runs the server until it is shut down. The first argument is the name it was started under.
+pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    let program = arguments.first().map_or_else(|| "spinel".into(), |name| name.to_string_lossy().into_owned());
+    let arguments = arguments.get(1..).unwrap_or_default();
+    let invocation = match command_line::parse(arguments) {
+        command_line::Request::Serve(invocation) => invocation,
+        command_line::Request::Version => {
+            println!("Spinel server v={} bits={}", env!("CARGO_PKG_VERSION"), usize::BITS);
+            return ExitCode::SUCCESS;
+        }
+        command_line::Request::Help => {
+            print!("{}", command_line::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        command_line::Request::CheckSystem => {
+            return match checks::check_system(&mut std::io::stdout()) {
+                Ok(true) => ExitCode::SUCCESS,
+                _ => ExitCode::FAILURE,
+            };
+        }
+        command_line::Request::TestMemory(_) => {
+            eprintln!("Testing memory is not part of Spinel: memtest86 and memtester do it better.");
+            return ExitCode::FAILURE;
+        }
+    };
+    if invocation.sentinel {
+        eprintln!("Sentinel mode is not part of this version of Spinel.");
+        return ExitCode::FAILURE;
+    }
+    let loaded = match load::load(&invocation, &mut std::io::stdin()) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let title = if loaded.config.get(directives::SET_PROC_TITLE) {
+        // SAFETY: there is one thread, and the arguments have been read.
+        unsafe { process::ProcessTitle::claim() }
+    } else {
+        None
+    };
+    // `rename-command` is the one directive whose lines only the registry can judge.
+    let mut registry = Registry::default();
+    for (position, words) in loaded.config.get(directives::RENAME_COMMAND).iter().enumerate() {
+        if let Err(reason) = registry.rename(&words[0], &words[1]) {
+            eprintln!("{}", loaded.error_at(directives::RENAME_COMMAND, position, reason));
+            return ExitCode::FAILURE;
+        }
+    }
+    let mut config = loaded.config;
+    if let Err(reason) = enter(&config) {
+        eprintln!("{reason}");
+        return ExitCode::FAILURE;
+    }
+    match serve(&mut config, registry, &program, arguments, title) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            LOG.warning(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything that must happen while there is one thread: the folder, the log's file, the background.
+fn enter(config: &Config) -> Result<(), String> {
+    process::enter_directory(&config.path(directives::DIR).map_or_else(|| ".".into(), std::path::Path::to_owned))?;
+    LogSettings::from_config(config).check()
+}
+
+fn serve(
+    config: &mut Config,
+    registry: Registry,
+    program: &str,
+    arguments: &[OsString],
+    title: Option<process::ProcessTitle>,
+) -> anyhow::Result<()> {
+    LOG.configure(LogSettings::from_config(config));
+    let supervisor = process::Supervisor::detect(config.get(directives::SUPERVISED), &LOG);
+    let daemonize = config.get(directives::DAEMONIZE) && supervisor == process::Supervisor::None;
+    if daemonize {
+        process::daemonize().context("Cannot go to the background")?;
+    }
+    crash::install(&LOG);
+    crash::set_enabled(config.get(directives::CRASH_LOG_ENABLED));
+    crash::set_hide_user_data(config.get(directives::HIDE_USER_DATA_FROM_LOG));
+    memory::start_purging();
+    banner::starting().iter().for_each(|line| LOG.notice(line));
+    let port = config.get(directives::PORT);
+    let backlog = (port != 0).then(|| config.get(directives::TCP_BACKLOG));
+    checks::at_start(backlog, config.get(directives::DISABLE_THP), &LOG);
+    let clients_max = config.get(directives::MAXCLIENTS).max(0) as u64;
+    match process::raise_open_files(&LOG, clients_max) {
+        0 => bail!("No client could connect: the limit of open files is too low"),
+        allowed if allowed < clients_max => {
+            config.set(directives::MAXCLIENTS, &[allowed.to_string().as_bytes()]).map_err(anyhow::Error::msg)?;
+        }
+        _ => {}
+    }
+    if config.get(directives::ALWAYS_SHOW_LOGO) || (std::io::stdout().is_terminal() && !daemonize) {
+        LOG.write_raw(&banner::logo("standalone", port));
+    } else {
+        LOG.notice(&banner::running("standalone", port));
+    }
+    let pid_file = process::PidFile::wanted(config, daemonize).and_then(|path| process::PidFile::create(path, &LOG));
+    if let Some(mut title) = title {
+        let variables = process::TitleVariables::from_config(config, program);
+        title.set(&variables.fill(&config.text(directives::PROC_TITLE_TEMPLATE)));
+    }
+
+    let threads = config.get(directives::IO_THREADS).max(1) as usize;
+    let mut polls = Vec::new();
+    let mut mailboxes = Vec::new();
+    for _ in 0..threads {
+        let poll = Poll::new().context("Cannot watch sockets")?;
+        mailboxes.push(Mailbox::new(Waker::new(poll.registry(), WAKER).context("Cannot watch a mailbox")?));
+        polls.push(poll);
+    }
+    let shared = Arc::new(world(config, registry, arguments, mailboxes));
+    let _ = shared.operation.supervisor.set(supervisor);
+    start_reaper(&shared)?;
+    *shared.new_listeners.lock() = Some(shared.listen(config)?);
+    {
+        let shared = shared.clone();
+        signals::listen(&LOG, move |_| shared.end()).context("Cannot listen to signals")?;
+    }
+    {
+        let shared = shared.clone();
+        crash::set_info(move || shared.crash_info());
+    }
+    shared.operation.memory.mark_startup(now());
+
+    let handles: Vec<_> = polls
+        .into_iter()
+        .enumerate()
+        .map(|(index, poll)| {
+            let event_loop = EventLoop::new(index, shared.clone(), poll);
+            std::thread::Builder::new().name(format!("loop-{index}")).spawn(move || {
+                crash::prepare_thread();
+                event_loop.run()
+            })
+        })
+        .collect::<Result<_, _>>()
+        .context("Cannot start a thread")?;
+    LOG.notice("Server initialized");
+    for line in ready_lines(config) {
+        LOG.notice(&line);
+    }
+    supervisor.ready(&LOG);
+
+    let mut result = Ok(());
+    for handle in handles {
+        match handle.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => result = Err(error).context("An event loop failed"),
+            Err(_) => unreachable!("a panic has aborted the process"),
+        }
+        // One loop's end is everybody's.
+        shared.end();
+    }
+    supervisor.stopping(&LOG);
+    if let Some(path) = config.path(directives::UNIXSOCKET) {
+        let _ = std::fs::remove_file(path);
+    }
+    if let Some(pid_file) = pid_file {
+        pid_file.remove(&LOG);
+    }
+    LOG.warning("Spinel is now ready to exit, bye bye...");
+    // The data goes with the process: freeing millions of entries one by one would only make the end take longer.
+    std::mem::forget(shared);
+    result
+}
+
+/// What tools wait for in the log.
+fn ready_lines(config: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    if config.get(directives::PORT) != 0 {
+        lines.push("Ready to accept connections tcp".to_owned());
+    }
+    if !config.get(directives::UNIXSOCKET).is_empty() {
+        lines.push("Ready to accept connections unix".to_owned());
+    }
+    lines
+}
+
+/// The world before its first client.
+fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes: Vec<Arc<Mailbox>>) -> Shared {
+    let registry = Arc::new(registry);
+    let threads = mailboxes.len();
+    let stats: Vec<_> = (0..threads).map(|_| Arc::new(ThreadStats::new(registry.all().len()))).collect();
+    let run_id: [u8; 20] = rand::random();
+    let now = now();
+    let global = Global {
+        settings: Settings::of(config),
+        config: config.clone(),
+        registry: registry.clone(),
+        role: Role::Primary,
+        pause: None,
+        debug: DebugSettings::default(),
+        run_id: run_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+        started: now,
+        executable: std::env::current_exe().unwrap_or_default(),
+        arguments: arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+        last_save: now,
+    };
+    let keyspace = Keyspace::new(&Options { seed: rand::random(), ..Options::default() });
+    Shared {
+        gates: Gates::new(threads, World { global, keyspace }),
+        registry,
+        clients: Clients::default(),
+        mailboxes,
+        stats,
+        new_listeners: Mutex::new(None),
+        connected: AtomicUsize::new(0),
+        rejected_connections: AtomicUsize::new(0),
+        clients_memory_bytes: AtomicI64::new(0),
+        ending: AtomicBool::new(false),
+        operation: OperationState::default(),
+    }
+}
+
+/// Where garbage goes: to a thread that frees it. Process-wide, because the keyspace hands over single values through a
+/// plain function.
+static REAPER: OnceLock<mpsc::Sender<(u64, Box<dyn Send>)>> = OnceLock::new();
+
+fn start_reaper(shared: &Arc<Shared>) -> anyhow::Result<()> {
+    let (sender, receiver) = mpsc::channel::<(u64, Box<dyn Send>)>();
+    let of_reaper = shared.clone();
+    std::thread::Builder::new()
+        .name("reaper".to_owned())
+        .spawn(move || {
+            for (objects, garbage) in receiver {
+                drop(garbage);
+                of_reaper.operation.note_freed(objects);
+            }
+        })
+        .context("Cannot start a thread")?;
+    let _ = REAPER.set(sender);
+    static STATE: OnceLock<Arc<Shared>> = OnceLock::new();
+    let _ = STATE.set(shared.clone());
+    keyspace::set_reaper(|garbage| {
+        if let Some(shared) = STATE.get() {
+            shared.free_elsewhere(1, Box::new(garbage));
+        }
+    });
+    Ok(())
+}
+
+impl Shared {
+    /// Sends something to be freed on the thread that has time for it.
+    pub fn free_elsewhere(&self, objects: u64, garbage: Box<dyn Send>) {
+        self.operation.note_free_later(objects);
+        // The reaper lives as long as the process; if it does not, the garbage is freed here.
+        match REAPER.get().map(|reaper| reaper.send((objects, garbage))) {
+            Some(Ok(())) => {}
+            _ => self.operation.note_freed(objects),
+        }
+    }
+
+    /// A line of the log.
+    pub fn log(&self, level: LogLevel, text: &str) {
+        LOG.write(level, text);
+    }
+}
