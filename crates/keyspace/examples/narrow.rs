@@ -29,7 +29,12 @@ fn name(number: u64, len: usize) -> Vec<u8> {
 }
 
 /// One batch: its keys hashed, their shards locked, their lines asked for, then the work key by key.
-fn batch(keyspace: &Keyspace, names: &[[u8; 16]], prefetch: bool, mut work: impl FnMut(&mut keyspace::Space<'_>, Key<'_>)) {
+fn batch(
+    keyspace: &Keyspace,
+    names: &[[u8; 16]],
+    prefetch: bool,
+    mut work: impl FnMut(&mut keyspace::Space<'_>, Key<'_>),
+) {
     let mut keys: [Option<Key<'_>>; BATCH] = [None; BATCH];
     let mut held = Held::new();
     for (slot, name) in keys.iter_mut().zip(names) {
@@ -112,7 +117,9 @@ fn speed(count: u64) {
                 get_all(&keyspace, std::slice::from_ref(name), false);
             }
         });
-        println!("batches of {BATCH}: GET {plain:.0} ns, prefetched {fetched:.0} ns; SET prefetched {set:.0} ns; GET in batches of 1: {single:.0} ns");
+        println!(
+            "batches of {BATCH}: GET {plain:.0} ns, prefetched {fetched:.0} ns; SET prefetched {set:.0} ns; GET in batches of 1: {single:.0} ns"
+        );
     }
     println!("{:?}", keyspace.figures());
 }
@@ -133,7 +140,10 @@ fn threads(count: u64) {
             }
         });
         let keys = threads as f64 * (rounds * BATCH * 200) as f64;
-        println!("{threads} threads: {:.2} million GETs a second, making the names included", keys / start.elapsed().as_secs_f64() / 1e6);
+        println!(
+            "{threads} threads: {:.2} million GETs a second, making the names included",
+            keys / start.elapsed().as_secs_f64() / 1e6
+        );
     }
 }
 

@@ -67,7 +67,11 @@ impl<'a> From<NewValue<'a>> for Payload<'a> {
 
 impl<'a> Payload<'a> {
     fn text(bytes: &'a [u8], raw: bool) -> Payload<'a> {
-        if bytes.len() >= LARGE_LEN_MIN { Payload::Large(Arc::new(bytes.to_vec())) } else { Payload::Text { bytes, raw } }
+        if bytes.len() >= LARGE_LEN_MIN {
+            Payload::Large(Arc::new(bytes.to_vec()))
+        } else {
+            Payload::Text { bytes, raw }
+        }
     }
 
     fn flags(&self) -> u8 {

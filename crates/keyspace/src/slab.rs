@@ -267,21 +267,21 @@ struct Arena {
 impl Arena {
     const fn new() -> Arena {
         Arena {
-        state: Mutex::new(ArenaState {
-            classes: [ClassPages { partial: PageList::EMPTY, evacuating: PageList::EMPTY }; CLASS_COUNT],
-pools: [Pool {
-                reserve: PageList::EMPTY,
-                reserve_len: 0,
-                returned: PageList::EMPTY,
-                chunk: ptr::null_mut(),
-                untouched: 0,
-            }; 2],
-        }),
-        entry_bytes: AtomicUsize::new(0),
+            state: Mutex::new(ArenaState {
+                classes: [ClassPages { partial: PageList::EMPTY, evacuating: PageList::EMPTY }; CLASS_COUNT],
+                pools: [Pool {
+                    reserve: PageList::EMPTY,
+                    reserve_len: 0,
+                    returned: PageList::EMPTY,
+                    chunk: ptr::null_mut(),
+                    untouched: 0,
+                }; 2],
+            }),
+            entry_bytes: AtomicUsize::new(0),
             table_bytes: AtomicUsize::new(0),
-        page_bytes: AtomicUsize::new(0),
-        reserve_bytes: AtomicUsize::new(0),
-        direct_bytes: AtomicUsize::new(0),
+            page_bytes: AtomicUsize::new(0),
+            reserve_bytes: AtomicUsize::new(0),
+            direct_bytes: AtomicUsize::new(0),
         }
     }
 }
@@ -421,7 +421,9 @@ unsafe fn free_slot(memory: NonNull<u8>, size: usize, counter: impl Fn(&Arena) -
             match header.state {
                 PageState::Partial => state.classes[class].partial.unlink(page),
                 PageState::Evacuating => state.classes[class].evacuating.unlink(page),
-                PageState::Full | PageState::Empty => unreachable!("pages hold more than one slot, and this one was in use"),
+                PageState::Full | PageState::Empty => {
+                    unreachable!("pages hold more than one slot, and this one was in use")
+                }
             }
             state.retire(arena, page, page_size);
         } else if header.state == PageState::Full {
@@ -547,9 +549,12 @@ fn map_chunk(huge: bool) -> *mut u8 {
     let span = 2 * CHUNK_BYTES;
     // SAFETY: a new private mapping at an address of the kernel's choice; what is cut off below was never handed out.
     unsafe {
-        let Ok(start) =
-            mmap_anonymous(ptr::null_mut(), span, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE)
-        else {
+        let Ok(start) = mmap_anonymous(
+            ptr::null_mut(),
+            span,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::PRIVATE | MapFlags::NORESERVE,
+        ) else {
             std::alloc::handle_alloc_error(Layout::from_size_align_unchecked(CHUNK_BYTES, CHUNK_BYTES))
         };
         let start = start.cast::<u8>();

@@ -13,9 +13,7 @@ use parking_lot::lock_api::RawMutex as _;
 use crate::entry::{Payload, RawEntry};
 use crate::hash::KeyHasher;
 use crate::table::{Element, Limits, Surroundings, Table, TableCounters};
-use crate::{
-    DbIndex, Entry, EntryMut, Expiry, Key, Millis, NewValue, Removed, SHARD_BITS, SHARD_COUNT, ShardIndex,
-};
+use crate::{DbIndex, Entry, EntryMut, Expiry, Key, Millis, NewValue, Removed, SHARD_BITS, SHARD_COUNT, ShardIndex};
 
 /// How a keyspace is made.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +72,7 @@ fn table_index(db: DbIndex, _hash: u64) -> usize {
 
 /// The tables of one shard.
 #[derive(Default)]
+#[repr(C)]
 struct Tables {
     /// Database 0, which nearly all keys live in, without a further step.
     first: Table<RawEntry>,
@@ -115,8 +114,8 @@ impl Tables {
     }
 }
 
-/// A shard has its cache lines to itself.
-#[repr(align(128))]
+/// A shard has its cache lines to itself; the first of them holds the lock and all that a lookup in database 0 reads.
+#[repr(C, align(128))]
 struct Shard {
     lock: RawMutex,
     /// Lower bound of the earliest expiry of all tables, in milliseconds.
@@ -228,12 +227,7 @@ impl Keyspace {
     }
 
     fn around<'a>(&'a self, shard: &'a Shard) -> Surroundings<'a> {
-        Surroundings {
-            hasher: &self.hasher,
-            skipped_bits: SHARD_BITS,
-            limits: &self.limits,
-            counters: &shard.counters,
-        }
+        Surroundings { hasher: &self.hasher, skipped_bits: SHARD_BITS, limits: &self.limits, counters: &shard.counters }
     }
 
     /// Sums over the shards, without locks.

@@ -52,7 +52,8 @@ pub enum NewValue<'a> {
     Text(&'a [u8]),
     /// Text that was put together by the server: stays text, and reports the encoding `raw`.
     Raw(&'a [u8]),
-    /// A long text that is already owned; taken over without a copy when it is long enough to stay out of line.
+    /// A long text that is already owned: taken over without a copy, and kept out of line whatever its length. Give it from
+    /// [`LARGE_LEN_MIN`] on.
     Large(Arc<Vec<u8>>),
     Object(Box<Object>),
 }
@@ -236,9 +237,5 @@ pub fn canonical_int(text: &[u8]) -> Option<i64> {
         }
         number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
     }
-    if negative {
-        0i64.checked_sub_unsigned(number)
-    } else {
-        i64::try_from(number).ok()
-    }
+    if negative { 0i64.checked_sub_unsigned(number) } else { i64::try_from(number).ok() }
 }

@@ -27,7 +27,10 @@ fn random_deletion_gives_memory_back() {
     let full_resident = resident_bytes();
     println!("full: {full:?}");
     assert!(!slab::wants_compaction());
-    assert!(full.page_bytes < (full.entry_bytes + full.table_bytes) * 21 / 20, "growth alone leaves little free in pages");
+    assert!(
+        full.page_bytes < (full.entry_bytes + full.table_bytes) * 21 / 20,
+        "growth alone leaves little free in pages"
+    );
 
     let mut left = 0;
     for number in 0..count {

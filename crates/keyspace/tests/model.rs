@@ -87,7 +87,9 @@ impl Run<'_> {
             }
             7 => {
                 let tail = random_text(&mut self.rng);
-                let (Some(mut entry), Some(expected)) = (self.space.get_mut(db, key), self.model.get_mut(&id)) else { return };
+                let (Some(mut entry), Some(expected)) = (self.space.get_mut(db, key), self.model.get_mut(&id)) else {
+                    return;
+                };
                 expected.text.extend_from_slice(&tail);
                 expected.encoding = "raw";
                 assert_eq!(entry.append(&tail), expected.text.len());
@@ -95,7 +97,9 @@ impl Run<'_> {
             8 => {
                 let part = random_text(&mut self.rng);
                 let offset = self.rng.random_range(0..2 * GROWN_INLINE_LEN_MAX);
-                let (Some(mut entry), Some(expected)) = (self.space.get_mut(db, key), self.model.get_mut(&id)) else { return };
+                let (Some(mut entry), Some(expected)) = (self.space.get_mut(db, key), self.model.get_mut(&id)) else {
+                    return;
+                };
                 let end = offset + part.len();
                 expected.text.resize(expected.text.len().max(end), 0);
                 expected.text[offset..end].copy_from_slice(&part);
@@ -104,7 +108,9 @@ impl Run<'_> {
             }
             9 => {
                 let number = self.rng.random();
-                let (Some(mut entry), Some(expected)) = (self.space.get_mut(db, key), self.model.get_mut(&id)) else { return };
+                let (Some(mut entry), Some(expected)) = (self.space.get_mut(db, key), self.model.get_mut(&id)) else {
+                    return;
+                };
                 entry.set_int(number);
                 expected.text = number.to_string().into_bytes();
                 expected.encoding = "int";
@@ -121,7 +127,8 @@ impl Run<'_> {
             _ => {
                 self.now.0 += self.rng.random_range(0..50);
                 let budget = self.rng.random_range(1..100);
-                let mut gone: Vec<_> = expire_all(&mut self.space, self.now, budget).into_iter().map(|(db, key)| (db.0, key)).collect();
+                let mut gone: Vec<_> =
+                    expire_all(&mut self.space, self.now, budget).into_iter().map(|(db, key)| (db.0, key)).collect();
                 let now = self.now;
                 let mut due: Vec<_> = self
                     .model

@@ -15,7 +15,20 @@ fn canonical_integers_are_those_redis_keeps_as_int() {
     for text in ["0", "1", "-1", "9223372036854775807", "-9223372036854775808"] {
         assert_eq!(canonical_int(text.as_bytes()), Some(text.parse().unwrap()));
     }
-    for text in ["", "-", "-0", "00", "01", "+1", " 1", "1 ", "1.0", "9223372036854775808", "-9223372036854775809", "99999999999999999999"] {
+    for text in [
+        "",
+        "-",
+        "-0",
+        "00",
+        "01",
+        "+1",
+        " 1",
+        "1 ",
+        "1.0",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "99999999999999999999",
+    ] {
         assert_eq!(canonical_int(text.as_bytes()), None, "{text:?}");
     }
 }
@@ -96,7 +109,8 @@ fn a_shard_outside_the_space_is_out_of_reach() {
     let keyspace = Keyspace::new(&Options::default());
     let held = common::hold(&keyspace, &[b"mine"]);
     let space = keyspace.narrow(&held);
-    let other = (0..100u32).map(|number| number.to_string()).find(|name| !held.contains(keyspace.key(name.as_bytes()).shard()));
+    let other =
+        (0..100u32).map(|number| number.to_string()).find(|name| !held.contains(keyspace.key(name.as_bytes()).shard()));
     space.get(DB, keyspace.key(other.unwrap().as_bytes()));
 }
 

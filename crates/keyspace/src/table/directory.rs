@@ -62,6 +62,7 @@ impl Leaf {
     }
 }
 
+#[repr(C)]
 pub(super) struct Directory {
     /// The only leaf while `root_bits` is 0.
     first: Leaf,

@@ -149,6 +149,8 @@ fn fingerprint_of(position: u64) -> u8 {
     (position >> 10) as u8
 }
 
+/// The layout is fixed so that the directory's first words come first.
+#[repr(C)]
 pub(crate) struct Table<E: Element> {
     directory: Directory,
     len: usize,
@@ -297,13 +299,14 @@ impl<E: Element> Table<E> {
         let place = loop {
             let segment = self.directory.segment(position);
             // SAFETY: segments in the directory are live, and the table is borrowed mutably.
-            let placed = if segment.is_none() || unsafe { (*segment.header()).len } as usize >= len_max(segment.buckets()) {
-                None
-            } else {
-                let word = Word::new(element.address(), expiry.is_some(), segment.tag_of(position));
-                // SAFETY: as above.
-                unsafe { segment.place(word, fingerprint_of(position)) }
-            };
+            let placed =
+                if segment.is_none() || unsafe { (*segment.header()).len } as usize >= len_max(segment.buckets()) {
+                    None
+                } else {
+                    let word = Word::new(element.address(), expiry.is_some(), segment.tag_of(position));
+                    // SAFETY: as above.
+                    unsafe { segment.place(word, fingerprint_of(position)) }
+                };
             match placed {
                 Some(place) => break place,
                 None => self.make_room(around, position, segment, work.get_or_insert_default()),
@@ -496,7 +499,8 @@ impl<E: Element> Table<E> {
                 let merged_len = len + unsafe { (*buddy.header()).len } as usize;
                 // Half full, so that a merge is not undone by the next insertions.
                 let merged_len_max = len_max(lines_max - 1) / 2;
-                if buddy.depth() == depth && merged_len <= merged_len_max && work.keys_moved + merged_len <= len_max(63) {
+                if buddy.depth() == depth && merged_len <= merged_len_max && work.keys_moved + merged_len <= len_max(63)
+                {
                     self.merge(position, segment, buddy, lines_max, &mut work);
                     self.directory.relax(position, around.limits, &mut work);
                     continue;
@@ -524,7 +528,9 @@ impl<E: Element> Table<E> {
             let merged = work.new_segment(lines_for(len + len / 8 + 1, lines_max), depth - 1, tag_bits);
             for (side, top) in [(low, 0), (high, 1u16 << (TAG_BITS - 1))] {
                 for (_, word, fingerprint) in side.words() {
-                    merged.place(word.with_tag(word.tag() >> 1 | top), fingerprint).expect("the merged segment has room");
+                    merged
+                        .place(word.with_tag(word.tag() >> 1 | top), fingerprint)
+                        .expect("the merged segment has room");
                 }
             }
             let header = &mut *merged.header();

@@ -22,7 +22,10 @@ impl Word {
     #[inline]
     pub(super) fn new(address: *mut u8, volatile: bool, tag: u16) -> Word {
         let address = address.expose_provenance() as u64;
-        assert!(address != 0 && address & (!ADDRESS_MASK | SPARE_MASK) == 0, "addresses have 48 bits and are aligned to 8");
+        assert!(
+            address != 0 && address & (!ADDRESS_MASK | SPARE_MASK) == 0,
+            "addresses have 48 bits and are aligned to 8"
+        );
         Word(address | u64::from(volatile) | u64::from(tag) << ADDRESS_BITS)
     }
 
