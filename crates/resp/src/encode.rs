@@ -146,7 +146,7 @@ impl Reply {
             return;
         }
         let mut text = text.as_ref();
-        if planted("error-text") {
+        if planted("wrong-error-text") {
             text = text.strip_suffix(b"e").unwrap_or(text);
         }
         self.bytes.push(b'-');

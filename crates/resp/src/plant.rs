@@ -2,7 +2,7 @@
 //!
 //! | name | bug | caught by |
 //! |---|---|---|
-//! | `error-text` | error replies lose a final `e` | the oracle |
+//! | `wrong-error-text` | error replies lose a final `e` | the oracle |
 
 /// Whether the bug of this name is planted in this run (feature `planted`, environment `SPINEL_PLANT`).
 #[cfg(feature = "planted")]

@@ -11,17 +11,18 @@
 use std::sync::Arc;
 
 use commands::db::{Db, Lfu, Manners};
-use commands::global::{Global, Role, World};
+use commands::global::{Global, Pause, Role, World};
 use commands::keys::{self, KeyPlan};
 use commands::spec::{Flags, Side};
 use commands::{Command, Ctx, Error, Reach, Registry, ReplyMode, Session, Stop, ThreadStats};
 use fastant::Instant;
-use keyspace::{Held, Key, Keyspace, Millis};
+use keyspace::{Held, Key, Keyspace, Millis, Space};
 use resp::{Mark, Reply};
 
+use crate::operation::crash;
 use crate::shared::Shared;
 
-/// So many commands of one connection run under one access.
+/// So many commands run under one access.
 const BATCH_COMMANDS_MAX: usize = 16;
 /// A command with more keys than this is not "few shards": it runs wide.
 const NARROW_KEYS_MAX: usize = 64;
@@ -109,7 +110,39 @@ pub enum Progress {
     Closed,
 }
 
-/// Runs requests on behalf of one connection.
+/// The requests of one connection, to be executed in order.
+pub struct Job<'a> {
+    requests: &'a Requests<'a>,
+    /// Arguments of the only request that lie in buffers of their own.
+    large: &'a [(usize, Arc<Vec<u8>>)],
+    session: &'a mut Session,
+    reply: &'a mut Reply,
+    /// The first request that was not executed yet.
+    next: usize,
+    /// So many are in the batch.
+    planned: usize,
+    /// The next one must be alone in the world.
+    wide_next: bool,
+    progress: Option<Progress>,
+}
+
+impl<'a> Job<'a> {
+    pub fn new(
+        requests: &'a Requests<'a>,
+        large: &'a [(usize, Arc<Vec<u8>>)],
+        session: &'a mut Session,
+        reply: &'a mut Reply,
+    ) -> Job<'a> {
+        Job { requests, large, session, reply, next: 0, planned: 0, wide_next: false, progress: None }
+    }
+
+    /// Where it stopped, once [`Dispatcher::run`] is through.
+    pub fn progress(self) -> Progress {
+        self.progress.expect("the dispatcher runs every job to its end")
+    }
+}
+
+/// Runs requests on behalf of connections.
 pub struct Dispatcher<'a> {
     pub shared: &'a Shared,
     pub thread: usize,
@@ -117,141 +150,182 @@ pub struct Dispatcher<'a> {
     pub scratch: &'a mut Scratch,
 }
 
+/// The planted bug `stale-pause`: the pause is read once a second, outside the gate, as code might do that wants to save the
+/// look behind it. The linearizability check finds writes that take effect during CLIENT PAUSE.
+#[cfg(feature = "planted")]
+fn planted_stale_pause(global: &Global, now: Millis) -> Option<Option<Pause>> {
+    use std::cell::Cell;
+    thread_local! {
+        static STALE: Cell<(i64, Option<Pause>)> = const { Cell::new((0, None)) };
+    }
+    if std::env::var_os("SPINEL_PLANT").is_none_or(|name| name != "stale-pause") {
+        return None;
+    }
+    let (read_at, pause) = STALE.get();
+    if now.0 - read_at < 1000 {
+        return Some(pause.filter(|pause| pause.until > now));
+    }
+    STALE.set((now.0, global.pause));
+    Some(global.pause_at(now))
+}
+
+#[cfg(not(feature = "planted"))]
+#[inline(always)]
+fn planted_stale_pause(_global: &Global, _now: Millis) -> Option<Option<Pause>> {
+    None
+}
+
 impl Dispatcher<'_> {
-    /// Executes the requests in order. `large` are arguments of the only request that lie in buffers of their own.
-    pub fn run(
-        &mut self,
-        requests: &Requests<'_>,
-        large: &[(usize, Arc<Vec<u8>>)],
-        session: &mut Session,
-        reply: &mut Reply,
-        now: Millis,
-    ) -> Progress {
-        let mut next = 0;
-        while next < requests.len() {
-            let (executed, mut end) = self.narrow(requests, next, large, session, reply, now);
-            next += executed;
-            if end == Some(BatchEnd::Wide) {
-                let (executed, wide_end) = self.wide(requests.get(next), large, session, reply, now);
-                next += executed;
-                end = wide_end;
-            }
-            match end {
-                Some(BatchEnd::Paused) => return Progress::Paused { at: next },
-                Some(BatchEnd::Closed) => return Progress::Closed,
-                Some(BatchEnd::Wide) | None => {}
+    /// Executes the jobs' requests: each job's in order, those of different jobs side by side, so that the cache misses of one
+    /// connection's keys overlap with those of another's.
+    pub fn run(&mut self, jobs: &mut [Job<'_>], now: Millis) {
+        while jobs.iter().any(|job| job.progress.is_none()) {
+            self.narrow(jobs, now);
+            for job in jobs.iter_mut() {
+                if job.wide_next {
+                    self.wide(job, now);
+                }
+                if job.progress.is_none() && job.next == job.requests.len() {
+                    job.progress = Some(Progress::Done);
+                }
             }
         }
-        Progress::Done
     }
 
-    /// Runs up to a batch of requests, from `first`, under this thread's gate. Returns how many ran, and why it ended early.
-    fn narrow(
-        &mut self,
-        requests: &Requests<'_>,
-        first: usize,
-        large: &[(usize, Arc<Vec<u8>>)],
-        session: &mut Session,
-        reply: &mut Reply,
-        now: Millis,
-    ) -> (usize, Option<BatchEnd>) {
+    /// Runs a batch of the jobs' next requests under this thread's gate.
+    fn narrow(&mut self, jobs: &mut [Job<'_>], now: Millis) {
         let mut plans: Vec<Plan<'_>> = recycle(std::mem::take(&mut self.scratch.plans));
         let mut keys: Vec<Key<'_>> = recycle(std::mem::take(&mut self.scratch.keys));
         let held = &mut self.scratch.held;
         held.clear();
+        let registry = &*self.shared.registry;
 
         let world = self.shared.gates.narrow(self.thread);
-        let mut end = None;
-        for index in first..requests.len().min(first + BATCH_COMMANDS_MAX) {
-            let plan = plan(&self.shared.registry, &world.keyspace, requests.get(index), &mut keys);
-            if plan.side == Side::Wide {
-                keys.truncate(plan.first_key as usize);
-                end = Some(BatchEnd::Wide);
-                break;
+        for job in jobs.iter_mut() {
+            job.planned = 0;
+            if job.progress.is_some() {
+                continue;
             }
-            plans.push(plan);
-            if keys.len() >= NARROW_KEYS_MAX {
-                break;
+            while job.next + job.planned < job.requests.len()
+                && plans.len() < BATCH_COMMANDS_MAX
+                && keys.len() < NARROW_KEYS_MAX
+            {
+                let first_key = keys.len();
+                let plan = plan(registry, &world.keyspace, job.requests.get(job.next + job.planned), &mut keys);
+                if plan.side == Side::Wide {
+                    keys.truncate(first_key);
+                    job.wide_next = job.planned == 0;
+                    break;
+                }
+                plans.push(plan);
+                job.planned += 1;
             }
         }
-        let mut executed = 0;
         if !plans.is_empty() {
             for key in &keys {
                 held.insert(key.shard());
             }
             let space = world.keyspace.narrow(held);
             if keys.len() > 1 {
-                for &key in &keys {
-                    space.prefetch_bucket(session.db, key);
-                }
-                for &key in &keys {
-                    space.prefetch_entry(session.db, key);
-                }
+                let db = jobs[0].session.db;
+                keys.iter().for_each(|key| space.prefetch_bucket(db, *key));
+                keys.iter().for_each(|key| space.prefetch_entry(db, *key));
             }
-            let global = &world.global;
-            let manners = manners(global, session, now);
-            let mut access = Access::new(global, now);
-            let mut cx = Ctx {
-                args: &[],
-                keys: &[],
-                large,
-                reply,
-                db: Db { space, index: session.db, now, stats: self.stats, manners },
-                session,
-                command: self.shared.registry.by_id(0),
-                reach: Reach::Narrow(global),
-                host: self.shared,
-            };
-            for (offset, plan) in plans.iter().enumerate() {
-                match access.run(&mut cx, requests.get(first + offset), plan, &keys) {
-                    Ok(()) => executed += 1,
-                    Err(why) => {
-                        executed += usize::from(why == BatchEnd::Closed);
-                        end = Some(why);
-                        break;
-                    }
-                }
-            }
+            self.run_plans(&world.global, space, jobs, &plans, &keys, now);
         }
         drop(world);
         self.scratch.plans = recycle(plans);
         self.scratch.keys = recycle(keys);
-        (executed, end)
     }
 
-    /// Runs one request alone in the world.
-    fn wide(
-        &mut self,
-        args: &[&[u8]],
-        large: &[(usize, Arc<Vec<u8>>)],
-        session: &mut Session,
-        reply: &mut Reply,
+    /// Runs what was planned, job by job.
+    fn run_plans<'a>(
+        &self,
+        global: &'a Global,
+        space: Space<'a>,
+        jobs: &'a mut [Job<'_>],
+        plans: &'a [Plan<'a>],
+        keys: &'a [Key<'a>],
         now: Millis,
-    ) -> (usize, Option<BatchEnd>) {
+    ) where
+        Self: 'a,
+    {
+        let mut access = Access::new(global, now);
+        let mut plans = plans.iter();
+        let mut jobs = jobs.iter_mut().filter(|job| job.planned > 0);
+        let Some(first) = jobs.next() else { return };
+        let Job { requests, large, session, reply, next, planned, progress, wide_next } = first;
+        let mut cx = Ctx {
+            args: &[],
+            keys: &[],
+            large,
+            db: Db { space, index: session.db, now, stats: self.stats, manners: manners(global, session, now) },
+            session,
+            reply,
+            command: self.shared.registry.by_id(0),
+            reach: Reach::Narrow(global),
+            host: self.shared,
+        };
+        let mut job = (&*requests, next, planned, progress, wide_next);
+        loop {
+            let (requests, next, planned, progress, wide_next) = job;
+            let mut mine = plans.by_ref().take(*planned);
+            for plan in mine.by_ref() {
+                match access.run(&mut cx, requests.get(*next), plan, keys) {
+                    Ok(()) => *next += 1,
+                    Err(BatchEnd::Wide) => {
+                        *wide_next = true;
+                        break;
+                    }
+                    Err(BatchEnd::Paused) => {
+                        *progress = Some(Progress::Paused { at: *next });
+                        break;
+                    }
+                    Err(BatchEnd::Closed) => {
+                        *progress = Some(Progress::Closed);
+                        break;
+                    }
+                }
+            }
+            mine.for_each(drop);
+            let Some(following) = jobs.next() else { return };
+            let Job { requests, large, session, reply, next, planned, progress, wide_next } = following;
+            cx.db.manners = manners(global, session, now);
+            cx.large = large;
+            cx.session = session;
+            cx.reply = reply;
+            job = (&*requests, next, planned, progress, wide_next);
+        }
+    }
+
+    /// Runs a job's next request alone in the world.
+    fn wide(&mut self, job: &mut Job<'_>, now: Millis) {
+        let args = job.requests.get(job.next);
         let mut keys = Vec::new();
         let mut world = self.shared.gates.wide();
         let World { global, keyspace } = &mut *world;
         let plan = plan(&self.shared.registry, keyspace, args, &mut keys);
-        let manners = manners(global, session, now);
+        let manners = manners(global, job.session, now);
         let mut access = Access::new(global, now);
         // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
         let space = unsafe { keyspace.wide() };
         let mut cx = Ctx {
             args: &[],
             keys: &[],
-            large,
-            reply,
-            db: Db { space, index: session.db, now, stats: self.stats, manners },
-            session,
+            large: job.large,
+            db: Db { space, index: job.session.db, now, stats: self.stats, manners },
+            session: job.session,
+            reply: job.reply,
             command: self.shared.registry.by_id(0),
             reach: Reach::Wide(global),
             host: self.shared,
         };
+        job.wide_next = false;
         match access.run(&mut cx, args, &plan, &keys) {
-            Ok(()) => (1, None),
+            Ok(()) => job.next += 1,
             Err(BatchEnd::Wide) => unreachable!("a command asked for the wide side on the wide side"),
-            Err(BatchEnd::Closed) => (1, Some(BatchEnd::Closed)),
-            Err(BatchEnd::Paused) => (0, Some(BatchEnd::Paused)),
+            Err(BatchEnd::Closed) => job.progress = Some(Progress::Closed),
+            Err(BatchEnd::Paused) => job.progress = Some(Progress::Paused { at: job.next }),
         }
     }
 }
@@ -319,7 +393,7 @@ struct Access {
 impl Access {
     /// Everything a command relies on is read here, inside the gate.
     fn new(global: &Global, now: Millis) -> Access {
-        let pause = global.pause_at(now);
+        let pause = planted_stale_pause(global, now).unwrap_or_else(|| global.pause_at(now));
         Access {
             began: Instant::now(),
             latency_tracking: global.settings.latency_tracking,
@@ -342,12 +416,12 @@ impl Access {
         let command = match &plan.command {
             Ok(command) => *command,
             Err(error) => {
-                self.refuse(cx, None, error);
+                self.refuse(cx, args, error);
                 return after_reply(cx, mark);
             }
         };
         if let Some(error) = refusal(cx, command) {
-            self.refuse(cx, Some(command), &error);
+            self.refuse(cx, args, &error);
             return after_reply(cx, mark);
         }
         if self.is_paused
@@ -360,7 +434,11 @@ impl Access {
         cx.command = command;
         cx.db.index = cx.session.db;
         let handler = command.spec.run.expect("resolve() only finds commands that run");
-        let failed = match handler(cx) {
+        // SAFETY: the session holds the client, and the requests their arguments, for longer than the handler runs.
+        let executing = unsafe { crash::executing(&cx.session.client, args) };
+        let outcome = handler(cx);
+        drop(executing);
+        let failed = match outcome {
             Ok(()) => false,
             Err(Stop::Wide) => {
                 assert!(cx.reply.mark() == mark, "{} replied before it asked for the wide side", command.full_name);
@@ -385,12 +463,15 @@ impl Access {
     }
 
     #[cold]
-    fn refuse(&mut self, cx: &mut Ctx<'_>, command: Option<&Command>, error: &Error) {
+    fn refuse(&mut self, cx: &mut Ctx<'_>, args: &[&[u8]], error: &Error) {
         let text = error.render();
         cx.db.stats.count_error(&text);
-        if let Some(command) = command {
-            cx.db.stats.by_command[command.id as usize].rejected.add(1);
+        // A refused command is the client's last one all the same, and an unknown one leaves none.
+        let called = cx.global().registry.called(args).map(|command| command.id);
+        if let Some(id) = called {
+            cx.db.stats.by_command[id as usize].rejected.add(1);
         }
+        cx.session.last_command = called.unwrap_or(u16::MAX);
         cx.reply.error(&text);
         self.began = Instant::now();
     }

@@ -8,6 +8,7 @@ use config::{Changes, LogLevel, SetError, directives};
 use keyspace::{Dropped, Millis};
 
 use crate::listener::{self, Accepted, Listener};
+use crate::operation::signals::{self, Termination};
 use crate::operation::{LOG, crash, info, log::LogSettings, memory, process};
 use crate::shared::{Shared, now};
 
@@ -37,6 +38,7 @@ impl Host for Shared {
             // A shutdown here takes no time in which it could be called off.
             return Err(Error::text("ERR No shutdown in progress."));
         }
+        // Nothing is saved yet, so that every way to end is the same one.
         let _ = global;
         LOG.warning("User requested shutdown...");
         self.end();
@@ -61,7 +63,17 @@ impl Host for Shared {
                 ));
             }
         }
-        LOG.configure(LogSettings::from_config(&global.config));
+        let log = LogSettings::from_config(&global.config);
+        for directive in [directives::LOGFILE.id(), directives::SYSLOG_ENABLED.id()] {
+            if changes.alters(directive)
+                && let Err(reason) = log.check()
+            {
+                return Err(changes.failed(directive, reason));
+            }
+        }
+        LOG.configure(log);
+        crash::set_enabled(global.config.get(directives::CRASH_LOG_ENABLED));
+        crash::set_hide_user_data(global.config.get(directives::HIDE_USER_DATA_FROM_LOG));
         global.settings = Settings::of(&global.config);
         // The loops work with a copy.
         self.wake_all();
@@ -100,6 +112,15 @@ impl Host for Shared {
 }
 
 impl Shared {
+    /// Carries out what a signal has asked for.
+    pub fn terminate(&self, termination: Termination) {
+        let mut world = self.gates.wide();
+        let options = termination.options(&world.global.config);
+        if Host::shutdown(self, &mut world.global, options).is_err() {
+            signals::forget_request();
+        }
+    }
+
     /// Why a new connection is turned away, as the complete reply.
     pub fn refusal_at_the_door(&self, accepted: &Accepted, settings: &Settings) -> Option<&'static str> {
         if self.connected.load(Relaxed) >= settings.clients_max {

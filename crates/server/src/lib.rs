@@ -10,6 +10,8 @@ mod connection;
 mod dispatch;
 mod event_loop;
 mod host;
+#[doc(hidden)]
+pub mod in_process;
 mod listener;
 mod mailbox;
 pub mod operation;

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use crate::event_loop::{EventLoop, WAKER};
 use crate::mailbox::Mailbox;
-use crate::operation::{LOG, OperationState, banner, checks, crash, log::LogSettings, memory, process, signals};
+use crate::operation::{LOG, OperationState, banner, checks, crash, log::{LogRole, LogSettings}, memory, process, signals};
 use crate::shared::{Shared, now};
 
 /// Runs the server until it is shut down. The first argument is the name it was started under.
@@ -107,6 +107,7 @@ fn serve(
     crash::set_enabled(config.get(directives::CRASH_LOG_ENABLED));
     crash::set_hide_user_data(config.get(directives::HIDE_USER_DATA_FROM_LOG));
     memory::start_purging();
+    keyspace::slab::use_huge_pages(!config.get(directives::DISABLE_THP));
     banner::starting().iter().for_each(|line| LOG.notice(line));
     let port = config.get(directives::PORT);
     let backlog = (port != 0).then(|| config.get(directives::TCP_BACKLOG));
@@ -144,7 +145,7 @@ fn serve(
     *shared.new_listeners.lock() = Some(shared.listen(config)?);
     {
         let shared = shared.clone();
-        signals::listen(&LOG, move |_| shared.end()).context("Cannot listen to signals")?;
+        signals::listen(&LOG, move |termination| shared.terminate(termination)).context("Cannot listen to signals")?;
     }
     {
         let shared = shared.clone();
@@ -164,6 +165,7 @@ fn serve(
         })
         .collect::<Result<_, _>>()
         .context("Cannot start a thread")?;
+    LOG.set_role(LogRole::Primary);
     LOG.notice("Server initialized");
     for line in ready_lines(config) {
         LOG.notice(&line);

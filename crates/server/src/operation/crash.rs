@@ -398,7 +398,9 @@ mod tests {
     fn a_bad_access_is_reported_and_ends_by_its_signal() {
         let (output, status) = run("child_that_reads_nowhere", "segfault");
         assert_eq!(status.signal(), Some(Signal::SIGSEGV as i32), "{output}");
-        for text in ["crashed by signal: 11 (SIGSEGV)", "Accessing address: 0x8", "argv[0]", "child_that_reads", "REPORT END"] {
+        for text in
+            ["crashed by signal: 11 (SIGSEGV)", "Accessing address: 0x8", "argv[0]", "child_that_reads", "REPORT END"]
+        {
             assert!(output.contains(text), "no {text:?} in {output}");
         }
     }

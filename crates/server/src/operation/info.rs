@@ -9,6 +9,7 @@
 
 use std::fmt::{Display, Write};
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -19,8 +20,8 @@ use keyspace::{DbIndex, Millis};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
-use super::memory::{self, AllocatorFigures, MemoryFigures, human};
 use super::OperationState;
+use super::memory::{self, AllocatorFigures, MemoryFigures, human};
 
 /// The Redis version whose behaviour this server shows, for clients that look.
 pub const REDIS_VERSION: &str = "8.2.0";
@@ -142,7 +143,8 @@ fn server(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("redis_mode", "standalone");
     report.field("server_mode", "standalone");
     if let Ok(system) = nix::sys::utsname::uname() {
-        let [name, release, machine] = [system.sysname(), system.release(), system.machine()].map(|text| text.to_string_lossy());
+        let [name, release, machine] =
+            [system.sysname(), system.release(), system.machine()].map(|text| text.to_string_lossy());
         report.field("os", format_args!("{name} {release} {machine}"));
     }
     report.field("arch_bits", usize::BITS);
@@ -164,7 +166,7 @@ fn server(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("configured_hz", config.get(directives::HZ));
     report.field("lru_clock", commands::db::access::lru_clock(sources.now));
     report.field("executable", global.executable.display());
-    report.field("config_file", config.file().map(|file| file.display()).map_or_else(String::new, |file| file.to_string()));
+    report.field("config_file", config.file().unwrap_or(Path::new("")).display());
     report.field("io_threads_active", u8::from(sources.stats.len() > 1));
     report.field("availability_zone", config.text(directives::AVAILABILITY_ZONE));
     let mut listeners = 0;
@@ -387,10 +389,13 @@ fn stats(sources: &InfoSources<'_>, report: &mut Report) {
 
 fn replication(sources: &InfoSources<'_>, report: &mut Report) {
     if let Some(global) = sources.global {
-        report.field("role", match global.role {
-            commands::global::Role::Primary => "master",
-            commands::global::Role::Replica => "slave",
-        });
+        report.field(
+            "role",
+            match global.role {
+                commands::global::Role::Primary => "master",
+                commands::global::Role::Replica => "slave",
+            },
+        );
     }
     report.field("connected_slaves", 0);
     report.field("master_failover_state", "no-failover");
@@ -440,10 +445,13 @@ fn commandstats(sources: &InfoSources<'_>, report: &mut Report) {
         }
         if calls + rejected + failed > 0 {
             let per_call = if calls == 0 { 0.0 } else { ns as f64 / 1000.0 / calls as f64 };
-            report.field(&format!("cmdstat_{}", command.full_name), format_args!(
-                "calls={calls},usec={},usec_per_call={per_call:.2},rejected_calls={rejected},failed_calls={failed}",
-                ns / 1000
-            ));
+            report.field(
+                &format!("cmdstat_{}", command.full_name),
+                format_args!(
+                    "calls={calls},usec={},usec_per_call={per_call:.2},rejected_calls={rejected},failed_calls={failed}",
+                    ns / 1000
+                ),
+            );
         }
     }
 }

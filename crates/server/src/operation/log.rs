@@ -345,7 +345,8 @@ mod tests {
     #[test]
     fn lines_have_the_shape_of_the_real_servers() {
         let mut settings = LogSettings::DEFAULT;
-        let written = |settings: &LogSettings| line(settings, 42, LogRole::Primary, at(), LogLevel::Notice, "a \"b\"\n");
+        let written =
+            |settings: &LogSettings| line(settings, 42, LogRole::Primary, at(), LogLevel::Notice, "a \"b\"\n");
         assert_eq!(written(&settings), "42:M 02 Nov 2026 04:05:06.007 * a \"b\"\n\n");
         settings.format = LogFormat::Logfmt;
         assert_eq!(

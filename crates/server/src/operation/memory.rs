@@ -139,7 +139,7 @@ impl MemoryTracker {
         let slab = slab::figures();
         let used = self.note(jemalloc.allocated + slab.page_bytes as u64, now);
         let allocator = AllocatorFigures {
-            allocated: jemalloc.allocated + slab.entry_bytes as u64,
+            allocated: jemalloc.allocated + (slab.entry_bytes + slab.table_bytes) as u64,
             active: jemalloc.active + slab.page_bytes as u64,
             resident: jemalloc.resident + (slab.page_bytes + slab.reserve_bytes) as u64,
             ..jemalloc
