@@ -16,7 +16,7 @@ export SPINEL_BIN ?= $(abspath $(TARGET)/fast/spinel)
 PARTS := server
 LINKS := $(foreach part,$(PARTS),redis-$(part) spinel-$(part))
 
-.PHONY: help build fast peers test units harnesses check oracle coverage compare growth expiry linearize model fuzz \
+.PHONY: help build fast peers test units harnesses clients check oracle coverage compare growth expiry linearize model fuzz \
 	install uninstall clean
 
 help: ## this list
@@ -31,7 +31,7 @@ fast:
 peers: ## the real servers that tests compare with, into .peers/ (Debian and PyPI packages)
 	tools/peers.sh
 
-test: peers units harnesses ## everything: unit and generated tests, then each harness for a short while
+test: peers units harnesses clients ## everything: unit and generated tests, then each harness for a short while
 
 units: fast
 	$(CARGO) test --workspace $(FAST)
@@ -44,6 +44,9 @@ harnesses: fast
 	$(CARGO) run $(FAST) -p spinel-linearize -- run --seconds 10
 	$(CARGO) run $(FAST) -p spinel-linearize -- self-test --seconds 20
 	$(MAKE) model
+
+clients: peers fast ## redis-py, redis-cli, redis-benchmark and a web application, unmodified
+	tests/clients/run.sh
 
 check: ## format, lints, and licences and advisories where cargo-deny is installed
 	$(CARGO) fmt --all --check

@@ -69,7 +69,11 @@ impl Connection {
                 Held::Request(request) => request.memory_bytes(),
             })
             .sum();
-        size_of::<Connection>() + size_of::<commands::Client>() + self.decoder.memory_bytes() + held + self.output_bytes()
+        size_of::<Connection>()
+            + size_of::<commands::Client>()
+            + self.decoder.memory_bytes()
+            + held
+            + self.output_bytes()
     }
 
     /// Writes what waits. True when nothing is left.

@@ -773,7 +773,10 @@ impl EventLoop {
             };
             let client = &connection.session.client;
             let idle_seconds = (now.0 - client.last_interaction.load(Relaxed)) / 1000;
-            if self.settings.timeout_seconds > 0 && !connection.is_paused() && idle_seconds > self.settings.timeout_seconds {
+            if self.settings.timeout_seconds > 0
+                && !connection.is_paused()
+                && idle_seconds > self.settings.timeout_seconds
+            {
                 self.shared.log(LogLevel::Verbose, &format!("Closing idle client id={}", client.id));
                 self.close(token);
                 continue;

@@ -48,7 +48,8 @@ impl Host for Shared {
     fn apply_config(&self, global: &mut Global, changes: &Changes) -> Result<(), SetError> {
         if changes.alters(directives::PORT) || changes.alters(directives::BIND) {
             let listeners = self.listen(&global.config).map_err(|error| {
-                let culprit = if changes.alters(directives::PORT) { directives::PORT.id() } else { directives::BIND.id() };
+                let culprit =
+                    if changes.alters(directives::PORT) { directives::PORT.id() } else { directives::BIND.id() };
                 LOG.warning(&format!("{error:#}"));
                 changes.failed(culprit, "Unable to listen on this port. Check server logs.")
             })?;
@@ -157,7 +158,7 @@ impl Shared {
             .clients
             .all()
             .into_iter()
-            .filter(|client| !client.flags().contains(ClientFlags::NO_EVICT) && !client.killed.load(Relaxed))
+            .filter(|client| !client.flags().contains(ClientFlags::NO_EVICT))
             .map(|client| (client.memory_bytes.load(Relaxed), client))
             .collect();
         candidates.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
@@ -167,6 +168,10 @@ impl Shared {
                 break;
             }
             excess_bytes -= bytes as i64;
+            // Its loop has not closed it yet, so its memory is still counted; nobody else has to go for it.
+            if client.killed.load(Relaxed) {
+                continue;
+            }
             stats.evicted_clients.add(1);
             LOG.notice(&format!(
                 "Evicting client id={} addr={}: all clients together use more than maxmemory-clients, and this one {bytes} bytes.",

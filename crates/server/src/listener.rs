@@ -168,7 +168,12 @@ impl Listener {
             Listener::Unix { listener, path } => {
                 let (stream, _) = listener.accept()?;
                 let address = format!("{}:0", path.display());
-                Ok(Accepted { address: address.clone(), local_address: address, is_local: true, stream: Stream::Unix(stream) })
+                Ok(Accepted {
+                    address: address.clone(),
+                    local_address: address,
+                    is_local: true,
+                    stream: Stream::Unix(stream),
+                })
             }
         }
     }
@@ -233,5 +238,6 @@ pub fn listen_tcp(
 /// # Errors
 /// As the system says.
 pub fn listen_unix(path: &Path, mode: u32, backlog: i32) -> anyhow::Result<Listener> {
-    Listener::unix(path, mode, backlog).with_context(|| format!("Could not listen on the unix socket {}", path.display()))
+    Listener::unix(path, mode, backlog)
+        .with_context(|| format!("Could not listen on the unix socket {}", path.display()))
 }

@@ -1,7 +1,7 @@
 //! What all threads share: the world behind its gates, the clients, the counters, and how to reach the event loops.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 
 use commands::{Client, Clients, Registry, ThreadStats, World};
 use gate::Gates;

@@ -17,7 +17,11 @@ use parking_lot::Mutex;
 
 use crate::event_loop::{EventLoop, WAKER};
 use crate::mailbox::Mailbox;
-use crate::operation::{LOG, OperationState, banner, checks, crash, log::{LogRole, LogSettings}, memory, process, signals};
+use crate::operation::{
+    LOG, OperationState, banner, checks, crash,
+    log::{LogRole, LogSettings},
+    memory, process, signals,
+};
 use crate::shared::{Shared, now};
 
 /// Runs the server until it is shut down. The first argument is the name it was started under.

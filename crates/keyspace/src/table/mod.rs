@@ -283,12 +283,16 @@ impl<E: Element> Table<E> {
             return;
         }
         // SAFETY: as in `find`.
-        let bucket = unsafe { &*segment.bucket(segment.home(segment.tag_of(position))) };
+        let home = segment.home(segment.tag_of(position));
+        let bucket = unsafe { &*segment.bucket(home) };
         if let Some(slot) = bucket.candidates(fingerprint_of(position)).next() {
             let address = bucket.words[slot].address().cast_const();
             prefetch(address);
             // Elements are not aligned to lines: most small ones reach into the next.
             prefetch(address.wrapping_add(63));
+        } else if bucket.displaced() != 0 {
+            // It lives behind its home, most likely right behind.
+            prefetch(segment.bucket((home + 1) % segment.buckets()).cast());
         }
     }
 

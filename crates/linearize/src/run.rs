@@ -1,0 +1,241 @@
+//! `linearize run`: window after window, until the time is over or one cannot be explained.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use testkit::{Kind, Random, Server, ServerOptions};
+
+use crate::{
+    check::{Verdict, Violation, check, reduce},
+    generate::{Mix, Window, window},
+    history::History,
+    model::State,
+    record::Recorder,
+};
+
+/// So many windows of one mix follow each other: filling and clearing around [`Mix::Walk`] pays off.
+const WINDOWS_PER_TURN: usize = 40;
+/// So many other keys make KEYS take long enough to be overtaken.
+const BALLAST_KEYS: usize = 20_000;
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub threads: Vec<usize>,
+    pub duration: Duration,
+    pub seed: u64,
+    pub mixes: Vec<Mix>,
+    pub server: ServerOptions,
+}
+
+impl Options {
+    pub fn new(kind: Kind, seed: u64) -> Options {
+        Options {
+            threads: vec![2, 4],
+            duration: Duration::from_secs(60),
+            seed,
+            mixes: Mix::ALL.to_vec(),
+            server: ServerOptions::new(kind),
+        }
+    }
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub windows: usize,
+    pub operations: usize,
+    /// Windows in which the search was cut off: neither right nor wrong.
+    pub undecided: usize,
+}
+
+/// Something that no single-threaded server would do.
+#[derive(Debug)]
+pub struct Finding {
+    pub threads: usize,
+    pub mix: Mix,
+    pub what: What,
+}
+
+#[derive(Debug)]
+pub enum What {
+    /// A history without an explanation.
+    Violation { initial: Box<State>, history: History, violation: Box<Violation> },
+    /// The server has gone or does not answer.
+    Failure { error: String, log: String },
+}
+
+/// How a run ended.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub tallies: BTreeMap<(usize, Mix), Tally>,
+    pub finding: Option<Finding>,
+}
+
+impl Outcome {
+    /// All mixes and thread counts together.
+    pub fn total(&self) -> Tally {
+        self.tallies.values().fold(Tally::default(), |sum, tally| Tally {
+            windows: sum.windows + tally.windows,
+            operations: sum.operations + tally.operations,
+            undecided: sum.undecided + tally.undecided,
+        })
+    }
+}
+
+/// Runs until the time is over or something is found.
+pub fn run(options: &Options) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let share = options.duration / options.threads.len().max(1) as u32;
+    for &threads in &options.threads {
+        let mut random = testkit::random_from(options.seed);
+        outcome.finding = session(options, threads, share, &mut random, &mut outcome)?;
+        if outcome.finding.is_some() {
+            break;
+        }
+    }
+    Ok(outcome)
+}
+
+/// One server with so many threads.
+fn session(
+    options: &Options,
+    threads: usize,
+    duration: Duration,
+    random: &mut Random,
+    outcome: &mut Outcome,
+) -> Result<Option<Finding>> {
+    let server = options
+        .server
+        .clone()
+        .arguments(["--io-threads", &threads.to_string()])
+        .start()
+        .with_context(|| format!("starting {}", options.server.kind))?;
+    let mut recorder = Recorder::new(&server).context("connecting")?;
+    let deadline = Instant::now() + duration;
+    while Instant::now() < deadline {
+        for &mix in &options.mixes {
+            let tally = outcome.tallies.entry((threads, mix)).or_default();
+            let what = turn(&mut recorder, &server, mix, deadline, random, tally);
+            if let Some(what) = what {
+                return Ok(Some(Finding { threads, mix, what }));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Some windows of one mix.
+fn turn(
+    recorder: &mut Recorder,
+    server: &Server,
+    mix: Mix,
+    deadline: Instant,
+    random: &mut Random,
+    tally: &mut Tally,
+) -> Option<What> {
+    let failure = |error: std::io::Error| What::Failure { error: error.to_string(), log: server.log() };
+    if mix == Mix::Walk
+        && let Err(error) = recorder.add_ballast(BALLAST_KEYS)
+    {
+        return Some(failure(error));
+    }
+    for _ in 0..WINDOWS_PER_TURN {
+        if Instant::now() >= deadline {
+            break;
+        }
+        let Window { initial, lanes } = window(random, mix);
+        let history = match recorder.record(&Window { initial, lanes }) {
+            Ok(history) => history,
+            Err(error) => return Some(failure(error)),
+        };
+        tally.windows += 1;
+        tally.operations += history.len();
+        match check(&initial, &history) {
+            Verdict::Linearizable => {}
+            Verdict::Undecided => tally.undecided += 1,
+            Verdict::Violation(_) => {
+                let history = reduce(&initial, &history);
+                let Verdict::Violation(violation) = check(&initial, &history) else {
+                    unreachable!("a reduced violation is one")
+                };
+                return Some(What::Violation { initial: Box::new(initial), history, violation });
+            }
+        }
+    }
+    // The ballast must be gone before DBSIZE and SWAPDB come.
+    if mix == Mix::Walk { recorder.clear().err().map(failure) } else { None }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "at {} threads, mix {}:", self.threads, self.mix)?;
+        match &self.what {
+            What::Failure { error, log } => {
+                writeln!(f, "the server failed: {error}; the end of its log:")?;
+                let lines: Vec<&str> = log.lines().collect();
+                for line in &lines[lines.len().saturating_sub(40)..] {
+                    writeln!(f, "  {line}")?;
+                }
+                Ok(())
+            }
+            What::Violation { initial, history, violation } => {
+                writeln!(f, "no order of these operations explains their replies (times in microseconds):")?;
+                write!(f, "{history}")?;
+                writeln!(f, "  the state before:  {initial}")?;
+                writeln!(f, "  The order that explains most ends in this state:  {}", violation.state)?;
+                writeln!(f, "  and none of these can come next:")?;
+                let next = || {
+                    (0..)
+                        .zip(&history.lanes)
+                        .filter_map(|(lane, events)| Some((lane, events.get(violation.reached[lane])?)))
+                };
+                let first_answer_ns = next().map(|(_, event)| event.completed_ns).min();
+                for (lane, event) in next() {
+                    let why = if Some(event.invoked_ns) > first_answer_ns {
+                        "was sent after another one of these was answered".to_owned()
+                    } else if event.operation.is_write() && violation.state.paused_until > event.completed_ms() {
+                        "writes are paused".to_owned()
+                    } else {
+                        let expected = { violation.state }.apply(event);
+                        // What fits led to a state that is no better.
+                        if expected == event.reply {
+                            "leads nowhere".to_owned()
+                        } else {
+                            format!("would be {expected}")
+                        }
+                    };
+                    writeln!(f, "    [{lane}] {}  ->  {}   ({why})", event.operation, event.reply)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use crate::{model::Expiry, operation::Key};
+        for (number, database) in self.databases.iter().enumerate() {
+            write!(f, "{}db{number} {{", if number == 0 { "" } else { " " })?;
+            let mut blank = "";
+            for (key, entry) in Key::all().zip(database) {
+                let Some(entry) = entry else { continue };
+                write!(f, "{blank}{}={}", key.name(), entry.datum)?;
+                if entry.expiry != Expiry::Never {
+                    f.write_str(" with a time to live")?;
+                }
+                blank = ", ";
+            }
+            f.write_str("}")?;
+        }
+        if self.paused_until != 0 {
+            f.write_str(", writes paused")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+"""Starting the server under test, finding Debian's tools, waiting for conditions."""
+
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+import redis
+
+sys.dont_write_bytecode = True
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(condition, seconds=10, what="the condition"):
+    """Polls; a test never just sleeps."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"{what} did not come true"
+        time.sleep(0.005)
+
+
+class Server:
+    """A server process on a free port, with a unix socket, in a directory of its own."""
+
+    def __init__(self, *arguments):
+        self.directory = tempfile.mkdtemp(prefix="clients-")
+        self.port = free_port()
+        self.socket_path = os.path.join(self.directory, "s")
+        self.log_path = os.path.join(self.directory, "log")
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                [os.environ["SPINEL_BIN"], "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory,
+                 "--save", "", "--unixsocket", self.socket_path, "--unixsocketperm", "700", *arguments],
+                cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_until(self.answers, 30, "the server's first answer")
+
+    def answers(self):
+        assert self.process.poll() is None, self.log()
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(1) in (b"+", b"-")
+        except OSError:
+            return False
+
+    def log(self):
+        return pathlib.Path(self.log_path).read_text(errors="replace")
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server():
+    server = Server("--io-threads", "2")
+    yield server
+    alive = server.process.poll() is None
+    log = server.log()
+    server.stop()
+    assert alive, f"the server has ended:\n{log}"
+
+
+@pytest.fixture
+def start_server():
+    """For tests that need a server of their own, with other options."""
+    servers = []
+
+    def start(*arguments):
+        servers.append(Server(*arguments))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
+def protocol(request):
+    return request.param
+
+
+@pytest.fixture
+def make_client(server, protocol):
+    """Clients of redis-py on an empty server, closed after the test."""
+    clients = []
+
+    def make(**options):
+        options = {"host": "127.0.0.1", "port": server.port, "protocol": protocol, "socket_timeout": 20, **options}
+        clients.append(redis.Redis(**options))
+        return clients[-1]
+
+    make().flushall()
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def client(make_client):
+    return make_client()
+
+
+@pytest.fixture
+def text_client(make_client):
+    return make_client(decode_responses=True)
+
+
+def tool(name):
+    """Debian's program of this name."""
+    found = ROOT / ".peers/redis-7.0" / name
+    path = str(found) if found.exists() else shutil.which(name)
+    if not path:
+        print(f"SKIPPED: no {name} here (run tools/peers.sh)", file=sys.__stderr__)
+        pytest.skip(f"no {name} here (run tools/peers.sh)")
+    return path
