@@ -10,6 +10,8 @@ use resp::{Decoder, Owned, Proto, Reply};
 
 use crate::listener::Stream;
 
+/// A client that reads as fast as it is sent to gets so much before others have their turn.
+const WRITE_BYTES_MAX: usize = 1024 * 1024;
 /// So many pieces go into one system call.
 const SLICES_MAX: usize = 64;
 
@@ -24,6 +26,8 @@ pub struct Connection {
     pub held: VecDeque<Held>,
     /// Since when the output is above the soft limit.
     pub soft_limit_since: Option<Millis>,
+    /// The peer has closed its side; what it sent before may still wait to be read.
+    pub peer_ended: bool,
     /// What this connection adds to the memory of all clients.
     pub counted_bytes: i64,
 }
@@ -46,6 +50,7 @@ impl Connection {
             output: None,
             held: VecDeque::new(),
             soft_limit_since: None,
+            peer_ended: false,
             counted_bytes: 0,
         }
     }
@@ -76,20 +81,19 @@ impl Connection {
             + self.output_bytes()
     }
 
-    /// Writes what waits. True when nothing is left.
+    /// Writes what waits, up to one turn's share.
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn flush_output(&mut self) -> io::Result<(bool, usize)> {
+    pub fn flush_output(&mut self) -> io::Result<Written> {
         let Some(output) = &mut self.output else {
-            return Ok((true, 0));
+            return Ok(Written::default());
         };
         let written = write_reply(&mut self.stream, output)?;
         if output.is_empty() {
             self.output = None;
-            return Ok((true, written));
         }
-        Ok((false, written))
+        Ok(written)
     }
 
     /// Shows the state of this connection to whoever reads the client's record.
@@ -110,27 +114,43 @@ impl Connection {
     }
 }
 
-/// Writes as much of the reply as the socket takes, and removes it. Returns how many bytes that were.
+/// What a write has achieved.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Written {
+    pub bytes: usize,
+    /// The share of this turn is used up, and the socket would have taken more: there will be no event.
+    pub wants_more: bool,
+}
+
+/// Writes as much of the reply as the socket takes, up to one turn's share, and removes it.
 ///
 /// # Errors
 /// The connection is broken.
-pub fn write_reply(stream: &mut Stream, reply: &mut Reply) -> io::Result<usize> {
-    let mut total = 0;
+pub fn write_reply(stream: &mut Stream, reply: &mut Reply) -> io::Result<Written> {
+    let mut bytes = 0;
     while !reply.is_empty() {
+        if bytes >= WRITE_BYTES_MAX {
+            return Ok(Written { bytes, wants_more: true });
+        }
+        let wanted;
         let result = match reply.as_slice() {
-            Some(bytes) => stream.write(bytes),
+            Some(slice) => {
+                wanted = slice.len();
+                stream.write(slice)
+            }
             None => {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                stream.write_vectored(reply.io_slices(&mut slices))
+                let slices = reply.io_slices(&mut slices);
+                wanted = slices.iter().map(|slice| slice.len()).sum();
+                stream.write_vectored(slices)
             }
         };
         match result {
             Ok(written) => {
-                let wanted = reply.len();
                 reply.advance(written);
-                total += written;
+                bytes += written;
                 // A short write means that the socket is full; asking again would only be told so.
-                if written < wanted && reply.as_slice().is_some() {
+                if written < wanted {
                     break;
                 }
             }
@@ -139,5 +159,5 @@ pub fn write_reply(stream: &mut Stream, reply: &mut Reply) -> io::Result<usize> 
             Err(error) => return Err(error),
         }
     }
-    Ok(total)
+    Ok(Written { bytes, wants_more: false })
 }

@@ -9,6 +9,7 @@
 //! alone has changed nothing yet; it ends the batch and runs wide.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use commands::db::{Db, Lfu, Manners};
 use commands::global::{Global, Pause, Role, World};
@@ -20,12 +21,17 @@ use keyspace::{Held, Key, Keyspace, Millis, Space};
 use resp::{Mark, Reply};
 
 use crate::operation::crash;
-use crate::shared::Shared;
+use crate::shared::{Shared, now};
 
+/// When a batch has replied so much, the replies are sent before it goes on.
+pub const REPLY_BYTES_MAX: usize = 256 * 1024;
 /// So many commands run under one access.
 const BATCH_COMMANDS_MAX: usize = 16;
 /// A command with more keys than this is not "few shards": it runs wide.
 const NARROW_KEYS_MAX: usize = 64;
+
+/// Vectors with room for more elements than this are not kept for the next batch.
+const KEPT_CAPACITY_MAX: usize = 16 * 1024;
 
 /// Decoded requests of one connection: all arguments in a row, and where each request lies among them.
 #[derive(Default)]
@@ -73,6 +79,10 @@ impl<'a> Requests<'a> {
     /// The same memory for requests in another buffer.
     #[inline]
     pub fn recycle<'b>(mut self) -> Requests<'b> {
+        // One enormous command must not be remembered by its memory.
+        if self.args.capacity() > KEPT_CAPACITY_MAX {
+            return Requests::default();
+        }
         self.ends.clear();
         Requests { args: resp::recycle(self.args), ends: self.ends, byte_base: 0 }
     }
@@ -106,8 +116,12 @@ pub enum Progress {
     Done,
     /// This one has to wait behind CLIENT PAUSE; it and what follows were not executed.
     Paused { at: usize },
+    /// So much was replied that it has to be sent before this one is executed.
+    Full { at: usize },
     /// The connection is to be closed after its replies; the requests behind this were not executed.
     Closed,
+    /// The connection was closed while its requests were executed.
+    Gone,
 }
 
 /// The requests of one connection, to be executed in order.
@@ -117,6 +131,8 @@ pub struct Job<'a> {
     large: &'a [(usize, Arc<Vec<u8>>)],
     session: &'a mut Session,
     reply: &'a mut Reply,
+    /// The length of the reply before this job.
+    replied_before: usize,
     /// The first request that was not executed yet.
     next: usize,
     /// So many are in the batch.
@@ -127,13 +143,26 @@ pub struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
+    /// The requests from `first` on.
     pub fn new(
         requests: &'a Requests<'a>,
+        first: usize,
         large: &'a [(usize, Arc<Vec<u8>>)],
         session: &'a mut Session,
         reply: &'a mut Reply,
     ) -> Job<'a> {
-        Job { requests, large, session, reply, next: 0, planned: 0, wide_next: false, progress: None }
+        let replied_before = reply.len();
+        Job {
+            requests,
+            large,
+            session,
+            reply,
+            replied_before,
+            next: first,
+            planned: 0,
+            wide_next: false,
+            progress: None,
+        }
     }
 
     /// Where it stopped, once [`Dispatcher::run`] is through.
@@ -178,12 +207,12 @@ fn planted_stale_pause(_global: &Global, _now: Millis) -> Option<Option<Pause>> 
 impl Dispatcher<'_> {
     /// Executes the jobs' requests: each job's in order, those of different jobs side by side, so that the cache misses of one
     /// connection's keys overlap with those of another's.
-    pub fn run(&mut self, jobs: &mut [Job<'_>], now: Millis) {
+    pub fn run(&mut self, jobs: &mut [Job<'_>]) {
         while jobs.iter().any(|job| job.progress.is_none()) {
-            self.narrow(jobs, now);
+            self.narrow(jobs);
             for job in jobs.iter_mut() {
                 if job.wide_next {
-                    self.wide(job, now);
+                    self.wide(job);
                 }
                 if job.progress.is_none() && job.next == job.requests.len() {
                     job.progress = Some(Progress::Done);
@@ -193,7 +222,7 @@ impl Dispatcher<'_> {
     }
 
     /// Runs a batch of the jobs' next requests under this thread's gate.
-    fn narrow(&mut self, jobs: &mut [Job<'_>], now: Millis) {
+    fn narrow(&mut self, jobs: &mut [Job<'_>]) {
         let mut plans: Vec<Plan<'_>> = recycle(std::mem::take(&mut self.scratch.plans));
         let mut keys: Vec<Key<'_>> = recycle(std::mem::take(&mut self.scratch.keys));
         let held = &mut self.scratch.held;
@@ -201,9 +230,15 @@ impl Dispatcher<'_> {
         let registry = &*self.shared.registry;
 
         let world = self.shared.gates.narrow(self.thread);
+        // Inside the gate: who waited for it comes after whoever held it.
+        let now = now();
         for job in jobs.iter_mut() {
             job.planned = 0;
             if job.progress.is_some() {
+                continue;
+            }
+            if job.session.client.killed.load(Relaxed) {
+                job.progress = Some(Progress::Closed);
                 continue;
             }
             while job.next + job.planned < job.requests.len()
@@ -254,7 +289,7 @@ impl Dispatcher<'_> {
         let mut plans = plans.iter();
         let mut jobs = jobs.iter_mut().filter(|job| job.planned > 0);
         let Some(first) = jobs.next() else { return };
-        let Job { requests, large, session, reply, next, planned, progress, wide_next } = first;
+        let Job { requests, large, session, reply, replied_before, next, planned, progress, wide_next } = first;
         let mut cx = Ctx {
             args: &[],
             keys: &[],
@@ -266,13 +301,19 @@ impl Dispatcher<'_> {
             reach: Reach::Narrow(global),
             host: self.shared,
         };
-        let mut job = (&*requests, next, planned, progress, wide_next);
+        let mut job = (&*requests, *replied_before, next, planned, progress, wide_next);
         loop {
-            let (requests, next, planned, progress, wide_next) = job;
+            let (requests, replied_before, next, planned, progress, wide_next) = job;
             let mut mine = plans.by_ref().take(*planned);
             for plan in mine.by_ref() {
                 match access.run(&mut cx, requests.get(*next), plan, keys) {
-                    Ok(()) => *next += 1,
+                    Ok(()) => {
+                        *next += 1;
+                        if cx.reply.len() - replied_before > REPLY_BYTES_MAX && *next < requests.len() {
+                            *progress = Some(Progress::Full { at: *next });
+                            break;
+                        }
+                    }
                     Err(BatchEnd::Wide) => {
                         *wide_next = true;
                         break;
@@ -289,20 +330,26 @@ impl Dispatcher<'_> {
             }
             mine.for_each(drop);
             let Some(following) = jobs.next() else { return };
-            let Job { requests, large, session, reply, next, planned, progress, wide_next } = following;
+            let Job { requests, large, session, reply, replied_before, next, planned, progress, wide_next } = following;
             cx.db.manners = manners(global, session, now);
             cx.large = large;
             cx.session = session;
             cx.reply = reply;
-            job = (&*requests, next, planned, progress, wide_next);
+            job = (&*requests, *replied_before, next, planned, progress, wide_next);
         }
     }
 
     /// Runs a job's next request alone in the world.
-    fn wide(&mut self, job: &mut Job<'_>, now: Millis) {
+    fn wide(&mut self, job: &mut Job<'_>) {
         let args = job.requests.get(job.next);
         let mut keys = Vec::new();
         let mut world = self.shared.gates.wide();
+        let now = now();
+        job.wide_next = false;
+        if job.session.client.killed.load(Relaxed) {
+            job.progress = Some(Progress::Closed);
+            return;
+        }
         let World { global, keyspace } = &mut *world;
         let plan = plan(&self.shared.registry, keyspace, args, &mut keys);
         let manners = manners(global, job.session, now);
@@ -320,9 +367,13 @@ impl Dispatcher<'_> {
             reach: Reach::Wide(global),
             host: self.shared,
         };
-        job.wide_next = false;
         match access.run(&mut cx, args, &plan, &keys) {
-            Ok(()) => job.next += 1,
+            Ok(()) => {
+                job.next += 1;
+                if job.next < job.requests.len() && cx.reply.len() - job.replied_before > REPLY_BYTES_MAX {
+                    job.progress = Some(Progress::Full { at: job.next });
+                }
+            }
             Err(BatchEnd::Wide) => unreachable!("a command asked for the wide side on the wide side"),
             Err(BatchEnd::Closed) => job.progress = Some(Progress::Closed),
             Err(BatchEnd::Paused) => job.progress = Some(Progress::Paused { at: job.next }),
@@ -343,6 +394,9 @@ enum BatchEnd {
 
 /// The same memory for elements of another lifetime.
 fn recycle<T, U>(mut used: Vec<T>) -> Vec<U> {
+    if used.capacity() > KEPT_CAPACITY_MAX {
+        return Vec::new();
+    }
     const { assert!(size_of::<T>() == size_of::<U>() && align_of::<T>() == align_of::<U>()) };
     used.clear();
     used.into_iter().map(|_| unreachable!("the vector is empty")).collect()

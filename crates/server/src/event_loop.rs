@@ -17,13 +17,14 @@ use commands::client::Place;
 use commands::{Client, ClientFlags, Session, Settings, ThreadStats};
 use config::LogLevel;
 use keyspace::{Cursor, Millis, ShardIndex};
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use resp::{Decoder, Limits, Owned, ProtocolError, Reply, Step};
 use slab::Slab;
 use smallvec::SmallVec;
 
-use crate::connection::{Connection, Held, write_reply};
-use crate::dispatch::{Dispatcher, Job, Progress, Requests, Scratch};
+use crate::connection::{Connection, Held, Written, write_reply};
+use crate::dispatch::{Dispatcher, Job, Progress, REPLY_BYTES_MAX, Requests, Scratch};
 use crate::listener::{Accepted, Listener, Stream};
 use crate::mailbox::{Mail, Mailbox};
 use crate::shared::{Shared, now};
@@ -42,8 +43,6 @@ const READ_BUFFER_BYTES: usize = 16 * 1024;
 const READS_MAX: usize = 4;
 /// So many requests are decoded before they are executed.
 const GATHER_MAX: usize = 64;
-/// Replies are written at the latest when so much has gathered.
-const REPLY_BYTES_MAX: usize = 256 * 1024;
 /// So many connections are accepted before others get their turn.
 const ACCEPTS_MAX: usize = 128;
 /// A slice of active expiry removes at most so many keys, about 20 us of work.
@@ -60,7 +59,7 @@ pub struct EventLoop {
     stats: Arc<ThreadStats>,
     /// `None` while a connection takes its turn.
     connections: Slab<Option<Box<Connection>>>,
-    listeners: Vec<Listener>,
+    listeners: Vec<Arc<Listener>>,
     /// Taken over from the configuration when it changes.
     limits: Limits,
     settings: Settings,
@@ -78,6 +77,10 @@ pub struct EventLoop {
     ready: Vec<usize>,
     /// Connections that may have more to read.
     unfinished: Vec<usize>,
+    /// Connections that have more to send to a socket that would take it.
+    writing: Vec<usize>,
+    /// Listeners that have failed: the next tick tries again.
+    accept_again: Vec<usize>,
     /// Connections that wait behind CLIENT PAUSE.
     paused: Vec<usize>,
     next_tick: Instant,
@@ -110,6 +113,8 @@ impl EventLoop {
             replies: Vec::with_capacity(SEATS_MAX),
             ready: Vec::new(),
             unfinished: Vec::new(),
+            writing: Vec::new(),
+            accept_again: Vec::new(),
             paused: Vec::new(),
             next_tick: Instant::now(),
             next_checked: 0,
@@ -133,7 +138,6 @@ impl EventLoop {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other?,
             }
-            let mut half_closed = Vec::new();
             for event in &events {
                 match event.token() {
                     WAKER => self.read_mail(),
@@ -143,18 +147,17 @@ impl EventLoop {
                         if event.is_writable() {
                             self.writable(token);
                         }
+                        if event.is_read_closed() || event.is_error() {
+                            self.peer_ended(token);
+                        }
                         if event.is_readable() || event.is_read_closed() || event.is_error() {
                             self.ready.push(token);
-                        }
-                        if event.is_read_closed() {
-                            half_closed.push(token);
                         }
                     }
                 }
             }
             self.read_ready();
-            // An end that comes with the last bytes is not announced again: a second read meets it.
-            self.unfinished.append(&mut half_closed);
+            self.write_more();
             if Instant::now() >= self.next_tick {
                 self.tick();
             }
@@ -165,7 +168,11 @@ impl EventLoop {
     }
 
     fn timeout(&self) -> Duration {
-        if !self.unfinished.is_empty() || self.expiring.is_some() || self.compacting.is_some() {
+        if !self.unfinished.is_empty()
+            || !self.writing.is_empty()
+            || self.expiring.is_some()
+            || self.compacting.is_some()
+        {
             return Duration::ZERO;
         }
         self.next_tick.saturating_duration_since(Instant::now())
@@ -185,6 +192,7 @@ impl EventLoop {
                     }
                 }
                 Mail::Look => self.look(),
+                Mail::Accept => self.accept_more(),
             }
         }
     }
@@ -193,51 +201,70 @@ impl EventLoop {
     fn look(&mut self) {
         self.settings = self.shared.gates.narrow(self.index).global.settings.clone();
         self.limits = limits(&self.settings);
-        if self.index == 0
-            && let Some(listeners) = self.shared.new_listeners.lock().take()
-        {
-            self.listeners = listeners;
-            for (index, listener) in self.listeners.iter_mut().enumerate() {
-                let token = Token(FIRST_LISTENER + index);
-                if let Err(error) = self.poll.registry().register(listener.source(), token, Interest::READABLE) {
-                    self.shared.log(LogLevel::Warning, &format!("Cannot watch a listening socket: {error}"));
-                }
-            }
+        if self.index == 0 {
+            self.adopt_listeners();
         }
         self.resume_paused();
     }
 
-    fn accept(&mut self, listener: usize) {
+    /// Watches the sockets that the server listens on now.
+    fn adopt_listeners(&mut self) {
+        let wanted = self.shared.listeners.lock().clone();
+        let same = |a: &[Arc<Listener>], b: &[Arc<Listener>]| {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+        };
+        if same(&wanted, &self.listeners) {
+            return;
+        }
+        let registry = self.poll.registry();
+        for listener in &self.listeners {
+            let _ = registry.deregister(&mut SourceFd(&listener.fd()));
+        }
+        self.listeners = wanted;
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let token = Token(FIRST_LISTENER + index);
+            if let Err(error) = registry.register(&mut SourceFd(&listener.fd()), token, Interest::READABLE) {
+                self.shared.log(LogLevel::Warning, &format!("Cannot watch a listening socket: {error}"));
+            }
+        }
+    }
+
+    fn accept(&mut self, index: usize) {
         for _ in 0..ACCEPTS_MAX {
-            let Some(listener) = self.listeners.get(listener) else {
+            let Some(listener) = self.listeners.get(index) else {
                 return;
             };
             match listener.accept() {
                 Ok(accepted) => self.welcome(accepted),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if is_of_one_connection(&error) => {}
+                // It has made room for another, which is on its way here.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
                 Err(error) => {
+                    // No descriptors are left, for example. The connections that wait have had their edge.
                     self.shared.log(LogLevel::Warning, &format!("Accepting client connection: {error}"));
+                    self.accept_again.push(index);
                     return;
                 }
             }
         }
-        // More may wait, and their edge has passed.
-        self.mailbox.send(Mail::Look);
-        self.reaccept(listener);
+        // More may wait: others have their turn first.
+        self.accept_again.push(index);
+        self.mailbox.send(Mail::Accept);
     }
 
-    /// Makes the poll report a listener again that was not drained.
-    fn reaccept(&mut self, index: usize) {
-        let token = Token(FIRST_LISTENER + index);
-        if let Some(listener) = self.listeners.get_mut(index) {
-            let _ = self.poll.registry().reregister(listener.source(), token, Interest::READABLE);
+    fn accept_more(&mut self) {
+        for index in std::mem::take(&mut self.accept_again) {
+            self.accept(index);
         }
     }
 
     /// Admits a new connection, or tells it why not, and gives it to an event loop.
     fn welcome(&mut self, mut accepted: Accepted) {
         let shared = self.shared.clone();
-        if let Some(text) = shared.refusal_at_the_door(&accepted, &self.settings) {
+        // Inside the gate: a password that has been set protects from the next connection on.
+        let refusal = shared.refusal_at_the_door(&accepted, &shared.gates.narrow(self.index).global.settings);
+        if let Some(text) = refusal {
             // One attempt: the socket is new and empty, and nobody waits for a client that is turned away.
             let _ = io::Write::write(&mut accepted.stream, text.as_bytes());
             shared.rejected_connections.fetch_add(1, Relaxed);
@@ -258,6 +285,7 @@ impl EventLoop {
     fn adopt(&mut self, accepted: Accepted) {
         let Accepted { mut stream, address, local_address, is_local } = accepted;
         stream.set_keepalive(self.settings.tcp_keepalive_seconds);
+        let password_needed = self.shared.gates.narrow(self.index).global.settings.password_needed;
         let entry = self.connections.vacant_entry();
         let token = entry.key();
         let place = Place { thread: self.index, token };
@@ -266,7 +294,7 @@ impl EventLoop {
         let client = Arc::new(client);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = stream.register(self.poll.registry(), Token(FIRST_CONNECTION + token), interest);
-        let session = Session::new(client.clone(), !self.settings.password_needed, is_local);
+        let session = Session::new(client.clone(), !password_needed, is_local);
         entry.insert(Some(Box::new(Connection::new(stream, session))));
         self.shared.clients.insert(client);
         if let Err(error) = registered {
@@ -289,11 +317,24 @@ impl EventLoop {
         self.stats.clients.fetch_sub(1, Relaxed);
         self.paused.retain(|&paused| paused != token);
         self.unfinished.retain(|&unfinished| unfinished != token);
+        self.writing.retain(|&writing| writing != token);
     }
 
     // -----------------------------------------------------------------------------------------------------------------
     // Reading and executing
     // -----------------------------------------------------------------------------------------------------------------
+
+    /// The peer has closed its side. There is no further edge: the connection is read from until the end is met.
+    fn peer_ended(&mut self, token: usize) {
+        let Some(connection) = self.connection(token) else {
+            return;
+        };
+        connection.peer_ended = true;
+        // As in Redis, requests that wait behind CLIENT PAUSE go with the client that does not wait for them.
+        if connection.is_paused() {
+            self.close(token);
+        }
+    }
 
     /// Reads from all connections that are ready, a few at a time.
     fn read_ready(&mut self) {
@@ -342,11 +383,11 @@ impl EventLoop {
                     reply
                 }
             };
-            jobs.push(Job::new(requests, &[], session, reply));
+            jobs.push(Job::new(requests, 0, &[], session, reply));
         }
         let mut dispatcher =
             Dispatcher { shared: &self.shared, thread: self.index, stats: &self.stats, scratch: &mut self.scratch };
-        dispatcher.run(&mut jobs, now);
+        dispatcher.run(&mut jobs);
         let progress: SmallVec<[Progress; SEATS_MAX]> = jobs.into_iter().map(Job::progress).collect();
 
         for (index, (mut seat, progress)) in seats.drain(..).zip(progress).enumerate() {
@@ -359,11 +400,13 @@ impl EventLoop {
             seat.connection.proto = output.proto();
             seat.connection.session.client.commands.add(requests.len() as u64);
             let token = seat.token;
+            let peer_ended = seat.connection.peer_ended;
             self.connections[token] = Some(seat.connection);
-            if seat.count == READ_BUFFER_BYTES {
+            if seat.count == READ_BUFFER_BYTES || peer_ended {
                 self.unfinished.push(token);
             }
             std::mem::swap(&mut self.reply, &mut self.replies[index]);
+            let progress = self.go_on(token, requests, progress, now);
             let held_from = match progress {
                 Progress::Paused { at } => requests.byte_start(at),
                 _ => 0,
@@ -432,7 +475,7 @@ impl EventLoop {
             self.stats.reads.add(1);
             self.stats.net_input_bytes.add(count as u64);
             self.consume(token, &[], 0);
-            if count < room {
+            if count < room && self.connection(token).is_none_or(|connection| !connection.peer_ended) {
                 return;
             }
         }
@@ -449,7 +492,8 @@ impl EventLoop {
             let connection = connections[token].as_mut().expect("the connection has no seat");
             limits.authenticated = is_known(connection, &self.settings);
             let end = gather(connection, limits, bytes, &mut at, &mut requests);
-            let progress = self.execute(token, &requests, &[], now);
+            let progress = self.execute(token, &requests, 0, &[]);
+            let progress = self.go_on(token, &requests, progress, now);
             let held_from = match progress {
                 Progress::Paused { at } => requests.byte_start(at),
                 _ => 0,
@@ -490,6 +534,8 @@ impl EventLoop {
                 self.finish(token, now);
                 return false;
             }
+            Progress::Gone => return false,
+            Progress::Full { .. } => unreachable!("a batch goes on until it is done"),
         }
         match end {
             GatherEnd::Full => {}
@@ -500,7 +546,7 @@ impl EventLoop {
             GatherEnd::Owned => {
                 let connection = self.connections[token].as_mut().expect("the connection has no seat");
                 let request = connection.decoder.take_owned();
-                if !self.execute_owned(token, request, &bytes[*at..], now) {
+                if !self.execute_owned(token, request, &bytes[*at..]) {
                     self.finish(token, now);
                     return false;
                 }
@@ -518,22 +564,26 @@ impl EventLoop {
                 return false;
             }
         }
-        // Replies are not gathered without bound.
-        self.reply.len() <= REPLY_BYTES_MAX || self.write(token, now)
+        // Replies are not gathered without bound, nor is a client served for ever that does not read them.
+        let waiting = match self.connection(token) {
+            Some(connection) => connection.output_bytes().max(self.reply.len()),
+            None => return false,
+        };
+        waiting <= REPLY_BYTES_MAX || self.write(token, now)
     }
 
     /// Executes a request whose arguments do not lie in the buffer. False when the connection is paused or ends; then
     /// `rest` is kept, if it is needed.
-    fn execute_owned(&mut self, token: usize, request: Owned, rest: &[u8], now: Millis) -> bool {
+    fn execute_owned(&mut self, token: usize, request: Owned, rest: &[u8]) -> bool {
         let large: Vec<_> = request.large_args().map(|(index, data)| (index, data.clone())).collect();
         let mut requests = std::mem::take(&mut self.spare).recycle();
         request.args(&mut requests.args);
         requests.close(0);
-        let progress = self.execute(token, &requests, &large, now);
+        let progress = self.execute(token, &requests, 0, &large);
         self.spare = requests.recycle();
         match progress {
-            Progress::Done => true,
-            Progress::Closed => false,
+            Progress::Done | Progress::Full { .. } => true,
+            Progress::Closed | Progress::Gone => false,
             Progress::Paused { .. } => {
                 let mut held = vec![Held::Request(request)];
                 if !rest.is_empty() {
@@ -545,13 +595,25 @@ impl EventLoop {
         }
     }
 
+    /// Executes what is left of a batch that has replied so much that it had to stop: sends before it goes on, so that neither
+    /// the replies nor a client that does not read them can grow without bound.
+    fn go_on(&mut self, token: usize, requests: &Requests<'_>, mut progress: Progress, now: Millis) -> Progress {
+        while let Progress::Full { at } = progress {
+            if !self.write(token, now) {
+                return Progress::Gone;
+            }
+            progress = self.execute(token, requests, at, &[]);
+        }
+        progress
+    }
+
     #[inline]
     fn execute(
         &mut self,
         token: usize,
         requests: &Requests<'_>,
+        first: usize,
         large: &[(usize, Arc<Vec<u8>>)],
-        now: Millis,
     ) -> Progress {
         let EventLoop { connections, shared, stats, scratch, reply, index, .. } = self;
         let connection = connections[token].as_mut().expect("the connection has no seat");
@@ -563,8 +625,8 @@ impl EventLoop {
                 reply
             }
         };
-        let mut jobs = [Job::new(requests, large, session, reply)];
-        Dispatcher { shared, thread: *index, stats, scratch }.run(&mut jobs, now);
+        let mut jobs = [Job::new(requests, first, large, session, reply)];
+        Dispatcher { shared, thread: *index, stats, scratch }.run(&mut jobs);
         let [job] = jobs;
         let progress = job.progress();
         *proto = match output {
@@ -601,8 +663,8 @@ impl EventLoop {
     fn write(&mut self, token: usize, now: Millis) -> bool {
         let connection = self.connections[token].as_mut().expect("the connection has no seat");
         let result = match &mut connection.output {
-            Some(_) => connection.flush_output().map(|(_, written)| written),
-            None if self.reply.is_empty() => Ok(0),
+            Some(_) => connection.flush_output(),
+            None if self.reply.is_empty() => Ok(Written::default()),
             None => {
                 let result = write_reply(&mut connection.stream, &mut self.reply);
                 if !self.reply.is_empty() {
@@ -618,11 +680,15 @@ impl EventLoop {
             }
         };
         match result {
-            Ok(0) => {}
-            Ok(written) => {
-                self.stats.writes.add(1);
-                self.stats.net_output_bytes.add(written as u64);
-                connection.session.client.net_output_bytes.add(written as u64);
+            Ok(Written { bytes, wants_more }) => {
+                if bytes > 0 {
+                    self.stats.writes.add(1);
+                    self.stats.net_output_bytes.add(bytes as u64);
+                    connection.session.client.net_output_bytes.add(bytes as u64);
+                }
+                if wants_more {
+                    self.writing.push(token);
+                }
             }
             Err(_) => {
                 self.close(token);
@@ -650,7 +716,7 @@ impl EventLoop {
         let hard = limit.hard_bytes > 0 && bytes > limit.hard_bytes;
         let soft = if limit.soft_bytes > 0 && bytes > limit.soft_bytes {
             let since = *connection.soft_limit_since.get_or_insert(now);
-            now.0 - since.0 > limit.soft_seconds as i64 * 1000
+            (now.0 - since.0) as u64 > limit.soft_seconds.saturating_mul(1000)
         } else {
             connection.soft_limit_since = None;
             false
@@ -669,6 +735,13 @@ impl EventLoop {
         );
         self.close(token);
         false
+    }
+
+    /// Goes on sending where the last turn's share was not all.
+    fn write_more(&mut self) {
+        for token in std::mem::take(&mut self.writing) {
+            self.writable(token);
+        }
     }
 
     fn writable(&mut self, token: usize) {
@@ -718,7 +791,7 @@ impl EventLoop {
             match held {
                 Held::Bytes(bytes) => self.consume(token, &bytes, 0),
                 Held::Request(request) => {
-                    self.execute_owned(token, request, &[], now);
+                    self.execute_owned(token, request, &[]);
                     self.finish(token, now);
                 }
             }
@@ -739,6 +812,7 @@ impl EventLoop {
         self.next_tick = Instant::now() + Duration::from_millis(u64::from(1000 / hz));
         let now = now();
         self.check_connections(now);
+        self.accept_more();
         if !self.paused.is_empty() {
             let world = self.shared.gates.narrow(self.index);
             let is_over = world.global.pause_at(now).is_none();
@@ -817,7 +891,7 @@ impl EventLoop {
         }
         let limit = self.settings.clients_memory_bytes_max;
         if limit > 0 && total > limit as i64 {
-            self.shared.evict_clients(total, limit as i64, &self.stats);
+            self.shared.evict_clients(limit as i64, &self.stats);
         }
     }
 
@@ -910,6 +984,14 @@ fn gather<'a>(
         }
     }
     GatherEnd::Full
+}
+
+/// Whether accepting has failed for a connection that went away, so that the next one may be fine.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
 }
 
 /// Whether the client need not say a password (any more).

@@ -46,15 +46,6 @@ impl Host for Shared {
     }
 
     fn apply_config(&self, global: &mut Global, changes: &Changes) -> Result<(), SetError> {
-        if changes.alters(directives::PORT) || changes.alters(directives::BIND) {
-            let listeners = self.listen(&global.config).map_err(|error| {
-                let culprit =
-                    if changes.alters(directives::PORT) { directives::PORT.id() } else { directives::BIND.id() };
-                LOG.warning(&format!("{error:#}"));
-                changes.failed(culprit, "Unable to listen on this port. Check server logs.")
-            })?;
-            *self.new_listeners.lock() = Some(listeners);
-        }
         if changes.alters(directives::MAXCLIENTS) {
             let wanted = global.config.get(directives::MAXCLIENTS).max(0) as u64;
             if process::raise_open_files(&LOG, wanted) < wanted {
@@ -71,6 +62,18 @@ impl Host for Shared {
             {
                 return Err(changes.failed(directive, reason));
             }
+        }
+        if changes.alters(directives::PORT) || changes.alters(directives::BIND) {
+            // Last of what can fail: until here the old sockets are still the ones that are listened on.
+            let listeners = self.listen(&global.config).map_err(|error| {
+                LOG.warning(&format!("{error:#}"));
+                if changes.alters(directives::PORT) {
+                    changes.failed(directives::PORT, "Unable to listen on this port. Check server logs.")
+                } else {
+                    changes.failed(directives::BIND, "Failed to bind to specified addresses.")
+                }
+            })?;
+            *self.listeners.lock() = listeners;
         }
         LOG.configure(log);
         crash::set_enabled(global.config.get(directives::CRASH_LOG_ENABLED));
@@ -137,41 +140,61 @@ impl Shared {
     ///
     /// # Errors
     /// What cannot be listened on, and why.
-    pub fn listen(&self, config: &config::Config) -> anyhow::Result<Vec<Listener>> {
+    pub fn listen(&self, config: &config::Config) -> anyhow::Result<Vec<Arc<Listener>>> {
+        let known = self.listeners.lock().clone();
+        let first = self.listen_beside(config, &known);
+        if first.is_ok() || known.is_empty() {
+            return first;
+        }
+        // The old sockets may be in the way: one on all addresses excludes those on single ones. They make room, and take
+        // up their place again where they are still wanted or where it was of no use.
+        let backlog = config.get(directives::TCP_BACKLOG) as i32;
+        known.iter().for_each(|listener| listener.stop());
+        let second = self.listen_beside(config, &known);
+        for listener in &known {
+            let is_wanted = |listeners: &Vec<Arc<Listener>>| listeners.iter().any(|other| Arc::ptr_eq(listener, other));
+            if second.as_ref().map_or(true, is_wanted) {
+                listener.go_on(backlog);
+            }
+        }
+        second
+    }
+
+    fn listen_beside(&self, config: &config::Config, known: &[Arc<Listener>]) -> anyhow::Result<Vec<Arc<Listener>>> {
         let port = config.get(directives::PORT);
         let backlog = config.get(directives::TCP_BACKLOG) as i32;
         let mut listeners = Vec::new();
         if port != 0 {
             let addresses = config.get(directives::BIND);
-            listeners = listener::listen_tcp(addresses, port as u16, backlog, |text| LOG.verbose(&text))?;
+            listeners = listener::listen_tcp(addresses, port as u16, backlog, known, |text| LOG.verbose(&text))?;
         }
         if let Some(path) = config.path(directives::UNIXSOCKET) {
             let mode = config.get(directives::UNIXSOCKETPERM) as u32;
-            listeners.push(listener::listen_unix(path, mode, backlog)?);
+            listeners.push(listener::listen_unix(path, mode, backlog, known)?);
         }
         Ok(listeners)
     }
 
     /// Closes the clients that use the most memory until all together are below the limit.
-    pub fn evict_clients(&self, total_bytes: i64, limit_bytes: i64, stats: &ThreadStats) {
-        let mut candidates: Vec<(usize, Arc<Client>)> = self
-            .clients
-            .all()
-            .into_iter()
-            .filter(|client| !client.flags().contains(ClientFlags::NO_EVICT))
-            .map(|client| (client.memory_bytes.load(Relaxed), client))
-            .collect();
+    pub fn evict_clients(&self, limit_bytes: i64, stats: &ThreadStats) {
+        let _alone = self.evicting.lock();
+        let mut excess_bytes = self.clients_memory_bytes.load(Relaxed) - limit_bytes;
+        let mut candidates = Vec::new();
+        for client in self.clients.all() {
+            let bytes = client.memory_bytes.load(Relaxed);
+            if client.killed.load(Relaxed) {
+                // Its loop has not closed it yet, so its memory is still counted; nobody else has to go for it.
+                excess_bytes -= bytes as i64;
+            } else if !client.flags().contains(ClientFlags::NO_EVICT) {
+                candidates.push((bytes, client));
+            }
+        }
         candidates.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-        let mut excess_bytes = total_bytes - limit_bytes;
         for (bytes, client) in candidates {
             if excess_bytes <= 0 {
                 break;
             }
             excess_bytes -= bytes as i64;
-            // Its loop has not closed it yet, so its memory is still counted; nobody else has to go for it.
-            if client.killed.load(Relaxed) {
-                continue;
-            }
             stats.evicted_clients.add(1);
             LOG.notice(&format!(
                 "Evicting client id={} addr={}: all clients together use more than maxmemory-clients, and this one {bytes} bytes.",

@@ -56,7 +56,8 @@ impl InProcess {
                 clients: Clients::default(),
                 // Nobody sleeps who would have to be woken.
                 mailboxes: Vec::new(),
-                new_listeners: Mutex::new(None),
+                listeners: Mutex::default(),
+                evicting: Mutex::default(),
                 connected: AtomicUsize::new(0),
                 rejected_connections: AtomicUsize::new(0),
                 clients_memory_bytes: AtomicI64::new(0),
@@ -108,8 +109,8 @@ impl Caller<'_> {
             stats: &self.shared.stats[self.index],
             scratch: &mut self.scratch,
         };
-        let mut jobs = [Job::new(requests, &[], &mut self.session, &mut self.reply)];
-        dispatcher.run(&mut jobs, now());
+        let mut jobs = [Job::new(requests, 0, &[], &mut self.session, &mut self.reply)];
+        dispatcher.run(&mut jobs);
         let [job] = jobs;
         let progress = job.progress();
         assert_eq!(progress, Progress::Done, "the requests of a benchmark all run");

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -92,8 +93,16 @@ pub struct Accepted {
 
 /// A socket that listens.
 pub enum Listener {
-    Tcp(TcpListener),
-    Unix { listener: UnixListener, path: PathBuf },
+    Tcp {
+        listener: TcpListener,
+        /// As `bind` says it, without the `-`.
+        address: String,
+        port: u16,
+    },
+    Unix {
+        listener: UnixListener,
+        path: PathBuf,
+    },
 }
 
 impl Listener {
@@ -118,7 +127,8 @@ impl Listener {
         socket.set_reuse_address(true)?;
         socket.bind(&SockAddr::from(SocketAddr::new(ip, port)))?;
         socket.listen(backlog)?;
-        Ok(Listener::Tcp(TcpListener::from_std(socket.into())))
+        let listener = TcpListener::from_std(socket.into());
+        Ok(Listener::Tcp { listener, address: address.to_owned(), port })
     }
 
     /// Listens on a unix socket. One that nobody listens on any more is replaced.
@@ -140,10 +150,24 @@ impl Listener {
         Ok(Listener::Unix { listener, path: path.to_owned() })
     }
 
-    pub fn source(&mut self) -> &mut dyn Source {
+    pub fn fd(&self) -> RawFd {
         match self {
-            Listener::Tcp(listener) => listener,
-            Listener::Unix { listener, .. } => listener,
+            Listener::Tcp { listener, .. } => listener.as_raw_fd(),
+            Listener::Unix { listener, .. } => listener.as_raw_fd(),
+        }
+    }
+
+    /// Stops listening but keeps the address, so that others may listen on parts of it (`SO_REUSEADDR` is set on all).
+    pub fn stop(&self) {
+        if let Listener::Tcp { listener, .. } = self {
+            let _ = socket2::SockRef::from(listener).shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// Listens again after [`Listener::stop`].
+    pub fn go_on(&self, backlog: i32) {
+        if let Listener::Tcp { listener, .. } = self {
+            let _ = socket2::SockRef::from(listener).listen(backlog);
         }
     }
 
@@ -153,7 +177,7 @@ impl Listener {
     /// `WouldBlock`, or what the system says (too many open files …).
     pub fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Listener::Tcp(listener) => {
+            Listener::Tcp { listener, .. } => {
                 let (stream, address) = listener.accept()?;
                 // Replies are whole when they are written; there is nothing to wait for.
                 stream.set_nodelay(true)?;
@@ -194,7 +218,7 @@ fn resolve(address: &str) -> io::Result<IpAddr> {
     found.next().map(|address| address.ip()).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-/// Listens on every `bind` address. An address with a `-` in front may be missing on this machine.
+/// Listens on every `bind` address; sockets among `known` that do so already are kept. An address with a `-` in front may be missing on this machine.
 ///
 /// # Errors
 /// When an address without `-` cannot be bound, or none could.
@@ -202,8 +226,9 @@ pub fn listen_tcp(
     addresses: &[Vec<u8>],
     port: u16,
     backlog: i32,
+    known: &[Arc<Listener>],
     mut warn: impl FnMut(String),
-) -> anyhow::Result<Vec<Listener>> {
+) -> anyhow::Result<Vec<Arc<Listener>>> {
     let mut listeners = Vec::new();
     for address in addresses {
         let address = String::from_utf8_lossy(address);
@@ -211,8 +236,13 @@ pub fn listen_tcp(
             Some(rest) => (true, rest),
             None => (false, &*address),
         };
+        let is_known = |listener: &&Arc<Listener>| matches!(&***listener, Listener::Tcp { address: its, port: its_port, .. } if its == address && *its_port == port);
+        if let Some(listener) = known.iter().find(is_known) {
+            listeners.push(listener.clone());
+            continue;
+        }
         match Listener::tcp(address, port, backlog) {
-            Ok(listener) => listeners.push(listener),
+            Ok(listener) => listeners.push(Arc::new(listener)),
             Err(error) => {
                 let text = format!("Could not listen on {address}:{port}: {error}");
                 let missing = matches!(
@@ -233,11 +263,15 @@ pub fn listen_tcp(
     Ok(listeners)
 }
 
-/// Listens on the unix socket at `path`.
+/// Listens on the unix socket at `path`, unless one among `known` does.
 ///
 /// # Errors
 /// As the system says.
-pub fn listen_unix(path: &Path, mode: u32, backlog: i32) -> anyhow::Result<Listener> {
-    Listener::unix(path, mode, backlog)
-        .with_context(|| format!("Could not listen on the unix socket {}", path.display()))
+pub fn listen_unix(path: &Path, mode: u32, backlog: i32, known: &[Arc<Listener>]) -> anyhow::Result<Arc<Listener>> {
+    let is_known = |listener: &&Arc<Listener>| matches!(&***listener, Listener::Unix { path: its, .. } if its == path);
+    if let Some(listener) = known.iter().find(is_known) {
+        return Ok(listener.clone());
+    }
+    let listener = Listener::unix(path, mode, backlog);
+    Ok(Arc::new(listener.with_context(|| format!("Could not listen on the unix socket {}", path.display()))?))
 }

@@ -16,6 +16,8 @@ pub enum Mail {
     Kill { token: usize, id: u64 },
     /// Look again: a pause has ended, a setting has changed, the server ends.
     Look,
+    /// Go on accepting connections.
+    Accept,
 }
 
 /// The queue of one event loop.

@@ -21,8 +21,10 @@ pub struct Shared {
     /// By thread.
     pub mailboxes: Vec<Arc<Mailbox>>,
     pub stats: Vec<Arc<ThreadStats>>,
-    /// Listening sockets for loop 0 to take over, after the start and after a change of `port`, `bind` and their like.
-    pub new_listeners: Mutex<Option<Vec<Listener>>>,
+    /// The sockets the server listens on now. Loop 0 watches them, and looks here after a change of `port` or `bind`.
+    pub listeners: Mutex<Vec<Arc<Listener>>>,
+    /// Held while clients are chosen to go, so that two loops do not do it for the same excess.
+    pub evicting: Mutex<()>,
     /// Connections there are, those included that are on their way to their loop.
     pub connected: AtomicUsize,
     pub rejected_connections: AtomicUsize,

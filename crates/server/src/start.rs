@@ -146,7 +146,7 @@ fn serve(
     let shared = Arc::new(world(config, registry, arguments, mailboxes));
     let _ = shared.operation.supervisor.set(supervisor);
     start_reaper(&shared)?;
-    *shared.new_listeners.lock() = Some(shared.listen(config)?);
+    *shared.listeners.lock() = shared.listen(config)?;
     {
         let shared = shared.clone();
         signals::listen(&LOG, move |termination| shared.terminate(termination)).context("Cannot listen to signals")?;
@@ -238,7 +238,8 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
         clients: Clients::default(),
         mailboxes,
         stats,
-        new_listeners: Mutex::new(None),
+        listeners: Mutex::default(),
+        evicting: Mutex::default(),
         connected: AtomicUsize::new(0),
         rejected_connections: AtomicUsize::new(0),
         clients_memory_bytes: AtomicI64::new(0),

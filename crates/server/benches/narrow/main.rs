@@ -52,8 +52,16 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
     use lexopt::prelude::*;
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let is_bench = arguments.iter().any(|argument| argument == "--bench");
-    let mut options =
-        Options { keys: 1_000_000, threads: 2, rounds: 7, divisor: 1, seed: rand::random(), quick: !is_bench, only: Vec::new(), results: None };
+    let mut options = Options {
+        keys: 1_000_000,
+        threads: 2,
+        rounds: 7,
+        divisor: 1,
+        seed: rand::random(),
+        quick: !is_bench,
+        only: Vec::new(),
+        results: None,
+    };
     if !is_bench {
         // The test harness's own questions (`--list`, filters) have no answer here.
         return Ok((!arguments.iter().any(|argument| argument == "--list")).then(|| options.quicker()));
@@ -66,7 +74,9 @@ fn parse() -> Result<Option<Options>, lexopt::Error> {
             Long("only") => options.only = parser.value()?.string()?.split(',').map(str::to_owned).collect(),
             Long("rounds") => options.rounds = parser.value()?.parse::<usize>()?.max(1),
             Long("keys") => options.keys = parser.value()?.parse::<u64>()?.max(1),
-            Long("threads") => options.threads = parser.value()?.parse::<usize>()?.clamp(1, keyspace::slab::ARENA_COUNT),
+            Long("threads") => {
+                options.threads = parser.value()?.parse::<usize>()?.clamp(1, keyspace::slab::ARENA_COUNT)
+            }
             Long("seed") => options.seed = parser.value()?.parse()?,
             Long("results") => options.results = Some(parser.value()?.into()),
             Long("quick") => options = options.quicker(),

@@ -31,14 +31,8 @@ pub struct Wide {
 /// GET and SET by halves are what the mixes are compared with.
 pub const BASIS: &str = "GET+SET";
 
-const NARROW: Workload = Workload {
-    name: "",
-    reads_percent: 50,
-    value_bytes: 32..=32,
-    wide: None,
-    requests: 2_000_000,
-    scaling_min: None,
-};
+const NARROW: Workload =
+    Workload { name: "", reads_percent: 50, value_bytes: 32..=32, wide: None, requests: 500_000, scaling_min: None };
 
 const fn mixed(name: &'static str, words: &'static [&'static [u8]], percent: u32, requests: u64) -> Workload {
     Workload { name, wide: Some(Wide { words, percent }), requests, ..NARROW }
@@ -54,13 +48,13 @@ pub const WORKLOADS: &[Workload] = &[
     Workload { name: BASIS, scaling_min: Some(1.8), ..NARROW },
     Workload { name: "SET sizes", reads_percent: 0, value_bytes: 8..=120, ..NARROW },
     // The cheapest wide command: it changes nothing, and costs what being alone costs.
-    mixed("1% SWAPDB", SWAPDB, 1, 500_000),
-    mixed("10% SWAPDB", SWAPDB, 10, 200_000),
+    mixed("1% SWAPDB", SWAPDB, 1, 200_000),
+    mixed("10% SWAPDB", SWAPDB, 10, 100_000),
     // Visits all shards.
-    mixed("1% DBSIZE", DBSIZE, 1, 500_000),
-    mixed("10% DBSIZE", DBSIZE, 10, 100_000),
-    mixed("1% RANDOMKEY", RANDOMKEY, 1, 500_000),
-    mixed("10% RANDOMKEY", RANDOMKEY, 10, 100_000),
+    mixed("1% DBSIZE", DBSIZE, 1, 200_000),
+    mixed("10% DBSIZE", DBSIZE, 10, 50_000),
+    mixed("1% RANDOMKEY", RANDOMKEY, 1, 200_000),
+    mixed("10% RANDOMKEY", RANDOMKEY, 10, 50_000),
 ];
 
 impl Workload {

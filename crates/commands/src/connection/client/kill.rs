@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::filter::{Dialect, Filter};
 use crate::client::Client;
 use crate::context::{Ctx, Outcome};
-use crate::spec::{Acl, Arg, Flags, Group, Spec};
+use crate::spec::{Acl, Arg, Flags, Group, Side, Spec};
 
 pub const SPEC: Spec = Spec {
     name: "kill",
@@ -24,6 +24,9 @@ pub const SPEC: Spec = Spec {
         ("5.0.0", "`TYPE` calls a `slave` a `replica`; the old word is still understood."),
         ("6.2.0", "Filter `LADDR`."),
         ("7.4.0", "Filter `MAXAGE`."),
+        ("8.0.0", "`TYPE` knows `primary`, the newer word for `master`."),
+        ("8.1.0", "`ID` takes several ids."),
+        ("9.0.0", "Filters by name, idle time, flags, library, database, capabilities and IP; most filters have a `NOT-` form."),
     ],
     args: &[Arg::one_of(
         "filter",
@@ -90,6 +93,8 @@ pub const SPEC: Spec = Spec {
             .multiple(),
         ],
     )],
+    // Alone in the world: what a killed client has sent is not executed any more once this has replied.
+    side: Side::Wide,
     run: Some(run),
     ..Spec::NEW
 };
