@@ -50,6 +50,11 @@ impl Error {
         Error::Text(Cow::Owned(text))
     }
 
+    /// A complete text with what the client sent in the middle: see [`shown`].
+    pub fn quoting(before: &str, word: &[u8], after: &str) -> Error {
+        Error::Bytes([before.as_bytes(), shown(word), after.as_bytes()].concat())
+    }
+
     /// The text after the `-` of the reply, code first.
     pub fn render(&self) -> Cow<'_, [u8]> {
         let text: &str = match self {
@@ -73,7 +78,7 @@ impl Error {
             }
             Error::UnknownSubcommand { command, subcommand } => {
                 let mut text = b"ERR unknown subcommand '".to_vec();
-                text.extend_from_slice(&subcommand[..subcommand.len().min(128)]);
+                text.extend(shown(subcommand).iter().take(128));
                 text.extend_from_slice(b"'. Try ");
                 text.extend_from_slice(command.to_uppercase().as_bytes());
                 text.extend_from_slice(b" HELP.");
@@ -82,6 +87,11 @@ impl Error {
         };
         Cow::Borrowed(text.as_bytes())
     }
+}
+
+/// As much of a client's word as error texts show: in Redis these are C strings, so it ends at a zero byte.
+pub fn shown(word: &[u8]) -> &[u8] {
+    word.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 /// Why a handler stopped without having replied.

@@ -58,7 +58,13 @@ pub fn find(spec: &Spec, args: &[&[u8]]) -> Option<Vec<KeyAt>> {
         if key_spec.flags.contains(KeyFlags::NOT_KEY) {
             continue;
         }
+        let first = found.len();
         find_one(key_spec, args, &mut found)?;
+        if key_spec.flags.contains(KeyFlags::VARIABLE_FLAGS)
+            && let Some(key_flags) = spec.key_flags
+        {
+            found[first..].iter_mut().for_each(|key| key.flags = key_flags(args));
+        }
     }
     Some(found)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::error::Error;
+use crate::error::{Error, shown};
 use crate::keys::KeyPlan;
 use crate::spec::{Flags, Spec};
 use crate::{connection, generic, server, string};
@@ -141,6 +141,13 @@ impl Registry {
         Ok(command)
     }
 
+    /// The command that arguments name, also where [`Self::resolve`] refuses them for their number.
+    #[cold]
+    pub fn called(&self, args: &[&[u8]]) -> Option<&Command> {
+        let command = self.find(args[0])?;
+        if command.is_container() && args.len() >= 2 { self.find_sub(command, args[1]) } else { Some(command) }
+    }
+
     /// `client|list` and `get`, for COMMAND INFO and its kin.
     pub fn find_full(&self, name: &[u8]) -> Option<&Command> {
         match name.iter().position(|&byte| byte == b'|') {
@@ -153,9 +160,9 @@ impl Registry {
 /// The text shows the beginning of the command: 128 bytes of each of its parts, and of all arguments together.
 #[cold]
 fn unknown_command(args: &[&[u8]]) -> Error {
-    let shown = |arg: &[u8], bytes_max: usize| arg[..arg.len().min(bytes_max)].to_vec();
+    let beginning = |arg: &[u8], bytes_max: usize| shown(arg).iter().copied().take(bytes_max).collect::<Vec<u8>>();
     let mut text = b"ERR unknown command '".to_vec();
-    text.extend(shown(args[0], 128));
+    text.extend(beginning(args[0], 128));
     text.extend_from_slice(b"', with args beginning with: ");
     let mut listed = Vec::new();
     for arg in &args[1..] {
@@ -163,7 +170,7 @@ fn unknown_command(args: &[&[u8]]) -> Error {
             break;
         }
         listed.push(b'\'');
-        listed.extend(shown(arg, 128 - (listed.len() - 1)));
+        listed.extend(beginning(arg, 128 - (listed.len() - 1)));
         listed.extend_from_slice(b"' ");
     }
     text.extend(listed);

@@ -401,6 +401,8 @@ pub struct Spec {
     pub flags: Flags,
     pub acl: Acl,
     pub keys: &'static [KeySpec],
+    /// What a key specification with `VARIABLE_FLAGS` comes to in the arguments of one call.
+    pub key_flags: Option<fn(args: &[&[u8]]) -> KeyFlags>,
     pub group: Group,
     pub since: &'static str,
     /// One line, in our own words.
@@ -429,6 +431,7 @@ impl Spec {
         flags: Flags::empty(),
         acl: Acl::empty(),
         keys: &[],
+        key_flags: None,
         group: Group::Generic,
         since: "1.0.0",
         summary: "",

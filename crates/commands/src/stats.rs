@@ -3,29 +3,42 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicI64, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use parking_lot::Mutex;
 
 /// A counter with one writer and any number of readers.
+///
+/// It only ever grows. Its owner may count outside the gate, so that a zero written by another thread could be lost between the owner's load
+/// and store; a reset therefore notes where the counter stood.
 #[derive(Default)]
-pub struct Counter(AtomicU64);
+pub struct Counter {
+    total: AtomicU64,
+    /// What `total` was at the last reset.
+    base: AtomicU64,
+}
 
 impl Counter {
     /// Only the owning thread may call this: it is a load and a store, not one atomic step.
     #[inline]
     pub fn add(&self, amount: u64) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
+        self.total.store(self.total.load(Relaxed).wrapping_add(amount), Relaxed);
     }
 
+    /// What was counted since the last reset.
     #[inline]
     pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
+        // In this order: a total read behind a base is no less than it.
+        let base = self.base.load(Acquire);
+        self.total.load(Relaxed).wrapping_sub(base)
     }
 
-    /// Only the owning thread, or a wide access.
-    pub fn set(&self, value: u64) {
-        self.0.store(value, Relaxed);
+    /// On any thread.
+    pub fn reset(&self) {
+        self.base.store(self.total.load(Relaxed), Release);
     }
 }
 
@@ -99,7 +112,7 @@ impl ThreadStats {
         }
     }
 
-    /// CONFIG RESETSTAT. The caller is alone in the world.
+    /// CONFIG RESETSTAT. The caller is alone in the world: what commands count is counted behind the gate, the rest may go on meanwhile.
     pub fn reset(&self) {
         for counter in [
             &self.commands,
@@ -119,7 +132,7 @@ impl ThreadStats {
             &self.acl_denied_auth,
             &self.expire_cycle_ns,
         ] {
-            counter.set(0);
+            counter.reset();
         }
         for command in &self.by_command {
             command.reset();
@@ -160,12 +173,9 @@ impl CommandStats {
     }
 
     fn reset(&self) {
-        self.calls.set(0);
-        self.ns.set(0);
-        self.rejected.set(0);
-        self.failed.set(0);
+        [&self.calls, &self.ns, &self.rejected, &self.failed].into_iter().for_each(Counter::reset);
         if let Some(latency) = self.latency.get() {
-            latency.counts.iter().for_each(|count| count.set(0));
+            latency.counts.iter().for_each(|count| count.store(0, Relaxed));
         }
     }
 }
@@ -178,12 +188,13 @@ const BUCKETS: usize = (OCTAVES << STEP_BITS) as usize;
 
 /// A log-linear histogram of nanoseconds with one writer and any number of readers.
 pub struct LatencyBuckets {
-    counts: [Counter; BUCKETS],
+    /// Plain numbers, for there are many: they are written behind the gate only, where a reset is alone.
+    counts: [AtomicU64; BUCKETS],
 }
 
 impl Default for LatencyBuckets {
     fn default() -> LatencyBuckets {
-        LatencyBuckets { counts: std::array::from_fn(|_| Counter::default()) }
+        LatencyBuckets { counts: std::array::from_fn(|_| AtomicU64::new(0)) }
     }
 }
 
@@ -210,14 +221,15 @@ impl LatencyBuckets {
 
     #[inline]
     fn record(&self, ns: u64) {
-        self.counts[Self::index(ns)].add(1);
+        let count = &self.counts[Self::index(ns)];
+        count.store(count.load(Relaxed) + 1, Relaxed);
     }
 
     /// Adds these counts to `sums`, which [`percentiles_ns`] reads. All threads' histograms add up that way.
     pub fn add_to(&self, sums: &mut Vec<u64>) {
         sums.resize(BUCKETS, 0);
         for (sum, count) in sums.iter_mut().zip(&self.counts) {
-            *sum += count.get();
+            *sum += count.load(Relaxed);
         }
     }
 }
@@ -244,6 +256,22 @@ pub fn percentiles_ns(sums: &[u64], percentages: &[f64]) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reset_forgets_and_loses_nothing_after() {
+        let stats = ThreadStats::new(1);
+        stats.reads.add(3);
+        stats.by_command[0].record(5, true, true);
+        stats.count_error(b"ERR no");
+        stats.reset();
+        let command = &stats.by_command[0];
+        assert_eq!([&stats.reads, &stats.error_replies, &command.calls, &command.failed].map(Counter::get), [0; 4]);
+        stats.reads.add(2);
+        assert_eq!(stats.reads.get(), 2);
+        let mut sums = Vec::new();
+        command.latency().unwrap().add_to(&mut sums);
+        assert_eq!(sums.iter().sum::<u64>(), 0);
+    }
 
     #[test]
     fn a_bucket_holds_its_upper_bound_and_no_more() {

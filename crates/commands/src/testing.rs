@@ -139,7 +139,9 @@ impl Rig {
             .map(|key| keyspace.key(args[key.index]))
             .collect();
         let mut held = Held::new();
-        keys.iter().for_each(|key| drop(held.insert(key.shard())));
+        for key in &keys {
+            held.insert(key.shard());
+        }
         let space = if wide {
             // SAFETY: the rig has one thread, and the space before this one was dropped.
             unsafe { keyspace.wide() }

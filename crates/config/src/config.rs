@@ -285,7 +285,8 @@ impl SetError {
         match self {
             SetError::Unknown(name) => {
                 message.extend(b"ERR Unknown option or number of arguments for CONFIG SET - '");
-                message.extend(name);
+                // As in Redis's texts, which are C strings, it ends at a zero byte.
+                message.extend(name.iter().take_while(|&&byte| byte != 0));
                 message.push(b'\'');
             }
             SetError::Failed { name, reason } => {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use config::directives;
 use resp::Proto;
 
 use super::auth::authenticate;
@@ -24,7 +25,10 @@ pub const SPEC: Spec = Spec {
     group: Group::Connection,
     since: "6.0.0",
     summary: "Chooses the protocol version and introduces client and server to each other.",
-    history: &[("6.2.0", "`protover` may be left out, to ask without changing anything.")],
+    history: &[
+        ("6.2.0", "`protover` may be left out, to ask without changing anything."),
+        ("8.1.0", "The reply names the availability zone, where `availability-zone` is set."),
+    ],
     args: &[Arg::block(
         "arguments",
         &[
@@ -69,8 +73,10 @@ fn introduce(cx: &mut Ctx<'_>) {
         Role::Replica => "replica",
     };
     let proto = cx.reply.proto().version();
+    let zone = cx.global().config.get(directives::AVAILABILITY_ZONE);
+    let zone = (!zone.is_empty()).then(|| zone.to_vec());
     let reply = &mut *cx.reply;
-    reply.map(7);
+    reply.map(7 + usize::from(zone.is_some()));
     reply.bulk("server");
     reply.bulk("redis");
     reply.bulk("version");
@@ -85,6 +91,10 @@ fn introduce(cx: &mut Ctx<'_>) {
     reply.bulk(role);
     reply.bulk("modules");
     reply.array(0);
+    if let Some(zone) = zone {
+        reply.bulk("availability_zone");
+        reply.bulk(zone);
+    }
 }
 
 /// The arguments. All of them are checked before any of them acts.
@@ -118,7 +128,7 @@ impl<'a> Asked<'a> {
                     asked.name = Some(name);
                     rest
                 }
-                _ => return Err(Error::Bytes([b"ERR Syntax error in HELLO option '", *option, b"'"].concat())),
+                _ => return Err(Error::quoting("ERR Syntax error in HELLO option '", option, "'")),
             };
         }
         Ok(asked)

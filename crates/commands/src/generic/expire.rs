@@ -189,7 +189,7 @@ impl Conditions {
                 b"XX" => Conditions::XX,
                 b"GT" => Conditions::GT,
                 b"LT" => Conditions::LT,
-                _ => return Err(Error::Bytes([b"ERR Unsupported option ", *word].concat())),
+                _ => return Err(Error::quoting("ERR Unsupported option ", word, "")),
             };
         }
         if conditions.contains(Conditions::NX) && conditions != Conditions::NX {

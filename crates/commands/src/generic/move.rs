@@ -1,5 +1,7 @@
 //! `MOVE`.
 
+use keyspace::DbIndex;
+
 use crate::connection::select::database;
 use crate::context::{Ctx, Outcome};
 use crate::generic::SAME_OBJECT;
@@ -23,18 +25,23 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     if target == cx.db.index {
         return cx.fail(SAME_OBJECT);
     }
-    // The shard of a key is the same in every database, so this access reaches the key there too.
-    let source = cx.db.select(target);
-    let taken = cx.db.glance(key).is_some();
-    cx.db.select(source);
-    let value = if taken { None } else { cx.db.take(key) };
-    let moved = value.is_some();
-    if let Some(value) = value {
+    let moved = cx.db.glance(key).is_some() && is_free(cx, target);
+    if moved {
+        let value = cx.db.take(key).expect("it was there, and this access is exclusive");
         cx.db.space.put(target, key, value);
     }
     cx.db.changed(u64::from(moved));
     cx.reply.int(i64::from(moved));
     Ok(())
+}
+
+/// Whether the other database has no such key.
+fn is_free(cx: &mut Ctx<'_>, target: DbIndex) -> bool {
+    // The shard of a key is the same in every database, so this access reaches the key there too.
+    let source = cx.db.select(target);
+    let free = cx.db.glance(cx.keys[0]).is_none();
+    cx.db.select(source);
+    free
 }
 
 #[cfg(test)]

@@ -33,12 +33,19 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let (index, now, see_expired) = (cx.db.index, cx.db.now, cx.db.manners.see_expired);
     // The cursor comes first in the reply and is known last.
     let mut names = Names::default();
+    let mut expired = Names::default();
     let next = cx.db.space.scan(index, Cursor(cursor), options.count, |entry| {
-        let visible = see_expired || !entry.is_expired(now);
-        if visible && options.want(entry.key(), entry.value().type_name()) {
+        if !see_expired && entry.is_expired(now) {
+            expired.push(entry.key());
+        } else if options.want(entry.key(), entry.value().type_name()) {
             names.push(entry.key());
         }
     });
+    // To be met by a scan is an access: it removes what has expired, where this server may do so.
+    for name in expired.iter() {
+        let key = cx.db.space.key(name);
+        cx.db.glance(key);
+    }
     cx.reply.array(2);
     cx.reply.bulk(next.0.to_string());
     cx.reply.array(names.ends.len());

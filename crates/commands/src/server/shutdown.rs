@@ -17,7 +17,7 @@ pub const SPEC: Spec = Spec {
     group: Group::Server,
     summary: "Saves if it is told or configured so, and ends the server.",
     complexity: "O(N) when it saves, N being the number of keys in all databases, otherwise O(1)",
-    history: &[("7.0.0", "Modifiers `NOW`, `FORCE`, `ABORT`.")],
+    history: &[("7.0.0", "Modifiers `NOW`, `FORCE`, `ABORT`."), ("9.0.0", "Modifiers `SAFE`, `FAILOVER`.")],
     args: &[Arg::one_of(
         "abort-selector",
         &[

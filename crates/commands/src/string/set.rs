@@ -18,6 +18,7 @@ pub const SPEC: Spec = Spec {
         1,
     )
     .notes("RW and ACCESS due to the optional `GET` argument")],
+    key_flags: Some(key_flags),
     group: Group::String,
     summary: "Sets a string, whatever the key held before.",
     history: &[
@@ -25,6 +26,7 @@ pub const SPEC: Spec = Spec {
         ("6.0.0", "Option `KEEPTTL`."),
         ("6.2.0", "Options `GET`, `EXAT`, `PXAT`."),
         ("7.0.0", "`NX` and `GET` may be combined."),
+        ("8.1.0", "Option `IFEQ`."),
     ],
     args: &[
         Arg::key("key", 0),
@@ -58,6 +60,15 @@ pub const SPEC: Spec = Spec {
     run: Some(run),
     ..Spec::NEW
 };
+
+/// Only GET hands the old value out; what IFEQ compares stays inside, and counts as written (so does Valkey).
+fn key_flags(args: &[&[u8]]) -> KeyFlags {
+    if args.iter().skip(3).any(|arg| arg.eq_ignore_ascii_case(b"GET")) {
+        KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE)
+    } else {
+        KeyFlags::OW.union(KeyFlags::UPDATE)
+    }
+}
 
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     if cx.args.len() == 3 {

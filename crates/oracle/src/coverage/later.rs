@@ -20,15 +20,20 @@ const LATER: &[(&str, &str)] = &[
     ("dump", "persistence"),
     ("restore", "persistence"),
     ("migrate", "persistence"),
-    ("group:transactions", "transactions, messaging, scripting, ACL"),
-    ("group:pubsub", "transactions, messaging, scripting, ACL"),
-    ("group:scripting", "transactions, messaging, scripting, ACL"),
-    ("acl|*", "transactions, messaging, scripting, ACL"),
-    ("monitor", "transactions, messaging, scripting, ACL"),
-    ("client|caching", "transactions, messaging, scripting, ACL"),
-    ("client|getredir", "transactions, messaging, scripting, ACL"),
-    ("client|tracking", "transactions, messaging, scripting, ACL"),
-    ("client|trackinginfo", "transactions, messaging, scripting, ACL"),
+    ("group:transactions", "transactions, messaging, scripting, ACL, insight"),
+    ("group:pubsub", "transactions, messaging, scripting, ACL, insight"),
+    ("group:scripting", "transactions, messaging, scripting, ACL, insight"),
+    ("acl|*", "transactions, messaging, scripting, ACL, insight"),
+    ("monitor", "transactions, messaging, scripting, ACL, insight"),
+    ("client|caching", "transactions, messaging, scripting, ACL, insight"),
+    ("client|tracking", "transactions, messaging, scripting, ACL, insight"),
+    ("slowlog|*", "transactions, messaging, scripting, ACL, insight"),
+    ("commandlog|*", "transactions, messaging, scripting, ACL, insight"),
+    ("latency|*", "transactions, messaging, scripting, ACL, insight"),
+    ("memory|doctor", "transactions, messaging, scripting, ACL, insight"),
+    ("memory|malloc-stats", "transactions, messaging, scripting, ACL, insight"),
+    ("memory|purge", "transactions, messaging, scripting, ACL, insight"),
+    ("memory|stats", "transactions, messaging, scripting, ACL, insight"),
     ("module|*", "modules"),
     ("failover", "replication"),
     ("psync", "replication"),
@@ -39,7 +44,6 @@ const LATER: &[(&str, &str)] = &[
     ("sync", "replication"),
     ("wait", "replication"),
     ("waitaof", "replication"),
-    ("client|import-source", "replication"),
     ("group:cluster", "cluster"),
     ("restore-asking", "cluster"),
 ];
@@ -63,8 +67,8 @@ mod tests {
 
     #[test]
     fn commands_subcommands_and_groups() {
-        assert_eq!(later_work("acl|list", "server"), Some("transactions, messaging, scripting, ACL"));
-        assert_eq!(later_work("client|tracking", "connection"), Some("transactions, messaging, scripting, ACL"));
+        assert_eq!(later_work("acl|list", "server"), Some("transactions, messaging, scripting, ACL, insight"));
+        assert_eq!(later_work("client|tracking", "connection"), Some("transactions, messaging, scripting, ACL, insight"));
         assert_eq!(later_work("client|list", "connection"), None);
         assert_eq!(later_work("lpush", "list"), Some("data types"));
         assert_eq!(later_work("get", "string"), None);

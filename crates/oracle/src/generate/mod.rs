@@ -72,13 +72,36 @@ const VALKEY_COMMANDS: [&str; 16] = [
     "getdel",
 ];
 
+/// A key that is set with a time that is past stays in memory until somebody looks at it. RANDOMKEY looks at any, and DBSIZE
+/// counts the others: so that the two servers agree, each such key is looked at at once.
+fn access_after_death(step: &Step) -> Option<Step> {
+    /// Milliseconds; as seconds far off.
+    const PAST: i64 = 1_700_000_000_000;
+    let Step::Command { connection, arguments } = step else { return None };
+    let is_past = |pair: &[Vec<u8>]| {
+        let number = std::str::from_utf8(&pair[1]).ok().and_then(|text| text.parse::<i64>().ok());
+        number.is_some_and(|number| match pair[0].to_ascii_uppercase().as_slice() {
+            b"PXAT" => number < PAST,
+            b"EXAT" => number < PAST / 1000,
+            _ => false,
+        })
+    };
+    let is_set = arguments[0].eq_ignore_ascii_case(b"SET") && arguments.windows(2).any(is_past);
+    let get = || Step::Command { connection: *connection, arguments: vec![b"GET".to_vec(), arguments[1].clone()] };
+    is_set.then(get)
+}
+
 /// Makes steps.
 pub struct Generator {
     commands: Vec<Command>,
     forms: Vec<(u32, &'static str)>,
     groups: Vec<String>,
     connection: usize,
-    /// Commands of the groups that the subject does not have, and so does not get.
+    /// What must come next.
+    next: Option<Step>,
+    /// Commands and subcommands of the reference that the subject does not have.
+    missing: BTreeSet<String>,
+    /// Those of them that the groups would give.
     pub not_sent: Vec<String>,
 }
 
@@ -98,12 +121,14 @@ impl Generator {
             only.is_empty() || only.iter().any(|only| only.eq_ignore_ascii_case(container))
         };
         let is_known = |name: &str| known.is_empty() || known.contains(name);
+        let all = catalogue.values().flat_map(|command| command.subcommands.keys().chain([&command.name]));
+        let missing: BTreeSet<String> = all.filter(|name| !is_known(name)).cloned().collect();
         let (mut commands, mut not_sent) = (Vec::new(), Vec::new());
         for command in catalogue.values() {
             let group = command.text("group").unwrap_or_default();
             if in_groups(group) && chosen(&command.name) {
                 let all = command.subcommands.keys().chain([&command.name]);
-                not_sent.extend(all.filter(|name| !is_known(name)).cloned());
+                not_sent.extend(all.filter(|name| missing.contains(*name)).cloned());
             }
             if !in_groups(group) || FORM_GROUPS.contains(&group) || !chosen(&command.name) {
                 continue;
@@ -122,14 +147,13 @@ impl Generator {
         let forms = forms
             .iter()
             .filter(|(group, _, line)| {
-                // A form whose command the subject will only have later.
+                // A form whose command the subject will only have later would be drawn for nothing.
                 let name = line.split(' ').next().unwrap_or_default().to_lowercase();
-                let exists = catalogue.contains_key(&name);
-                in_groups(group) && chosen(&name) && (!exists || is_known(&name))
+                in_groups(group) && chosen(&name) && !missing.contains(&name)
             })
             .map(|(_, weight, line)| (*weight, *line))
             .collect();
-        Generator { commands, forms, groups: groups.to_vec(), connection: 0, not_sent }
+        Generator { commands, forms, groups: groups.to_vec(), connection: 0, next: None, missing, not_sent }
     }
 
     /// Whether there is anything to generate.
@@ -143,11 +167,33 @@ impl Generator {
     }
 
     fn step(&mut self, random: &mut Random) -> Step {
+        if let Some(step) = self.next.take() {
+            return step;
+        }
         // Runs of one connection, so that there is something to pipeline.
         if random.random_bool(0.02) {
             self.connection = random.random_range(0..CONNECTIONS);
         }
-        let connection = self.connection;
+        loop {
+            let step = self.draw(random, self.connection);
+            if !self.is_for_later(&step) {
+                self.next = access_after_death(&step);
+                return step;
+            }
+        }
+    }
+
+    /// Whether a command is, or asks about, one that the subject will only have later.
+    fn is_for_later(&self, step: &Step) -> bool {
+        let Step::Command { arguments, .. } = step else { return false };
+        let word = |index: usize| String::from_utf8_lossy(arguments.get(index).map_or(b"", Vec::as_slice)).to_lowercase();
+        let is_missing = |index: usize| {
+            self.missing.contains(&word(index)) || self.missing.contains(&format!("{}|{}", word(index), word(index + 1)))
+        };
+        is_missing(0) || word(0) == "command" && (2..arguments.len()).any(is_missing)
+    }
+
+    fn draw(&self, random: &mut Random, connection: usize) -> Step {
         if random.random_range(0..250) == 0
             && let Some(step) = self.special(random, connection)
         {

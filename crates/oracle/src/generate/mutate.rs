@@ -66,9 +66,34 @@ pub fn guard(random: &mut Random, words: &mut Vec<Vec<u8>>) {
         "SETBIT" | "GETBIT" => bound(words, 2, 4096, 1 << 32),
         // Shortened by a mutation it would be right, and end the run.
         "SHUTDOWN" if !words.iter().any(|word| word.eq_ignore_ascii_case(b"ABORT")) => words.push(b"BOGUS".to_vec()),
+        // A second id behind the first is an error in Redis and fine in Valkey, and so in Spinel.
+        "CLIENT" if is_kill_of_two_ids(words) => drop(words.pop()),
+        "CONFIG" => enough(words),
         // Part of a scan is each server's own; `Step::ScanToEnd` has the whole ones. With a word too many it is an error.
         "SCAN" if words.len().is_multiple_of(2) => words.push(b"BOGUS".to_vec()),
         _ => {}
+    }
+}
+
+fn is_kill_of_two_ids(words: &[Vec<u8>]) -> bool {
+    words.len() >= 5
+        && words.len() % 2 == 1
+        && words[1].eq_ignore_ascii_case(b"KILL")
+        && words[words.len() - 3].eq_ignore_ascii_case(b"ID")
+}
+
+/// No `maxmemory` that this run could meet, and no `timeout` in which a connection could be idle.
+fn enough(words: &mut [Vec<u8>]) {
+    for at in 1..words.len() {
+        let (least, enough): (u64, &[u8]) = match upper(&words[at - 1]).as_str() {
+            "MAXMEMORY" => (1 << 30, b"1gb"),
+            "TIMEOUT" => (300, b"300"),
+            _ => continue,
+        };
+        let number = std::str::from_utf8(&words[at]).ok().and_then(|text| text.parse::<u64>().ok());
+        if number.is_some_and(|number| number > 0 && number < least) {
+            words[at] = enough.to_vec();
+        }
     }
 }
 

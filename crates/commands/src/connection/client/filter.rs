@@ -78,6 +78,8 @@ impl<'a> Filter<'a> {
             (Dialect::List, [first, _, ..], Err(Error::Syntax)) if first.eq_ignore_ascii_case(b"ID") => {
                 Err(Error::text("ERR Invalid client ID"))
             }
+            // It counts the words before it looks at the type.
+            (Dialect::List, [first, _, _], Err(_)) if first.eq_ignore_ascii_case(b"TYPE") => Err(Error::Syntax),
             (_, _, filter) => filter,
         }
     }
@@ -139,7 +141,7 @@ impl<'a> Test<'a> {
         Ok(match (kind, sense) {
             (b"TYPE", _) => Test::Type(ClientType::parse(value)?),
             (b"USER", _) if value == DEFAULT_USER.as_bytes() => Test::User(value),
-            (b"USER", _) => return Err(Error::Bytes([b"ERR No such user '", value, b"'"].concat())),
+            (b"USER", _) => return Err(Error::quoting("ERR No such user '", value, "'")),
             (b"ADDR", _) => Test::Address(value),
             (b"LADDR", _) => Test::LocalAddress(value),
             (b"MAXAGE", Sense::Is) => Test::MaxAge(seconds(value, "maxage")?),
@@ -196,7 +198,7 @@ impl ClientType {
             b"master" | b"primary" => Ok(ClientType::Primary),
             b"slave" | b"replica" => Ok(ClientType::Replica),
             b"pubsub" => Ok(ClientType::PubSub),
-            _ => Err(Error::Bytes([b"ERR Unknown client type '", name, b"'"].concat())),
+            _ => Err(Error::quoting("ERR Unknown client type '", name, "'")),
         }
     }
 
@@ -254,9 +256,7 @@ fn database(value: &[u8], sense: Sense, databases: u32) -> Result<u32, Error> {
 
 fn unknown_letters(what: &str, negated_option: &str, sense: Sense, value: &[u8]) -> Error {
     let place = if sense == Sense::Is { "provided" } else { negated_option };
-    let mut text = format!("ERR Unknown {what} found in the {place} filter: ").into_bytes();
-    text.extend_from_slice(value);
-    Error::Bytes(text)
+    Error::quoting(&format!("ERR Unknown {what} found in the {place} filter: "), value, "")
 }
 
 #[cfg(test)]

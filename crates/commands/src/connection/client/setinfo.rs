@@ -23,12 +23,11 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let value = cx.args[3];
     let version = cx.word(2, "LIB-VER");
     if !version && !cx.word(2, "LIB-NAME") {
-        return Err(Error::Bytes([b"ERR Unrecognized option '", cx.args[2], b"'"].concat()).into());
+        return Err(Error::quoting("ERR Unrecognized option '", cx.args[2], "'").into());
     }
     if !is_plain(value) {
         // The option is quoted as it was sent.
-        let text: [&[u8]; 3] = [b"ERR ", cx.args[2], b" cannot contain spaces, newlines or special characters."];
-        return Err(Error::Bytes(text.concat()).into());
+        return Err(Error::quoting("ERR ", cx.args[2], " cannot contain spaces, newlines or special characters.").into());
     }
     let text = &mut *cx.session.client.text.lock();
     *if version { &mut text.library_version } else { &mut text.library_name } = value.to_vec();

@@ -91,6 +91,8 @@ mod tests {
             ("COMMAND GETKEYS ping", "-ERR The command has no key arguments"),
             ("COMMAND GETKEYS nosuch", "-ERR Invalid command specified"),
             ("COMMAND GETKEYS object encoding k", "*1 $1 k"),
+            ("COMMAND GETKEYSANDFLAGS set k v EX 1", "*1 *2 $1 k *2 +OW +update"),
+            ("COMMAND GETKEYSANDFLAGS set k v get", "*1 *2 $1 k *3 +RW +access +update"),
             ("COMMAND GETKEYSANDFLAGS msetnx a b c d", "*2 *2 $1 a *2 +OW +insert *2 $1 c *2 +OW +insert"),
         ]);
     }

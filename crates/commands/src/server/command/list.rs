@@ -30,16 +30,15 @@ pub const SPEC: Spec = Spec {
 
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     let registry = cx.global().registry.clone();
+    let subcommands = registry.all().iter().filter(|command| command.parent.is_some());
+    let all = registry
+        .named()
+        .map(|(name, command)| (name.to_vec(), command))
+        .chain(subcommands.map(|command| (command.full_name.clone().into_bytes(), command)));
     let names: Vec<Vec<u8>> = match cx.args.len() {
-        2 => registry.named().map(|(name, _)| name.to_vec()).collect(),
+        2 => all.map(|(name, _)| name).collect(),
         5 if cx.word(2, "FILTERBY") => {
             let pattern = cx.args[4];
-            let all = registry
-                .named()
-                .map(|(name, command)| (name.to_vec(), command))
-                .chain(registry.all().iter().filter(|command| command.parent.is_some()).map(|command| {
-                    (command.full_name.clone().into_bytes(), command)
-                }));
             if cx.word(3, "MODULE") {
                 // There are no modules, so none has commands.
                 Vec::new()
