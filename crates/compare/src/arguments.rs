@@ -175,7 +175,9 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for line in ["--only nothing", "--servers redis99", "walk", "floor", "--rounds 0", "run run", "--request-bytes 3"] {
+        for line in
+            ["--only nothing", "--servers redis99", "walk", "floor", "--rounds 0", "run run", "--request-bytes 3"]
+        {
             assert!(parsed(line).is_err(), "{line}");
         }
     }

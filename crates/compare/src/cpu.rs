@@ -182,7 +182,12 @@ impl SyscallCounter {
         let counters = threads(pid)?
             .into_iter()
             .map(|thread| {
-                Builder::new(Tracepoint::with_id(id)).observe_pid(thread).any_cpu().include_kernel().enabled(true).build()
+                Builder::new(Tracepoint::with_id(id))
+                    .observe_pid(thread)
+                    .any_cpu()
+                    .include_kernel()
+                    .enabled(true)
+                    .build()
             })
             .collect::<std::io::Result<Vec<_>>>()
             .context("counting system calls")?;

@@ -78,7 +78,10 @@ fn burst(kind: Kind, options: &Options, cores: &Cores, report: &mut Report) -> R
     }
     let mut figure = |name: &str, unit: &'static str, value: f64, bound: Bound| {
         report.figure(Figure {
-            table: format!("expiry: {} keys in the same millisecond, and the 99.9th percentile of another client", options.scaled(BURST_KEYS)),
+            table: format!(
+                "expiry: {} keys in the same millisecond, and the 99.9th percentile of another client",
+                options.scaled(BURST_KEYS)
+            ),
             name: name.into(),
             unit,
             values: vec![(kind.name().into(), value)],
@@ -88,10 +91,20 @@ fn burst(kind: Kind, options: &Options, cores: &Cores, report: &mut Report) -> R
         })
     };
     let of = |value: fn(&Burst) -> f64| rounds.iter().map(value).collect::<Vec<f64>>();
-    figure("all gone after (worst)", "s", of(|b| b.gone_after_s).into_iter().fold(0.0, f64::max), Bound::ValueMax(BURST_GONE_WITHIN_S_MAX))?;
+    figure(
+        "all gone after (worst)",
+        "s",
+        of(|b| b.gone_after_s).into_iter().fold(0.0, f64::max),
+        Bound::ValueMax(BURST_GONE_WITHIN_S_MAX),
+    )?;
     figure("latency idle", "us", median(&of(|b| b.idle_us_p999 as f64)), Bound::None)?;
     figure("latency meanwhile", "us", median(&of(|b| b.burst_us_p999 as f64)), Bound::None)?;
-    figure("latency ratio", "-", median(&of(|b| b.burst_us_p999 as f64 / b.idle_us_p999.max(1) as f64)), Bound::ValueMax(LATENCY_RATIO_MAX))
+    figure(
+        "latency ratio",
+        "-",
+        median(&of(|b| b.burst_us_p999 as f64 / b.idle_us_p999.max(1) as f64)),
+        Bound::ValueMax(LATENCY_RATIO_MAX),
+    )
 }
 
 fn burst_round(target: &Target, options: &Options) -> Result<Burst> {
@@ -143,7 +156,11 @@ fn burst_round(target: &Target, options: &Options) -> Result<Burst> {
     let gone_at = gone_at.expect("the loop ends with it");
     ensure!(gone_at >= due, "keys went before their time");
     let percentile = |histogram: &Histogram<u64>| histogram.value_at_quantile(0.999) / 1_000;
-    Ok(Burst { gone_after_s: (gone_at - due).as_secs_f64(), idle_us_p999: percentile(&idle), burst_us_p999: percentile(&burst) })
+    Ok(Burst {
+        gone_after_s: (gone_at - due).as_secs_f64(),
+        idle_us_p999: percentile(&idle),
+        burst_us_p999: percentile(&burst),
+    })
 }
 
 /// Nanoseconds, up to a minute.
@@ -159,11 +176,14 @@ fn few(kind: Kind, options: &Options, cores: &Cores, report: &mut Report) -> Res
     load::fill(target.address(), &Template::parse("SET {n:16} {v:8}")?, among, &mut sequence(0))?;
 
     let first_due = unix_time() + Duration::from_secs(1);
-    let dues: Vec<Duration> = (0..FEW_KEYS).map(|i| first_due + options.shortened(FEW_SPREAD).mul_f64(i as f64 / FEW_KEYS as f64)).collect();
+    let dues: Vec<Duration> =
+        (0..FEW_KEYS).map(|i| first_due + options.shortened(FEW_SPREAD).mul_f64(i as f64 / FEW_KEYS as f64)).collect();
     let writes: Vec<Vec<String>> = dues
         .iter()
         .enumerate()
-        .map(|(i, due)| ["SET".into(), format!("volatile:{i}"), "v".into(), "PXAT".into(), due.as_millis().to_string()].to_vec())
+        .map(|(i, due)| {
+            ["SET".into(), format!("volatile:{i}"), "v".into(), "PXAT".into(), due.as_millis().to_string()].to_vec()
+        })
         .collect();
     for reply in client.pipeline(&writes)? {
         ensure!(!reply.is_error(), "writing a volatile key: {reply}");

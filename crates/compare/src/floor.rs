@@ -78,7 +78,9 @@ impl Client {
                     let available = self.surplus + count;
                     let requests = available / request_bytes;
                     self.surplus = available % request_bytes;
-                    if requests > 0 && !matches!(self.stream.write(&replies[..requests * OK.len()]), Ok(n) if n == requests * OK.len()) {
+                    if requests > 0
+                        && !matches!(self.stream.write(&replies[..requests * OK.len()]), Ok(n) if n == requests * OK.len())
+                    {
                         return false;
                     }
                     if count < buffer.len() {

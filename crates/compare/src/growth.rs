@@ -11,8 +11,8 @@ use crate::report::{Bound, Figure, Report};
 use crate::request::Template;
 use crate::target::{Info, Target};
 use anyhow::{Context, Result, ensure};
-use rand::rngs::SmallRng;
 use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use serde_json::json;
 use std::time::Duration;
@@ -52,10 +52,15 @@ pub fn run(options: &Options, cores: &Cores, report: &mut Report) -> Result<()> 
 fn grow_and_shrink(kind: Kind, order: Order, options: &Options, cores: &Cores, report: &mut Report) -> Result<()> {
     let peak = options.keys.unwrap_or(options.scaled(PEAK_KEYS));
     let remaining = (peak as u128 * REMAINING_KEYS as u128 / PEAK_KEYS as u128) as u64;
-    let name = format!("{} keys, back to {}, {}", millions(peak), millions(remaining), match order {
-        Order::Random => "at random",
-        Order::Insertion => "oldest first",
-    });
+    let name = format!(
+        "{} keys, back to {}, {}",
+        millions(peak),
+        millions(remaining),
+        match order {
+            Order::Random => "at random",
+            Order::Insertion => "oldest first",
+        }
+    );
     eprintln!("growth of {kind}: {name}");
 
     let target = Target::start(kind, 1)?;
@@ -77,7 +82,9 @@ fn grow_and_shrink(kind: Kind, order: Order, options: &Options, cores: &Cores, r
     }
     let (deleted, survivors) = numbers.split_at((peak - remaining) as usize);
     let mut next = deleted.iter().map(|&number| u64::from(number));
-    load::fill(target.address(), &Template::parse(DELETE)?, deleted.len() as u64, &mut || next.next().expect("one for each key"))?;
+    load::fill(target.address(), &Template::parse(DELETE)?, deleted.len() as u64, &mut || {
+        next.next().expect("one for each key")
+    })?;
     let left = client.command(&["DBSIZE"])?.integer().context("DBSIZE is no integer")?;
     ensure!(left as u64 == remaining, "{left} keys are left, not {remaining}");
 
@@ -115,7 +122,8 @@ fn grow_and_shrink(kind: Kind, order: Order, options: &Options, cores: &Cores, r
     }))?;
     let mut figure = |unit: &'static str, value: f64, bound: Bound| {
         report.figure(Figure {
-            table: "growth: most work of one command, and resident memory after, against the same keys on the way up".into(),
+            table: "growth: most work of one command, and resident memory after, against the same keys on the way up"
+                .into(),
             name: name.clone(),
             unit,
             values: vec![(kind.name().into(), value)],

@@ -52,15 +52,29 @@ impl Load {
         let connections = (0..connections)
             .map(|index| {
                 // Connecting in blocking mode: a refused connection shows here and not in the middle of a run.
-                let stream = std::net::TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
+                let stream =
+                    std::net::TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
                 stream.set_nodelay(true)?;
                 stream.set_nonblocking(true)?;
                 let mut stream = TcpStream::from_std(stream);
                 poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
-                Ok(Connection { stream, batch: template.batch(depth), requests: 0, written: 0, unanswered: 0, partial: Vec::new() })
+                Ok(Connection {
+                    stream,
+                    batch: template.batch(depth),
+                    requests: 0,
+                    written: 0,
+                    unanswered: 0,
+                    partial: Vec::new(),
+                })
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Load { poll, events: Events::with_capacity(1024), connections, depth, read_buffer: vec![0; READ_BUFFER_BYTES] })
+        Ok(Load {
+            poll,
+            events: Events::with_capacity(1024),
+            connections,
+            depth,
+            read_buffer: vec![0; READ_BUFFER_BYTES],
+        })
     }
 
     /// Sends requests until `until`, waits for all replies and returns their tally.

@@ -27,7 +27,8 @@ pub fn run(options: &Options, cores: &Cores, report: &mut Report) -> Result<()> 
     for shape in SHAPES {
         let mut values = Vec::new();
         for &kind in &options.servers {
-            let bytes = bytes_per_key(kind, shape, options, cores, report).with_context(|| format!("{} on {kind}", shape.name))?;
+            let bytes = bytes_per_key(kind, shape, options, cores, report)
+                .with_context(|| format!("{} on {kind}", shape.name))?;
             values.push((kind.name().to_owned(), bytes));
         }
         eprintln!("  {}", shape.name);

@@ -170,7 +170,11 @@ fn measure(
 }
 
 /// The contender's server, or a floor for requests of this length.
-fn with_server<T>(contender: &Contender, template: &Template, work: impl FnOnce(SocketAddr, u32) -> Result<T>) -> Result<T> {
+fn with_server<T>(
+    contender: &Contender,
+    template: &Template,
+    work: impl FnOnce(SocketAddr, u32) -> Result<T>,
+) -> Result<T> {
     match &contender.target {
         Some(target) => work(target.address(), target.pid()),
         None => {
@@ -193,12 +197,15 @@ fn cpu_figures(table: &Table, row: &Row, contenders: &[Contender], samples: &[Ve
         values: contenders
             .iter()
             .zip(samples)
-            .map(|(contender, rounds)| (contender.label.clone(), median(&rounds.iter().map(|sample| sample.part(part)).collect::<Vec<_>>())))
+            .map(|(contender, rounds)| {
+                (contender.label.clone(), median(&rounds.iter().map(|sample| sample.part(part)).collect::<Vec<_>>()))
+            })
             .collect(),
         subject: subject(table.contest).into(),
         ratio: {
             let labels: Vec<&str> = contenders.iter().map(|contender| contender.label.as_str()).collect();
-            let figures: Vec<Vec<f64>> = samples.iter().map(|rounds| rounds.iter().map(|sample| sample.part(part)).collect()).collect();
+            let figures: Vec<Vec<f64>> =
+                samples.iter().map(|rounds| rounds.iter().map(|sample| sample.part(part)).collect()).collect();
             ratio(subject(table.contest), &labels, &figures)
         },
         bound,
@@ -213,8 +220,12 @@ fn cpu_figures(table: &Table, row: &Row, contenders: &[Contender], samples: &[Ve
 /// The subject against the best rival of each round (the floor is none), median of the rounds. `None` without subject or rivals.
 pub fn ratio(subject: &str, labels: &[&str], figures: &[Vec<f64>]) -> Option<f64> {
     let own = &figures[labels.iter().position(|label| *label == subject)?];
-    let rivals: Vec<&Vec<f64>> =
-        labels.iter().zip(figures).filter(|(label, _)| **label != subject && **label != FLOOR).map(|(_, figures)| figures).collect();
+    let rivals: Vec<&Vec<f64>> = labels
+        .iter()
+        .zip(figures)
+        .filter(|(label, _)| **label != subject && **label != FLOOR)
+        .map(|(_, figures)| figures)
+        .collect();
     if rivals.is_empty() {
         return None;
     }

@@ -18,7 +18,9 @@ pub struct Target {
 
 impl Target {
     pub fn start(kind: Kind, event_loops: usize) -> Result<Target> {
-        let mut options = ServerOptions::new(kind).arguments(ARGUMENTS.iter().copied()).arguments(["--io-threads", &event_loops.to_string()]);
+        let mut options = ServerOptions::new(kind)
+            .arguments(ARGUMENTS.iter().copied())
+            .arguments(["--io-threads", &event_loops.to_string()]);
         if kind == Kind::Valkey91 {
             // Its wheel has no jemalloc inside, the one that everybody runs has.
             options = options.jemalloc();

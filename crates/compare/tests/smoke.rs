@@ -25,7 +25,12 @@ impl Drop for Results {
 }
 
 fn compare(arguments: &[&str], results: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_compare")).args(arguments).arg("--results").arg(results).output().expect("compare runs")
+    Command::new(env!("CARGO_BIN_EXE_compare"))
+        .args(arguments)
+        .arg("--results")
+        .arg(results)
+        .output()
+        .expect("compare runs")
 }
 
 fn succeeded(output: Output) -> String {
@@ -61,8 +66,11 @@ fn every_measurement_with_real_servers() {
     if one_core() {
         return skip_aloud("compare needs two cores");
     }
-    let here: Vec<&str> =
-        [Kind::Spinel, Kind::Redis82, Kind::Valkey91].into_iter().filter(|&kind| program(kind).is_some()).map(Kind::name).collect();
+    let here: Vec<&str> = [Kind::Spinel, Kind::Redis82, Kind::Valkey91]
+        .into_iter()
+        .filter(|&kind| program(kind).is_some())
+        .map(Kind::name)
+        .collect();
     if here.is_empty() {
         return skip_aloud("no server here (run tools/peers.sh, or build spinel)");
     }

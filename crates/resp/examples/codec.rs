@@ -39,8 +39,7 @@ fn decode_bytes(name: &str, buf: &[u8], depth: usize) {
             let buf = black_box(buf);
             let mut at = 0;
             args.clear();
-            while let Ok(Step::Command { consumed }) = decoder.next(&buf[at..], &limits, &mut args)
-            {
+            while let Ok(Step::Command { consumed }) = decoder.next(&buf[at..], &limits, &mut args) {
                 at += consumed;
             }
             assert_eq!(at, buf.len());
@@ -68,78 +67,46 @@ fn main() {
     let value32 = [b'v'; 32];
     decode("decode PING", &[b"PING"], 16);
     decode("decode GET key:000000001", &[b"GET", b"key:000000001"], 16);
-    decode(
-        "decode SET key:000000001 (32 bytes)",
-        &[b"SET", b"key:000000001", &value32],
-        16,
-    );
-    decode(
-        "decode SET, one at a time",
-        &[b"SET", b"key:000000001", &value32],
-        1,
-    );
-    let mset: Vec<&[u8]> = std::iter::once(b"MSET".as_slice())
-        .chain(std::iter::repeat_n(b"key:000000001".as_slice(), 20))
-        .collect();
+    decode("decode SET key:000000001 (32 bytes)", &[b"SET", b"key:000000001", &value32], 16);
+    decode("decode SET, one at a time", &[b"SET", b"key:000000001", &value32], 1);
+    let mset: Vec<&[u8]> =
+        std::iter::once(b"MSET".as_slice()).chain(std::iter::repeat_n(b"key:000000001".as_slice(), 20)).collect();
     decode("decode MSET of 10 pairs", &mset, 16);
     decode_bytes("decode inline PING", &b"PING\r\n".repeat(16), 16);
 
     let mut request = Vec::new();
-    encode_request(
-        &mut request,
-        &[b"SET".as_slice(), b"key:000000001", &value32],
-    );
+    encode_request(&mut request, &[b"SET".as_slice(), b"key:000000001", &value32]);
     measure("decode SET in two pieces", 100_000, || {
         let (mut decoder, limits, mut args) = (Decoder::new(), Limits::default(), Vec::new());
         for _ in 0..100_000 {
-            assert_eq!(
-                decoder.next(&request[..20], &limits, &mut args),
-                Ok(Step::Incomplete)
-            );
-            assert!(matches!(
-                decoder.next(&request[20..], &limits, &mut args),
-                Ok(Step::Owned { .. })
-            ));
+            assert_eq!(decoder.next(&request[..20], &limits, &mut args), Ok(Step::Incomplete));
+            assert!(matches!(decoder.next(&request[20..], &limits, &mut args), Ok(Step::Owned { .. })));
             black_box(decoder.take_owned());
         }
     });
     let million: Vec<String> = (0..1_000_001).map(|index| format!("arg:{index}")).collect();
     let mut request = Vec::new();
     encode_request(&mut request, &million);
-    measure(
-        "decode MSET of 1000001 args, 16 KiB pieces, per arg",
-        million.len(),
-        || {
-            let (mut decoder, limits) = (Decoder::new(), Limits::default());
-            for piece in request.chunks(16 * 1024) {
-                let _ = black_box(decoder.next(piece, &limits, &mut Vec::new()));
-            }
-            assert_eq!(decoder.take_owned().len(), million.len());
-        },
-    );
+    measure("decode MSET of 1000001 args, 16 KiB pieces, per arg", million.len(), || {
+        let (mut decoder, limits) = (Decoder::new(), Limits::default());
+        for piece in request.chunks(16 * 1024) {
+            let _ = black_box(decoder.next(piece, &limits, &mut Vec::new()));
+        }
+        assert_eq!(decoder.take_owned().len(), million.len());
+    });
 
     encode("encode +OK", |reply| reply.ok());
-    encode("encode bulk of 8 bytes", |reply| {
-        reply.bulk(black_box(&value32[..8]))
-    });
-    encode("encode bulk of 32 bytes", |reply| {
-        reply.bulk(black_box(&value32[..]))
-    });
-    encode("encode bulk of 200 bytes", |reply| {
-        reply.bulk(black_box([b'x'; 200].as_slice()))
-    });
+    encode("encode bulk of 8 bytes", |reply| reply.bulk(black_box(&value32[..8])));
+    encode("encode bulk of 32 bytes", |reply| reply.bulk(black_box(&value32[..])));
+    encode("encode bulk of 200 bytes", |reply| reply.bulk(black_box([b'x'; 200].as_slice())));
     encode("encode :1", |reply| reply.int(black_box(1)));
     encode("encode :123456789", |reply| reply.int(black_box(123456789)));
-    encode("encode bulk of an integer", |reply| {
-        reply.bulk_int(black_box(123456789))
-    });
+    encode("encode bulk of an integer", |reply| reply.bulk_int(black_box(123456789)));
     encode("encode null", |reply| reply.null());
     encode("encode double 0.1", |reply| reply.double(black_box(0.1)));
     encode("encode double 100", |reply| reply.double(black_box(100.0)));
     let large = Arc::new(vec![0; 1 << 20]);
-    encode("encode a shared megabyte", |reply| {
-        reply.shared(black_box(&large))
-    });
+    encode("encode a shared megabyte", |reply| reply.shared(black_box(&large)));
 
     measure("parse_i64 of 9 digits", 1_000_000, || {
         for _ in 0..1_000_000 {
@@ -148,26 +115,15 @@ fn main() {
     });
     measure("INCRBYFLOAT 10.5 + 0.1", 100_000, || {
         for _ in 0..100_000 {
-            black_box(long_double::increment(
-                black_box(b"10.5"),
-                black_box(b"0.1"),
-            ))
-            .expect("a sum");
+            black_box(long_double::increment(black_box(b"10.5"), black_box(b"0.1"))).expect("a sum");
         }
     });
-    measure(
-        "INCRBYFLOAT 1234567.12345678901234567 + 0.1",
-        100_000,
-        || {
-            for _ in 0..100_000 {
-                black_box(long_double::increment(
-                    black_box(b"1234567.12345678901234567"),
-                    black_box(b"0.1"),
-                ))
+    measure("INCRBYFLOAT 1234567.12345678901234567 + 0.1", 100_000, || {
+        for _ in 0..100_000 {
+            black_box(long_double::increment(black_box(b"1234567.12345678901234567"), black_box(b"0.1")))
                 .expect("a sum");
-            }
-        },
-    );
+        }
+    });
     let text = vec![b'7'; 5000];
     measure("INCRBYFLOAT of 5000 digits e-9000", 20, || {
         let text = [&text[..], b"e-9000"].concat();

@@ -100,12 +100,7 @@ impl Value {
 /// The value as a person reads it, in one line, with its type visible: for failure messages.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn list(
-            f: &mut fmt::Formatter<'_>,
-            open: &str,
-            values: &[Value],
-            close: char,
-        ) -> fmt::Result {
+        fn list(f: &mut fmt::Formatter<'_>, open: &str, values: &[Value], close: char) -> fmt::Result {
             f.write_str(open)?;
             for (index, value) in values.iter().enumerate() {
                 write!(f, "{}{value}", if index > 0 { ", " } else { "" })?;
@@ -252,9 +247,7 @@ impl ReplyParser {
         };
         let offset = self.removed + self.at as u64;
         let fail = |reason| ReplyError { offset, reason };
-        let line = self.buffer[self.at..end]
-            .strip_suffix(b"\r")
-            .ok_or(fail("a line without \\r"))?;
+        let line = self.buffer[self.at..end].strip_suffix(b"\r").ok_or(fail("a line without \\r"))?;
         let (&prefix, text) = line.split_first().ok_or(fail("an empty line"))?;
         let after = end + 1;
         let length = || crate::number::parse_i64(text).ok_or(fail("not a length"));
@@ -262,8 +255,7 @@ impl ReplyParser {
             b'+' => Value::Simple(text.to_vec()),
             b'-' => Value::Error(text.to_vec()),
             b':' => Value::Int(
-                crate::number::parse_i64(text.strip_prefix(b"+").unwrap_or(text))
-                    .ok_or(fail("not an integer"))?,
+                crate::number::parse_i64(text.strip_prefix(b"+").unwrap_or(text)).ok_or(fail("not an integer"))?,
             ),
             b'_' if text.is_empty() => Value::Null,
             b'#' => match text {
@@ -279,18 +271,14 @@ impl ReplyParser {
                     self.at = after;
                     return Ok(Some(Some(Value::NullBulk)));
                 }
-                let length = usize::try_from(length)
-                    .ok()
-                    .filter(|&length| length <= isize::MAX as usize / 2);
+                let length = usize::try_from(length).ok().filter(|&length| length <= isize::MAX as usize / 2);
                 let length = length.ok_or(fail("a length out of range"))?;
                 let Some(body) = self.buffer.get(after..after + length + 2) else {
                     // The header is read again when more has come; that is one line.
                     self.searched = end;
                     return Ok(None);
                 };
-                let body = body
-                    .strip_suffix(b"\r\n")
-                    .ok_or(fail("no line end behind a bulk"))?;
+                let body = body.strip_suffix(b"\r\n").ok_or(fail("no line end behind a bulk"))?;
                 let value = match prefix {
                     b'$' => Value::Bulk(body.to_vec()),
                     b'!' => Value::BulkError(body.to_vec()),
@@ -309,9 +297,7 @@ impl ReplyParser {
                 if length == -1 && prefix == b'*' {
                     return Ok(Some(Some(Value::NullArray)));
                 }
-                let length = usize::try_from(length)
-                    .ok()
-                    .filter(|&length| length <= isize::MAX as usize / 4);
+                let length = usize::try_from(length).ok().filter(|&length| length <= isize::MAX as usize / 4);
                 let length = length.ok_or(fail("a length out of range"))?;
                 let (kind, missing) = match prefix {
                     b'*' => (Kind::Array, length),
@@ -321,11 +307,7 @@ impl ReplyParser {
                     _ => (Kind::Attribute, length * 2 + 1),
                 };
                 // Room for what was announced only as far as that is cheap.
-                let pending = Pending {
-                    kind,
-                    missing,
-                    values: Vec::with_capacity(missing.min(1024)),
-                };
+                let pending = Pending { kind, missing, values: Vec::with_capacity(missing.min(1024)) };
                 if missing == 0 {
                     return Ok(Some(Some(pending.finish())));
                 }

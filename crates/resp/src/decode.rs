@@ -74,20 +74,12 @@ impl Limits {
 
     #[inline]
     fn bulk_bytes_allowed(&self) -> u64 {
-        if self.authenticated {
-            self.bulk_bytes_max
-        } else {
-            self.bulk_bytes_max.min(UNAUTHENTICATED_BULK_BYTES_MAX)
-        }
+        if self.authenticated { self.bulk_bytes_max } else { self.bulk_bytes_max.min(UNAUTHENTICATED_BULK_BYTES_MAX) }
     }
 
     #[inline]
     fn multibulk_allowed(&self) -> u64 {
-        if self.authenticated {
-            self.multibulk_max
-        } else {
-            self.multibulk_max.min(UNAUTHENTICATED_MULTIBULK_MAX)
-        }
+        if self.authenticated { self.multibulk_max } else { self.multibulk_max.min(UNAUTHENTICATED_MULTIBULK_MAX) }
     }
 }
 
@@ -135,9 +127,7 @@ impl ProtocolError {
             Self::TooBigMultibulkCount => b"ERR Protocol error: too big mbulk count string",
             Self::TooBigBulkCount => b"ERR Protocol error: too big bulk count string",
             Self::UnbalancedQuotes => b"ERR Protocol error: unbalanced quotes in request",
-            Self::UnauthenticatedMultibulkLength => {
-                b"ERR Protocol error: unauthenticated multibulk length"
-            }
+            Self::UnauthenticatedMultibulkLength => b"ERR Protocol error: unauthenticated multibulk length",
             Self::UnauthenticatedBulkLength => b"ERR Protocol error: unauthenticated bulk length",
         })
     }
@@ -157,9 +147,7 @@ impl std::error::Error for ProtocolError {}
 #[inline]
 pub fn recycle<'b>(mut args: Vec<&[u8]>) -> Vec<&'b [u8]> {
     args.clear();
-    args.into_iter()
-        .map(|_| -> &'b [u8] { unreachable!("the vector was cleared") })
-        .collect()
+    args.into_iter().map(|_| -> &'b [u8] { unreachable!("the vector was cleared") }).collect()
 }
 
 /// The decoding state of one connection. One pointer when no command is in the middle.
@@ -256,16 +244,11 @@ impl Decoder {
                     Box::default()
                 }
             };
-            assert!(
-                partial.state != State::Complete,
-                "the owned command before this one was not taken"
-            );
+            assert!(partial.state != State::Complete, "the owned command before this one was not taken");
             match partial.feed(rest, limits)? {
                 Fed::Complete { consumed } => {
                     self.partial = Some(partial);
-                    return Ok(Step::Owned {
-                        consumed: at + consumed,
-                    });
+                    return Ok(Step::Owned { consumed: at + consumed });
                 }
                 Fed::Empty { consumed } => at += consumed,
                 Fed::Incomplete => {
@@ -282,15 +265,8 @@ impl Decoder {
     /// If the last step was another one.
     pub fn take_owned(&mut self) -> Owned {
         let partial = self.partial.take().expect("take_owned follows Step::Owned");
-        assert!(
-            partial.state == State::Complete,
-            "take_owned follows Step::Owned"
-        );
-        Owned {
-            bytes: partial.bytes,
-            pieces: partial.pieces,
-            large: partial.large,
-        }
+        assert!(partial.state == State::Complete, "take_owned follows Step::Owned");
+        Owned { bytes: partial.bytes, pieces: partial.pieces, large: partial.large }
     }
 
     /// Whether a command is in the middle.
@@ -301,9 +277,7 @@ impl Decoder {
     /// How many bytes the decoder holds for this connection beside its own size: for `client-query-buffer-limit`
     /// and CLIENT LIST. O(1).
     pub fn memory_bytes(&self) -> usize {
-        self.partial
-            .as_ref()
-            .map_or(0, |partial| partial.memory_bytes())
+        self.partial.as_ref().map_or(0, |partial| partial.memory_bytes())
     }
 
     /// While a large argument is being received: where its next bytes go, so that they can be read from the socket
@@ -320,8 +294,7 @@ impl Decoder {
 
     /// `count` bytes were read to the start of the slice that [`Self::large_spare`] gave.
     pub fn large_filled(&mut self, count: usize) {
-        let Some(State::LargeBody(body)) = self.partial.as_mut().map(|partial| &mut partial.state)
-        else {
+        let Some(State::LargeBody(body)) = self.partial.as_mut().map(|partial| &mut partial.state) else {
             panic!("large_filled follows large_spare");
         };
         body.filled += count;
@@ -353,11 +326,7 @@ impl Owned {
     /// Appends the arguments.
     pub fn args<'a>(&'a self, args: &mut Vec<&'a [u8]>) {
         args.reserve(self.pieces.len());
-        args.extend(
-            self.pieces
-                .iter()
-                .map(|piece| &self.bytes[piece.start..piece.start + piece.length]),
-        );
+        args.extend(self.pieces.iter().map(|piece| &self.bytes[piece.start..piece.start + piece.length]));
         let first = args.len() - self.pieces.len();
         for (index, data) in &self.large {
             args[first + index] = data;
@@ -366,10 +335,7 @@ impl Owned {
 
     /// The allocation of the argument at `index`, if it has one of its own: it can be kept instead of a copy.
     pub fn large(&self, index: usize) -> Option<&Arc<Vec<u8>>> {
-        let found = self
-            .large
-            .binary_search_by_key(&index, |(at, _)| *at)
-            .ok()?;
+        let found = self.large.binary_search_by_key(&index, |(at, _)| *at).ok()?;
         Some(&self.large[found].1)
     }
 
@@ -386,11 +352,7 @@ impl Owned {
 /// A plain, complete multibulk command at the start of `buf` (which starts with `*`): appends its arguments and gives
 /// its length, or `None` for anything else, with `args` possibly longer.
 #[inline]
-fn multibulk_in_place<'a>(
-    buf: &'a [u8],
-    limits: &Limits,
-    args: &mut Vec<&'a [u8]>,
-) -> Option<usize> {
+fn multibulk_in_place<'a>(buf: &'a [u8], limits: &Limits, args: &mut Vec<&'a [u8]>) -> Option<usize> {
     let (count, mut at) = plain_number(buf, 1)?;
     if count > limits.multibulk_allowed() || count == 0 {
         return None;
@@ -452,11 +414,7 @@ fn inline_in_place<'a>(buf: &'a [u8], limits: &Limits, args: &mut Vec<&'a [u8]>)
     if memchr2(b'"', b'\'', line).is_some() {
         return None;
     }
-    args.extend(
-        line.split(|&byte| ends_word(byte))
-            .map(trim_start)
-            .filter(|word| !word.is_empty()),
-    );
+    args.extend(line.split(|&byte| ends_word(byte)).map(trim_start).filter(|word| !word.is_empty()));
     Some(end + 1)
 }
 
@@ -598,29 +556,19 @@ impl Partial {
                     if length > limits.bulk_bytes_allowed() {
                         return Err(ProtocolError::UnauthenticatedBulkLength);
                     }
-                    let length =
-                        usize::try_from(length).map_err(|_| ProtocolError::InvalidBulkLength)?;
+                    let length = usize::try_from(length).map_err(|_| ProtocolError::InvalidBulkLength)?;
                     if length >= LARGE_BYTES_MIN {
-                        self.pieces.push(Piece {
-                            start: self.bytes.len(),
-                            length: 0,
-                        });
+                        self.pieces.push(Piece { start: self.bytes.len(), length: 0 });
                         self.state = State::LargeBody(LargeBody::new(length));
                     } else {
-                        self.pieces.push(Piece {
-                            start: self.bytes.len(),
-                            length,
-                        });
-                        self.state = State::SmallBody {
-                            missing: length + 2,
-                        };
+                        self.pieces.push(Piece { start: self.bytes.len(), length });
+                        self.state = State::SmallBody { missing: length + 2 };
                     }
                 }
                 State::SmallBody { missing } => {
                     let taken = rest.len().min(*missing);
                     let body_missing = missing.saturating_sub(2);
-                    self.bytes
-                        .extend_from_slice(&rest[..taken.min(body_missing)]);
+                    self.bytes.extend_from_slice(&rest[..taken.min(body_missing)]);
                     *missing -= taken;
                     at += taken;
                     if *missing > 0 {
@@ -645,19 +593,11 @@ impl Partial {
 
     fn argument_done(&mut self) {
         self.missing -= 1;
-        self.state = if self.missing == 0 {
-            State::Complete
-        } else {
-            State::BulkLine
-        };
+        self.state = if self.missing == 0 { State::Complete } else { State::BulkLine };
     }
 
     fn memory_bytes(&self) -> usize {
-        let body_bytes = if let State::LargeBody(body) = &self.state {
-            body.data.capacity()
-        } else {
-            0
-        };
+        let body_bytes = if let State::LargeBody(body) = &self.state { body.data.capacity() } else { 0 };
         size_of::<Self>()
             + self.bytes.capacity()
             + self.pieces.capacity() * size_of::<Piece>()
@@ -682,11 +622,7 @@ impl LargeBody {
     const SPARE_BYTES_MAX: usize = 1 << 20;
 
     fn new(length: usize) -> Self {
-        LargeBody {
-            data: Vec::new(),
-            filled: 0,
-            length,
-        }
+        LargeBody { data: Vec::new(), filled: 0, length }
     }
 
     fn missing(&self) -> usize {
@@ -697,10 +633,7 @@ impl LargeBody {
     fn grow(&mut self, wanted: usize) {
         let needed = self.filled + wanted;
         if needed > self.data.capacity() {
-            let capacity = needed
-                .max(self.data.capacity() * 2)
-                .max(LARGE_BYTES_MIN)
-                .min(self.length + 2);
+            let capacity = needed.max(self.data.capacity() * 2).max(LARGE_BYTES_MIN).min(self.length + 2);
             self.data.reserve_exact(capacity - self.data.len());
         }
     }
@@ -718,10 +651,7 @@ impl LargeBody {
         assert!(self.missing() > 0);
         if self.filled == self.data.len() {
             // As much as has come so far, so that memory follows the bytes and not the announcement.
-            let wanted = self
-                .missing()
-                .min(self.filled.max(LARGE_BYTES_MIN))
-                .min(Self::SPARE_BYTES_MAX);
+            let wanted = self.missing().min(self.filled.max(LARGE_BYTES_MIN)).min(Self::SPARE_BYTES_MAX);
             self.grow(wanted);
             self.data.resize(self.filled + wanted, 0);
         }
@@ -747,23 +677,13 @@ struct Line {
 
 impl Line {
     /// Takes an inline command; true once `bytes` holds all of it, without its line end. An error if it is too long.
-    fn gather_inline(
-        &mut self,
-        buf: &[u8],
-        at: &mut usize,
-        limits: &Limits,
-    ) -> Result<bool, TooLong> {
+    fn gather_inline(&mut self, buf: &[u8], at: &mut usize, limits: &Limits) -> Result<bool, TooLong> {
         self.gather(b'\n', buf, at, limits)
     }
 
     /// Takes a header; true once `bytes` holds all of it, without its line end. That is `\r` and one byte that
     /// Redis does not look at.
-    fn gather_header(
-        &mut self,
-        buf: &[u8],
-        at: &mut usize,
-        limits: &Limits,
-    ) -> Result<bool, TooLong> {
+    fn gather_header(&mut self, buf: &[u8], at: &mut usize, limits: &Limits) -> Result<bool, TooLong> {
         if !self.ended {
             self.ended = self.gather(b'\r', buf, at, limits)?;
         }
@@ -775,26 +695,12 @@ impl Line {
         Ok(true)
     }
 
-    fn gather(
-        &mut self,
-        end: u8,
-        buf: &[u8],
-        at: &mut usize,
-        limits: &Limits,
-    ) -> Result<bool, TooLong> {
+    fn gather(&mut self, end: u8, buf: &[u8], at: &mut usize, limits: &Limits) -> Result<bool, TooLong> {
         let rest = &buf[*at..];
-        let found = if self.endless {
-            None
-        } else {
-            memchr2(end, 0, rest)
-        };
+        let found = if self.endless { None } else { memchr2(end, 0, rest) };
         let ended = found.is_some_and(|position| rest[position] == end);
         self.endless |= found.is_some() && !ended;
-        let length = if ended {
-            found.unwrap_or(0)
-        } else {
-            rest.len()
-        };
+        let length = if ended { found.unwrap_or(0) } else { rest.len() };
         // Redis refuses an unfinished line when it has read more than this; where its reads happen to end decides about
         // a finished one. We refuse both, so that a request means the same however it was cut.
         if length > limits.inline_bytes_max - self.bytes.len().min(limits.inline_bytes_max) {
@@ -813,21 +719,14 @@ struct TooLong;
 /// - `"…"` knows `\n \r \t \b \a`, `\xHH`, and any other escaped byte as itself;
 /// - `'…'` knows only `\'`;
 /// - quotes may open in the middle of a word, and behind a closing one the word must end.
-fn split_inline(
-    line: &[u8],
-    bytes: &mut Vec<u8>,
-    pieces: &mut Vec<Piece>,
-) -> Result<(), ProtocolError> {
+fn split_inline(line: &[u8], bytes: &mut Vec<u8>, pieces: &mut Vec<Piece>) -> Result<(), ProtocolError> {
     let mut rest = trim_start(line);
     while let Some(&first) = rest.first() {
         // Only a NUL ends a word without being a space; lines with one never get here.
         debug_assert!(first != 0);
         let start = bytes.len();
         rest = take_word(rest, bytes)?;
-        pieces.push(Piece {
-            start,
-            length: bytes.len() - start,
-        });
+        pieces.push(Piece { start, length: bytes.len() - start });
         rest = trim_start(rest);
     }
     Ok(())
@@ -848,23 +747,14 @@ fn take_word<'a>(mut rest: &'a [u8], bytes: &mut Vec<u8>) -> Result<&'a [u8], Pr
 }
 
 fn word_end(rest: &[u8]) -> Result<&[u8], ProtocolError> {
-    if rest.first().is_none_or(|&byte| is_space(byte)) {
-        Ok(rest)
-    } else {
-        Err(ProtocolError::UnbalancedQuotes)
-    }
+    if rest.first().is_none_or(|&byte| is_space(byte)) { Ok(rest) } else { Err(ProtocolError::UnbalancedQuotes) }
 }
 
-fn take_double_quoted<'a>(
-    mut rest: &'a [u8],
-    bytes: &mut Vec<u8>,
-) -> Result<&'a [u8], ProtocolError> {
+fn take_double_quoted<'a>(mut rest: &'a [u8], bytes: &mut Vec<u8>) -> Result<&'a [u8], ProtocolError> {
     loop {
         rest = match rest {
             [b'"', after @ ..] => return Ok(after),
-            [b'\\', b'x', high, low, after @ ..]
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
+            [b'\\', b'x', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 bytes.push(hex_value(*high) << 4 | hex_value(*low));
                 after
             }
@@ -888,10 +778,7 @@ fn take_double_quoted<'a>(
     }
 }
 
-fn take_single_quoted<'a>(
-    mut rest: &'a [u8],
-    bytes: &mut Vec<u8>,
-) -> Result<&'a [u8], ProtocolError> {
+fn take_single_quoted<'a>(mut rest: &'a [u8], bytes: &mut Vec<u8>) -> Result<&'a [u8], ProtocolError> {
     loop {
         rest = match rest {
             [b'\'', after @ ..] => return Ok(after),
@@ -919,10 +806,5 @@ pub fn split_quoted(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     // Redis ends such lines at a NUL.
     let line = &line[..memchr(0, line).unwrap_or(line.len())];
     split_inline(line, &mut bytes, &mut pieces).ok()?;
-    Some(
-        pieces
-            .iter()
-            .map(|piece| bytes[piece.start..piece.start + piece.length].to_vec())
-            .collect(),
-    )
+    Some(pieces.iter().map(|piece| bytes[piece.start..piece.start + piece.length].to_vec()).collect())
 }

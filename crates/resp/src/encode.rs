@@ -151,10 +151,7 @@ impl Reply {
         }
         self.bytes.push(b'-');
         let end_of_line = |byte: u8| matches!(byte, b'\r' | b'\n');
-        self.bytes.extend(
-            text.iter()
-                .map(|&byte| if end_of_line(byte) { b' ' } else { byte }),
-        );
+        self.bytes.extend(text.iter().map(|&byte| if end_of_line(byte) { b' ' } else { byte }));
         self.bytes.extend_from_slice(b"\r\n");
     }
 
@@ -183,20 +180,12 @@ impl Reply {
     /// No value: `$-1` or, in RESP3, `_`.
     #[inline]
     pub fn null(&mut self) {
-        self.raw(if self.proto == Proto::Resp2 {
-            b"$-1\r\n".as_slice()
-        } else {
-            b"_\r\n"
-        });
+        self.raw(if self.proto == Proto::Resp2 { b"$-1\r\n".as_slice() } else { b"_\r\n" });
     }
 
     /// No array (a blocking command's timeout, an aborted EXEC): `*-1` or, in RESP3, `_`.
     pub fn null_array(&mut self) {
-        self.raw(if self.proto == Proto::Resp2 {
-            b"*-1\r\n".as_slice()
-        } else {
-            b"_\r\n"
-        });
+        self.raw(if self.proto == Proto::Resp2 { b"*-1\r\n".as_slice() } else { b"_\r\n" });
     }
 
     /// `#t` or `#f`; `:1` or `:0` in RESP2.
@@ -283,9 +272,7 @@ impl Reply {
             return;
         }
         let mark = self.mark();
-        Append(&mut self.bytes)
-            .write_fmt(text)
-            .expect("what is formatted does not fail");
+        Append(&mut self.bytes).write_fmt(text).expect("what is formatted does not fail");
         let length = self.bytes.len() - mark.bytes;
         self.bytes.extend_from_slice(b"\r\n");
         self.insert_header(mark, b'$', length as u64);
@@ -300,10 +287,7 @@ impl Reply {
             return;
         }
         push_header(&mut self.bytes, b'$', data.len() as u64);
-        self.cuts.push_back(Cut {
-            at: self.bytes.len(),
-            insert: Insert::Shared(Arc::clone(data)),
-        });
+        self.cuts.push_back(Cut { at: self.bytes.len(), insert: Insert::Shared(Arc::clone(data)) });
         self.cut_bytes += data.len();
         self.bytes.extend_from_slice(b"\r\n");
     }
@@ -325,26 +309,12 @@ impl Reply {
 
     /// A set; an array in RESP2.
     pub fn set(&mut self, length: usize) {
-        self.header(
-            if self.proto == Proto::Resp2 {
-                b'*'
-            } else {
-                b'~'
-            },
-            length as u64,
-        );
+        self.header(if self.proto == Proto::Resp2 { b'*' } else { b'~' }, length as u64);
     }
 
     /// Out-of-band data; an array in RESP2.
     pub fn push(&mut self, length: usize) {
-        self.header(
-            if self.proto == Proto::Resp2 {
-                b'*'
-            } else {
-                b'>'
-            },
-            length as u64,
-        );
+        self.header(if self.proto == Proto::Resp2 { b'*' } else { b'>' }, length as u64);
     }
 
     /// Data about the reply that follows. RESP2 has nothing of the kind.
@@ -373,15 +343,7 @@ impl Reply {
     }
 
     pub fn finish_set(&mut self, start: Mark, length: usize) {
-        self.insert_header(
-            start,
-            if self.proto == Proto::Resp2 {
-                b'*'
-            } else {
-                b'~'
-            },
-            length as u64,
-        );
+        self.insert_header(start, if self.proto == Proto::Resp2 { b'*' } else { b'~' }, length as u64);
     }
 
     // ---- bytes --------------------------------------------------------------------------------------------------------
@@ -404,10 +366,7 @@ impl Reply {
         } else {
             self.bytes.extend_from_slice(&other.bytes[other.sent..]);
             self.cut_bytes += other.cut_bytes;
-            self.cuts.extend(other.cuts.drain(..).map(|cut| Cut {
-                at: (cut.at as isize + offset) as usize,
-                ..cut
-            }));
+            self.cuts.extend(other.cuts.drain(..).map(|cut| Cut { at: (cut.at as isize + offset) as usize, ..cut }));
         }
         other.clear();
     }
@@ -431,10 +390,7 @@ impl Reply {
     /// The end of what has been written so far.
     #[inline]
     pub fn mark(&self) -> Mark {
-        Mark {
-            bytes: self.bytes.len(),
-            cuts: self.cuts.len(),
-        }
+        Mark { bytes: self.bytes.len(), cuts: self.cuts.len() }
     }
 
     /// Forgets everything behind `mark`.
@@ -476,8 +432,7 @@ impl Reply {
             [before, inserted]
         });
         let last_at = self.cuts.back().map_or(self.sent, |cut| cut.at);
-        cuts.chain([&self.bytes[last_at..]])
-            .filter(|segment| !segment.is_empty())
+        cuts.chain([&self.bytes[last_at..]]).filter(|segment| !segment.is_empty())
     }
 
     /// The first segments as `writev` wants them. Gives the part of `slices` that was filled.
@@ -576,13 +531,7 @@ impl Reply {
             let mut text = Vec::new();
             push_header(&mut text, prefix, length);
             self.cut_bytes += text.len();
-            self.cuts.insert(
-                mark.cuts,
-                Cut {
-                    at: mark.bytes,
-                    insert: Insert::Header(text.into()),
-                },
-            );
+            self.cuts.insert(mark.cuts, Cut { at: mark.bytes, insert: Insert::Header(text.into()) });
         }
     }
 }
@@ -596,13 +545,7 @@ pub(crate) fn push_header(bytes: &mut Vec<u8>, prefix: u8, length: u64) {
     match length {
         0..=9 => bytes.extend_from_slice(&[prefix, b'0' + length as u8, b'\r', b'\n']),
         10..=99 => {
-            bytes.extend_from_slice(&[
-                prefix,
-                b'0' + (length / 10) as u8,
-                b'0' + (length % 10) as u8,
-                b'\r',
-                b'\n',
-            ]);
+            bytes.extend_from_slice(&[prefix, b'0' + (length / 10) as u8, b'0' + (length % 10) as u8, b'\r', b'\n']);
         }
         _ => {
             bytes.push(prefix);

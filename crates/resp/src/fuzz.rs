@@ -38,10 +38,7 @@ fn decode_all(
         }
         assert_eq!(consumed, piece.len(), "the decoder takes everything");
         // Twice what was given (growth by doubling), and what a piece and a line cost.
-        assert!(
-            decoder.memory_bytes() <= 1024 + 128 * 1024 + 32 * data.len(),
-            "memory follows the bytes received"
-        );
+        assert!(decoder.memory_bytes() <= 1024 + 128 * 1024 + 32 * data.len(), "memory follows the bytes received");
         from += piece.len();
         round += 1;
     }
@@ -88,25 +85,16 @@ pub fn decoder(data: &[u8]) {
         return;
     };
     let limits = match choice % 4 {
-        0 => Limits {
-            bulk_bytes_max: 100,
-            multibulk_max: 20,
-            inline_bytes_max: 64,
-            authenticated: true,
-        },
+        0 => Limits { bulk_bytes_max: 100, multibulk_max: 20, inline_bytes_max: 64, authenticated: true },
         1 => Limits::default().unauthenticated(),
-        2 => Limits {
-            inline_bytes_max: 300,
-            ..Limits::default()
-        },
+        2 => Limits { inline_bytes_max: 300, ..Limits::default() },
         _ => Limits::default(),
     };
     let whole = decode_all(data, &limits, |_| usize::MAX / 2);
     let pieces = *pieces as usize;
     assert_eq!(
         whole,
-        decode_all(data, &limits, |round| 1
-            + (round * 7 + pieces) % (1 + pieces)),
+        decode_all(data, &limits, |round| 1 + (round * 7 + pieces) % (1 + pieces)),
         "pieces of up to {pieces}"
     );
     if data.len() <= 4096 {
@@ -121,13 +109,7 @@ pub fn decoder(data: &[u8]) {
         reply.error(error.message());
         let mut parser = ReplyParser::new();
         parser.feed(reply.as_slice().expect("nothing is shared"));
-        assert!(
-            parser
-                .next_reply()
-                .expect("a reply")
-                .expect("whole")
-                .is_error()
-        );
+        assert!(parser.next_reply().expect("a reply").expect("whole").is_error());
         assert!(!parser.is_midway());
     }
 }

@@ -20,19 +20,13 @@ struct Scaled {
 impl Scaled {
     fn normalized(self) -> Scaled {
         let shift = self.fraction.leading_zeros();
-        Scaled {
-            fraction: self.fraction << shift,
-            exponent: self.exponent - shift as i32,
-        }
+        Scaled { fraction: self.fraction << shift, exponent: self.exponent - shift as i32 }
     }
 
     /// The upper half of the product, rounded.
     fn times(self, other: Scaled) -> Scaled {
         let product = self.fraction as u128 * other.fraction as u128;
-        Scaled {
-            fraction: ((product + (1 << 63)) >> 64) as u64,
-            exponent: self.exponent + other.exponent + 64,
-        }
+        Scaled { fraction: ((product + (1 << 63)) >> 64) as u64, exponent: self.exponent + other.exponent + 64 }
     }
 }
 
@@ -52,14 +46,7 @@ static POWERS: LazyLock<[Scaled; POWER_COUNT]> = LazyLock::new(|| {
         // 65 bits of 10^decimal, and from the last one the rounding.
         let (value, exponent) = if decimal >= 0 {
             let exponent = power.bits() as i32 - 65;
-            (
-                if exponent >= 0 {
-                    power >> exponent
-                } else {
-                    power << -exponent
-                },
-                exponent,
-            )
+            (if exponent >= 0 { power >> exponent } else { power << -exponent }, exponent)
         } else {
             let shift = power.bits() + 64;
             let quotient = (BigUint::from(1u8) << shift) / power;
@@ -68,10 +55,7 @@ static POWERS: LazyLock<[Scaled; POWER_COUNT]> = LazyLock::new(|| {
         let value = u128::try_from(value).expect("65 bits");
         let dropped = 128 - value.leading_zeros() - 64;
         let rounded = (value + (1 << (dropped - 1))) >> dropped;
-        Scaled {
-            fraction: rounded as u64,
-            exponent: exponent + dropped as i32,
-        }
+        Scaled { fraction: rounded as u64, exponent: exponent + dropped as i32 }
     })
 });
 
@@ -80,8 +64,7 @@ fn power_for(exponent: i32) -> (Scaled, i32) {
     let powers = &*POWERS;
     // The smallest that suffices. Its index by logarithm, and then by looking: the estimate may be one off.
     let estimate = (EXPONENT_MIN - exponent - 1) as f64 * std::f64::consts::LOG10_2;
-    let mut index = ((estimate as i32 - POWER_FIRST) / POWER_STEP - 1)
-        .clamp(0, POWER_COUNT as i32 - 1) as usize;
+    let mut index = ((estimate as i32 - POWER_FIRST) / POWER_STEP - 1).clamp(0, POWER_COUNT as i32 - 1) as usize;
     while exponent + powers[index].exponent + 64 < EXPONENT_MIN {
         index += 1;
     }
@@ -97,46 +80,24 @@ pub(crate) fn digits(value: f64) -> ([u8; 18], usize, i32) {
     let hidden = 1u64 << 52;
     let fraction = bits & (hidden - 1);
     let double = if biased == 0 {
-        Scaled {
-            fraction,
-            exponent: -1074,
-        }
+        Scaled { fraction, exponent: -1074 }
     } else {
-        Scaled {
-            fraction: fraction | hidden,
-            exponent: biased - 1075,
-        }
+        Scaled { fraction: fraction | hidden, exponent: biased - 1075 }
     };
     // Half way to the neighbours; the one below a power of two is nearer.
-    let upper = Scaled {
-        fraction: (double.fraction << 1) + 1,
-        exponent: double.exponent - 1,
-    }
-    .normalized();
+    let upper = Scaled { fraction: (double.fraction << 1) + 1, exponent: double.exponent - 1 }.normalized();
     let nearer = fraction == 0 && biased > 1;
     let lower = if nearer {
-        Scaled {
-            fraction: (double.fraction << 2) - 1,
-            exponent: double.exponent - 2,
-        }
+        Scaled { fraction: (double.fraction << 2) - 1, exponent: double.exponent - 2 }
     } else {
-        Scaled {
-            fraction: (double.fraction << 1) - 1,
-            exponent: double.exponent - 1,
-        }
+        Scaled { fraction: (double.fraction << 1) - 1, exponent: double.exponent - 1 }
     };
-    let lower = Scaled {
-        fraction: lower.fraction << (lower.exponent - upper.exponent),
-        exponent: upper.exponent,
-    };
+    let lower = Scaled { fraction: lower.fraction << (lower.exponent - upper.exponent), exponent: upper.exponent };
     let (power, decimal) = power_for(upper.exponent);
     let exact = double.normalized().times(power);
     // One unit inwards: the products may be wrong by that much.
     let upper = upper.times(power);
-    let upper = Scaled {
-        fraction: upper.fraction - 1,
-        ..upper
-    };
+    let upper = Scaled { fraction: upper.fraction - 1, ..upper };
     let lower = lower.times(power).fraction + 1;
     generate(exact.fraction, upper, upper.fraction - lower, -decimal)
 }
@@ -160,13 +121,7 @@ fn generate(exact: u64, upper: Scaled, mut delta: u64, scale: i32) -> ([u8; 18],
         whole %= power;
         let remaining = (whole << shift) + rest;
         if remaining <= delta {
-            round(
-                &mut digits[count - 1],
-                delta,
-                remaining,
-                power << shift,
-                distance,
-            );
+            round(&mut digits[count - 1], delta, remaining, power << shift, distance);
             return (digits, count, scale + left);
         }
         power /= 10;

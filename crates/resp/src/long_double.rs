@@ -47,27 +47,16 @@ impl LongDouble {
         }
         let finite = match Real::scan(text)? {
             Real::Infinity { negative } => return Some(LongDouble(Value::Infinity { negative })),
-            Real::Decimal(decimal) if decimal.is_zero() => Finite {
-                negative: decimal.negative,
-                mantissa: 0,
-                exponent: 0,
-            },
+            Real::Decimal(decimal) if decimal.is_zero() => {
+                Finite { negative: decimal.negative, mantissa: 0, exponent: 0 }
+            }
             Real::Decimal(decimal) => from_decimal(&decimal)?,
-            Real::Hexadecimal(Hexadecimal {
-                negative,
-                mantissa: 0,
-                ..
-            }) => Finite {
-                negative,
-                mantissa: 0,
-                exponent: 0,
-            },
-            Real::Hexadecimal(hexadecimal) => round(
-                hexadecimal.negative,
-                hexadecimal.mantissa,
-                hexadecimal.sticky,
-                hexadecimal.exponent,
-            )?,
+            Real::Hexadecimal(Hexadecimal { negative, mantissa: 0, .. }) => {
+                Finite { negative, mantissa: 0, exponent: 0 }
+            }
+            Real::Hexadecimal(hexadecimal) => {
+                round(hexadecimal.negative, hexadecimal.mantissa, hexadecimal.sticky, hexadecimal.exponent)?
+            }
         };
         let underflow = finite.mantissa != 0
             && (finite.exponent + 63 < UNDERFLOW_EXPONENT
@@ -89,9 +78,7 @@ impl LongDouble {
     /// The sum; `None` if it is not a finite number: "increment would produce NaN or Infinity".
     pub fn checked_add(self, other: LongDouble) -> Option<LongDouble> {
         match (self.0, other.0) {
-            (Value::Finite(left), Value::Finite(right)) => {
-                add(left, right).map(|sum| LongDouble(Value::Finite(sum)))
-            }
+            (Value::Finite(left), Value::Finite(right)) => add(left, right).map(|sum| LongDouble(Value::Finite(sum))),
             _ => None,
         }
     }
@@ -106,18 +93,12 @@ impl LongDouble {
                 // can see in a timeout.
                 let magnitude = match finite.exponent {
                     ..=-1000 => {
-                        finite.mantissa as f64
-                            * 2f64.powi(-1000)
-                            * 2f64.powi((finite.exponent + 1000).max(-1000))
+                        finite.mantissa as f64 * 2f64.powi(-1000) * 2f64.powi((finite.exponent + 1000).max(-1000))
                     }
                     exponent @ -999..=960 => finite.mantissa as f64 * 2f64.powi(exponent),
                     _ => f64::INFINITY,
                 };
-                if finite.negative {
-                    -magnitude
-                } else {
-                    magnitude
-                }
+                if finite.negative { -magnitude } else { magnitude }
             }
         }
     }
@@ -144,10 +125,7 @@ pub enum IncrementError {
 pub fn increment(value: &[u8], increment: &[u8]) -> Result<String, IncrementError> {
     let value = LongDouble::parse(value).ok_or(IncrementError::NotAFloat)?;
     let increment = LongDouble::parse(increment).ok_or(IncrementError::NotAFloat)?;
-    Ok(value
-        .checked_add(increment)
-        .ok_or(IncrementError::NotFinite)?
-        .to_text())
+    Ok(value.checked_add(increment).ok_or(IncrementError::NotFinite)?.to_text())
 }
 
 impl Finite {
@@ -156,12 +134,7 @@ impl Finite {
         const SCALE: u128 = 10u128.pow(DECIMALS as u32);
         let mut digits = if self.exponent < 0 {
             // mantissa × 10^17 has at most 121 bits, so everything below 2^64 is exact in 128.
-            round_shift(
-                self.mantissa as u128 * SCALE,
-                self.exponent.unsigned_abs(),
-                false,
-            )
-            .to_string()
+            round_shift(self.mantissa as u128 * SCALE, self.exponent.unsigned_abs(), false).to_string()
         } else if self.exponent <= 64 {
             let mut digits = ((self.mantissa as u128) << self.exponent).to_string();
             digits.push_str(&"0".repeat(DECIMALS));
@@ -186,11 +159,7 @@ impl Finite {
 /// The nearest long double of `value × 2^exponent` (and a little more if `sticky`); `None` if it overflows.
 fn round(negative: bool, value: u128, sticky: bool, exponent: i32) -> Option<Finite> {
     if value == 0 {
-        return Some(Finite {
-            negative,
-            mantissa: 0,
-            exponent: 0,
-        });
+        return Some(Finite { negative, mantissa: 0, exponent: 0 });
     }
     let bits = 128 - value.leading_zeros() as i32;
     let shift = bits - 64;
@@ -205,11 +174,7 @@ fn round(negative: bool, value: u128, sticky: bool, exponent: i32) -> Option<Fin
         mantissa >>= 1;
         exponent += 1;
     }
-    (exponent <= EXPONENT_MAX).then_some(Finite {
-        negative,
-        mantissa: mantissa as u64,
-        exponent,
-    })
+    (exponent <= EXPONENT_MAX).then_some(Finite { negative, mantissa: mantissa as u64, exponent })
 }
 
 fn add(left: Finite, right: Finite) -> Option<Finite> {
@@ -229,11 +194,7 @@ fn add(left: Finite, right: Finite) -> Option<Finite> {
     let distance = large.exponent.abs_diff(small.exponent);
     let large_bits = (large.mantissa as u128) << GUARD_BITS;
     let small_whole = (small.mantissa as u128) << GUARD_BITS;
-    let small_bits = if distance >= 128 {
-        0
-    } else {
-        small_whole >> distance
-    };
+    let small_bits = if distance >= 128 { 0 } else { small_whole >> distance };
     let lost = distance >= 128 || small_bits << distance != small_whole;
     let sum = if large.negative == small.negative {
         (large_bits + small_bits) | lost as u128
@@ -247,13 +208,7 @@ fn add(left: Finite, right: Finite) -> Option<Finite> {
 }
 
 fn from_decimal(decimal: &Decimal<'_>) -> Option<Finite> {
-    let digits = || {
-        decimal
-            .whole
-            .iter()
-            .chain(decimal.fraction)
-            .skip_while(|&&digit| digit == b'0')
-    };
+    let digits = || decimal.whole.iter().chain(decimal.fraction).skip_while(|&&digit| digit == b'0');
     let count = digits().count();
     let scale = decimal.exponent - decimal.fraction.len() as i32;
     // Far beyond the format on either side: the power need not be computed.
@@ -261,11 +216,7 @@ fn from_decimal(decimal: &Decimal<'_>) -> Option<Finite> {
         return None;
     }
     if scale + (count as i32) < -5000 {
-        return Some(Finite {
-            negative: decimal.negative,
-            mantissa: 1 << 63,
-            exponent: -100_000,
-        });
+        return Some(Finite { negative: decimal.negative, mantissa: 1 << 63, exponent: -100_000 });
     }
     if count <= 19 && (-19..=19).contains(&scale) {
         let value = digits().fold(0u64, |value, &digit| value * 10 + (digit - b'0') as u64);
@@ -299,16 +250,11 @@ fn divide(negative: bool, value: u64, divisor: u64) -> Finite {
     let rest = numerator % divisor as u128;
     let exponent = -64 - zeros as i32;
     if quotient >> 64 != 0 {
-        return round(negative, quotient, rest != 0, exponent)
-            .expect("a quotient of small numbers does not overflow");
+        return round(negative, quotient, rest != 0, exponent).expect("a quotient of small numbers does not overflow");
     }
     // Exactly 64 bits: one more by hand.
-    let (quotient, rest) = (
-        quotient << 1 | (rest * 2 >= divisor as u128) as u128,
-        rest * 2 % divisor as u128,
-    );
-    round(negative, quotient, rest != 0, exponent - 1)
-        .expect("a quotient of small numbers does not overflow")
+    let (quotient, rest) = (quotient << 1 | (rest * 2 >= divisor as u128) as u128, rest * 2 % divisor as u128);
+    round(negative, quotient, rest != 0, exponent - 1).expect("a quotient of small numbers does not overflow")
 }
 
 fn round_big(negative: bool, value: &BigUint, sticky: bool, exponent: i32) -> Option<Finite> {
@@ -335,10 +281,7 @@ mod tests {
         assert_eq!(sum("-0", "-0"), "0");
         assert_eq!(sum("0x1p3", "0"), "8");
         assert_eq!(sum("1e-400", "0"), "0");
-        assert_eq!(
-            sum(&format!("0.{}", "1".repeat(254)), "0"),
-            "0.11111111111111111"
-        );
+        assert_eq!(sum(&format!("0.{}", "1".repeat(254)), "0"), "0.11111111111111111");
         assert!(sum("1e400", "0").starts_with("100000000000000000002818806839475865145864"));
         assert_eq!(sum("1e400", "0").len(), 401);
         assert_eq!(sum("18446744073709551616", "1"), "18446744073709551616");
@@ -348,16 +291,7 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        for text in [
-            "",
-            "nan",
-            " 1",
-            "1e4933",
-            "1e-4951",
-            "1e-5000",
-            "1e9999999999",
-            "1\0",
-        ] {
+        for text in ["", "nan", " 1", "1e4933", "1e-4951", "1e-5000", "1e9999999999", "1\0"] {
             assert_eq!(sum(text, "0"), "NotAFloat", "{text}");
         }
         assert_eq!(sum("inf", "0"), "NotFinite");
@@ -370,15 +304,9 @@ mod tests {
     #[test]
     fn the_nearest_double() {
         for value in [0.0, 1.5, -2.25, 1e300, 1e-300] {
-            assert_eq!(
-                LongDouble::parse(format!("{value:e}").as_bytes()).map(LongDouble::to_f64),
-                Some(value)
-            );
+            assert_eq!(LongDouble::parse(format!("{value:e}").as_bytes()).map(LongDouble::to_f64), Some(value));
         }
         assert_eq!(LongDouble::from_i64(i64::MIN).to_f64(), i64::MIN as f64);
-        assert_eq!(
-            LongDouble::from_i64(i64::MIN).to_text(),
-            i64::MIN.to_string()
-        );
+        assert_eq!(LongDouble::from_i64(i64::MIN).to_text(), i64::MIN.to_string());
     }
 }

@@ -48,11 +48,7 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
 /// NaN is refused, and so is what overflows, or underflows to zero.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     match Real::scan(text)? {
-        Real::Infinity { negative } => Some(if negative {
-            f64::NEG_INFINITY
-        } else {
-            f64::INFINITY
-        }),
+        Real::Infinity { negative } => Some(if negative { f64::NEG_INFINITY } else { f64::INFINITY }),
         Real::Hexadecimal(hexadecimal) => hexadecimal.to_f64(),
         Real::Decimal(decimal) => {
             // The standard library rounds correctly, and `scan` has left only what it can read.
@@ -118,21 +114,13 @@ impl<'a> Real<'a> {
             [b'e' | b'E', rest @ ..] => scan_exponent(rest)?,
             _ => return None,
         };
-        Some(Real::Decimal(Decimal {
-            negative,
-            whole,
-            fraction,
-            exponent,
-        }))
+        Some(Real::Decimal(Decimal { negative, whole, fraction, exponent }))
     }
 }
 
 impl Decimal<'_> {
     pub(crate) fn is_zero(&self) -> bool {
-        self.whole
-            .iter()
-            .chain(self.fraction)
-            .all(|&digit| digit == b'0')
+        self.whole.iter().chain(self.fraction).all(|&digit| digit == b'0')
     }
 }
 
@@ -149,9 +137,8 @@ fn scan_exponent(text: &[u8]) -> Option<i32> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let magnitude = digits.iter().fold(0, |value: i32, &digit| {
-        (value * 10 + (digit - b'0') as i32).min(EXPONENT_CLAMP)
-    });
+    let magnitude =
+        digits.iter().fold(0, |value: i32, &digit| (value * 10 + (digit - b'0') as i32).min(EXPONENT_CLAMP));
     Some(if negative { -magnitude } else { magnitude })
 }
 
@@ -169,12 +156,7 @@ fn scan_hexadecimal(negative: bool, rest: &[u8]) -> Option<Hexadecimal> {
         [b'p' | b'P', rest @ ..] => scan_exponent(rest)?,
         _ => return None,
     };
-    let mut number = Hexadecimal {
-        negative,
-        mantissa: 0,
-        sticky: false,
-        exponent,
-    };
+    let mut number = Hexadecimal { negative, mantissa: 0, sticky: false, exponent };
     // In 64 bits: the text may be longer than an i32 counts.
     let mut scale = i64::from(exponent) - 4 * fraction.len() as i64;
     for &digit in whole.iter().chain(fraction) {
@@ -225,11 +207,7 @@ pub(crate) fn round_shift(value: u128, shift: u32, sticky: bool) -> u128 {
     }
     let quotient = if shift == 128 { 0 } else { value >> shift };
     let half = 1u128 << (shift - 1);
-    let rest = if shift == 128 {
-        value
-    } else {
-        value & ((1 << shift) - 1)
-    };
+    let rest = if shift == 128 { value } else { value & ((1 << shift) - 1) };
     let up = rest > half || rest == half && (sticky || quotient & 1 == 1);
     quotient + up as u128
 }
@@ -250,10 +228,7 @@ pub struct DoubleText {
 
 impl DoubleText {
     pub fn new(value: f64) -> Self {
-        let mut text = DoubleText {
-            bytes: [0; 32],
-            length: 0,
-        };
+        let mut text = DoubleText { bytes: [0; 32], length: 0 };
         // Whole numbers have a road of their own in Redis, up to half of i64's range; there the digits are exact, not
         // shortest: 4611686018427387904.
         const WHOLE_MAX: f64 = (1u64 << 62) as f64;
@@ -314,11 +289,7 @@ impl DoubleText {
                 self.append(&digits[1..]);
             }
             self.append(if exponent < 0 { b"e-" } else { b"e+" });
-            self.append(
-                itoa::Buffer::new()
-                    .format(exponent.unsigned_abs())
-                    .as_bytes(),
-            );
+            self.append(itoa::Buffer::new().format(exponent.unsigned_abs()).as_bytes());
         }
     }
 }
@@ -329,18 +300,7 @@ mod tests {
 
     #[test]
     fn integers_have_one_text_each() {
-        for value in [
-            0,
-            1,
-            -1,
-            9,
-            10,
-            -10,
-            i64::MAX,
-            i64::MIN,
-            i64::MAX - 1,
-            i64::MIN + 1,
-        ] {
+        for value in [0, 1, -1, 9, 10, -10, i64::MAX, i64::MIN, i64::MAX - 1, i64::MIN + 1] {
             assert_eq!(parse_i64(value.to_string().as_bytes()), Some(value));
         }
         for text in [
@@ -369,15 +329,9 @@ mod tests {
 
     #[test]
     fn doubles_as_redis_reads_them() {
-        for (text, value) in [
-            ("1.", 1.0),
-            (".5", 0.5),
-            ("+1", 1.0),
-            ("00012", 12.0),
-            ("1E5", 1e5),
-            ("0x10", 16.0),
-            ("0x.8", 0.5),
-        ] {
+        for (text, value) in
+            [("1.", 1.0), (".5", 0.5), ("+1", 1.0), ("00012", 12.0), ("1E5", 1e5), ("0x10", 16.0), ("0x.8", 0.5)]
+        {
             assert_eq!(parse_f64(text.as_bytes()), Some(value), "{text}");
         }
         assert_eq!(parse_f64(b"0x1.8p-2"), Some(0.375));
@@ -386,17 +340,12 @@ mod tests {
         assert_eq!(parse_f64(b"5e-324"), Some(5e-324));
         assert_eq!(parse_f64(b"-Infinity"), Some(f64::NEG_INFINITY));
         let refused = [
-            "", ".", "-", "nan", "+nan", "1e", "1e+", "e5", "1_0", " 1", "1 ", "1d", "0x", "0xp1",
-            "0x1p", "--1", "1e400", "1e-400",
+            "", ".", "-", "nan", "+nan", "1e", "1e+", "e5", "1_0", " 1", "1 ", "1d", "0x", "0xp1", "0x1p", "--1",
+            "1e400", "1e-400",
         ];
-        for text in refused.into_iter().chain([
-            "0x1p1024",
-            "0x1p-1076",
-            "infinit",
-            "1\0",
-            "1e9999999999",
-            "0x1p99999999999",
-        ]) {
+        for text in
+            refused.into_iter().chain(["0x1p1024", "0x1p-1076", "infinit", "1\0", "1e9999999999", "0x1p99999999999"])
+        {
             assert_eq!(parse_f64(text.as_bytes()), None, "{text}");
         }
     }
@@ -438,11 +387,7 @@ mod tests {
             (u128::MAX, 128, false, 1),
             (1 << 127, 128, false, 0),
         ] {
-            assert_eq!(
-                round_shift(value, shift, sticky),
-                rounded,
-                "{value} >> {shift}"
-            );
+            assert_eq!(round_shift(value, shift, sticky), rounded, "{value} >> {shift}");
         }
         assert_eq!(round_shift(u128::MAX, 129, true), 0);
     }

@@ -10,10 +10,7 @@
 pub(crate) fn planted(name: &str) -> bool {
     use std::sync::OnceLock;
     static PLANT: OnceLock<Option<String>> = OnceLock::new();
-    PLANT
-        .get_or_init(|| std::env::var("SPINEL_PLANT").ok())
-        .as_deref()
-        == Some(name)
+    PLANT.get_or_init(|| std::env::var("SPINEL_PLANT").ok()).as_deref() == Some(name)
 }
 
 #[cfg(not(feature = "planted"))]

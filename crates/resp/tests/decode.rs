@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use spinel_resp::decode::{LARGE_BYTES_MIN, split_quoted};
-use spinel_resp::{
-    Decoder, Limits, Owned, ProtocolError, Reply, Step, encode_request, fuzz, recycle,
-};
+use spinel_resp::{Decoder, Limits, Owned, ProtocolError, Reply, Step, encode_request, fuzz, recycle};
 
 type Command = Vec<Vec<u8>>;
 
@@ -45,9 +43,7 @@ fn serve(data: &[u8], limits: &Limits) -> Vec<u8> {
         match &command[..] {
             [name, text] if name == b"ECHO" => reply.bulk(text),
             [name] if name == b"PING" => reply.pong(),
-            [name, ..] if name == b"ECHO" => {
-                reply.error("ERR wrong number of arguments for 'echo' command")
-            }
+            [name, ..] if name == b"ECHO" => reply.error("ERR wrong number of arguments for 'echo' command"),
             [name, args @ ..] => {
                 let mut text = b"ERR unknown command '".to_vec();
                 text.extend_from_slice(name);
@@ -199,10 +195,7 @@ fn odd_requests_equal_redis() {
     };
     for request in odd_requests() {
         // Behind each a PING, which shows how much was eaten.
-        for data in [
-            request.clone(),
-            [&request[..], b"*1\r\n$4\r\nPING\r\n"].concat(),
-        ] {
+        for data in [request.clone(), [&request[..], b"*1\r\n$4\r\nPING\r\n"].concat()] {
             let mut stream = TcpStream::connect(("127.0.0.1", redis.port)).expect("Redis accepts");
             stream.write_all(&data).expect("Redis reads");
             // Redis answers what is complete and then sees the end of what we say: no need to wait for silence.
@@ -210,12 +203,7 @@ fn odd_requests_equal_redis() {
             let mut expected = Vec::new();
             stream.read_to_end(&mut expected).expect("Redis answers");
             let ours = serve(&data, &Limits::default());
-            assert_eq!(
-                ours.escape_ascii().to_string(),
-                expected.escape_ascii().to_string(),
-                "{}",
-                data.escape_ascii()
-            );
+            assert_eq!(ours.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{}", data.escape_ascii());
         }
     }
 }
@@ -230,10 +218,7 @@ fn odd_requests_mean_the_same_in_pieces() {
 }
 
 fn error_of(data: &[u8], limits: &Limits) -> String {
-    decode(data, limits)
-        .1
-        .map(|error| error.to_string())
-        .unwrap_or_default()
+    decode(data, limits).1.map(|error| error.to_string()).unwrap_or_default()
 }
 
 #[test]
@@ -241,25 +226,13 @@ fn limits_have_redis_words() {
     let limits = Limits::default();
     let long = |start: &str, length: usize| [start.as_bytes(), &vec![b'1'; length - 1]].concat();
     assert_eq!(error_of(&long("*", 65536), &limits), "");
-    assert_eq!(
-        error_of(&long("*", 65537), &limits),
-        "ERR Protocol error: too big mbulk count string"
-    );
+    assert_eq!(error_of(&long("*", 65537), &limits), "ERR Protocol error: too big mbulk count string");
     assert_eq!(error_of(&long("*1\r\n$", 65536), &limits), "");
-    assert_eq!(
-        error_of(&long("*1\r\n$", 65537), &limits),
-        "ERR Protocol error: too big bulk count string"
-    );
+    assert_eq!(error_of(&long("*1\r\n$", 65537), &limits), "ERR Protocol error: too big bulk count string");
     assert_eq!(error_of(&long("a", 65536), &limits), "");
-    assert_eq!(
-        error_of(&long("a", 65537), &limits),
-        "ERR Protocol error: too big inline request"
-    );
+    assert_eq!(error_of(&long("a", 65537), &limits), "ERR Protocol error: too big inline request");
     // However it was cut, and whether or not it ends.
-    assert_eq!(
-        error_of(&[long("a", 65536), b"\n".to_vec()].concat(), &limits),
-        ""
-    );
+    assert_eq!(error_of(&[long("a", 65536), b"\n".to_vec()].concat(), &limits), "");
     assert_eq!(
         error_of(&[long("a", 65537), b"\n".to_vec()].concat(), &limits),
         "ERR Protocol error: too big inline request"
@@ -267,60 +240,30 @@ fn limits_have_redis_words() {
 
     let limits = limits.unauthenticated();
     assert_eq!(error_of(b"*10\r\n", &limits), "");
-    assert_eq!(
-        error_of(b"*11\r\n", &limits),
-        "ERR Protocol error: unauthenticated multibulk length"
-    );
-    assert_eq!(
-        error_of(b"*2147483648\r\n", &limits),
-        "ERR Protocol error: invalid multibulk length"
-    );
+    assert_eq!(error_of(b"*11\r\n", &limits), "ERR Protocol error: unauthenticated multibulk length");
+    assert_eq!(error_of(b"*2147483648\r\n", &limits), "ERR Protocol error: invalid multibulk length");
     assert_eq!(error_of(b"*1\r\n$16384\r\n", &limits), "");
-    assert_eq!(
-        error_of(b"*1\r\n$16385\r\n", &limits),
-        "ERR Protocol error: unauthenticated bulk length"
-    );
-    assert_eq!(
-        error_of(b"*1\r\n$999999999999\r\n", &limits),
-        "ERR Protocol error: invalid bulk length"
-    );
+    assert_eq!(error_of(b"*1\r\n$16385\r\n", &limits), "ERR Protocol error: unauthenticated bulk length");
+    assert_eq!(error_of(b"*1\r\n$999999999999\r\n", &limits), "ERR Protocol error: invalid bulk length");
     // Inline commands have no limit of their own before authentication.
-    let (commands, error) = decode(
-        &[b"ECHO ".as_slice(), &vec![b'a'; 30_000], b"\r\n"].concat(),
-        &limits,
-    );
+    let (commands, error) = decode(&[b"ECHO ".as_slice(), &vec![b'a'; 30_000], b"\r\n"].concat(), &limits);
     assert_eq!((commands[0][1].len(), error), (30_000, None));
 }
 
 #[test]
 fn announcing_costs_nothing() {
     let mut decoder = Decoder::new();
-    let step = decoder.next(
-        b"*2147483647\r\n$536870912\r\n",
-        &Limits::default(),
-        &mut Vec::new(),
-    );
+    let step = decoder.next(b"*2147483647\r\n$536870912\r\n", &Limits::default(), &mut Vec::new());
     assert_eq!(step, Ok(Step::Incomplete));
     assert!(decoder.memory_bytes() < 1024, "{}", decoder.memory_bytes());
-    assert!(
-        decoder
-            .large_spare()
-            .expect("a large argument has begun")
-            .len()
-            <= LARGE_BYTES_MIN
-    );
+    assert!(decoder.large_spare().expect("a large argument has begun").len() <= LARGE_BYTES_MIN);
     assert!(decoder.memory_bytes() < 2 * LARGE_BYTES_MIN);
     assert!(size_of::<Decoder>() <= 64);
 }
 
 fn finish(decoder: &mut Decoder, data: &[u8]) -> Owned {
     let step = decoder.next(data, &Limits::default(), &mut Vec::new());
-    assert_eq!(
-        step,
-        Ok(Step::Owned {
-            consumed: data.len()
-        })
-    );
+    assert_eq!(step, Ok(Step::Owned { consumed: data.len() }));
     decoder.take_owned()
 }
 
@@ -328,25 +271,15 @@ fn finish(decoder: &mut Decoder, data: &[u8]) -> Owned {
 fn a_large_argument_is_never_copied_and_leaves_no_slack() {
     let value: Vec<u8> = (0..3_000_000).map(|index| index as u8).collect();
     let mut decoder = Decoder::new();
-    let start = [
-        b"*4\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000000\r\n".as_slice(),
-        &value[..1000],
-    ]
-    .concat();
-    assert_eq!(
-        decoder.next(&start, &Limits::default(), &mut Vec::new()),
-        Ok(Step::Incomplete)
-    );
+    let start = [b"*4\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000000\r\n".as_slice(), &value[..1000]].concat();
+    assert_eq!(decoder.next(&start, &Limits::default(), &mut Vec::new()), Ok(Step::Incomplete));
     let mut rest = &[&value[1000..], b"\r\n"].concat()[..];
     while let Some(spare) = decoder.large_spare() {
         let count = spare.len().min(rest.len());
         spare[..count].copy_from_slice(&rest[..count]);
         rest = &rest[count..];
         decoder.large_filled(count);
-        assert_eq!(
-            decoder.next(b"", &Limits::default(), &mut Vec::new()),
-            Ok(Step::Incomplete)
-        );
+        assert_eq!(decoder.next(b"", &Limits::default(), &mut Vec::new()), Ok(Step::Incomplete));
     }
     assert!(rest.is_empty(), "the line end was part of the last read");
     let owned = finish(&mut decoder, b"$2\r\nNX\r\n");
@@ -375,28 +308,20 @@ fn commands_of_one_buffer_gather_in_one_vector() {
     assert_eq!(args, [b"PING".as_slice(), b"GET", b"a", b"GET", b"b"]);
     assert!(!decoder.is_idle(), "the half command was taken");
     let kept: Vec<&'static [u8]> = recycle(args);
-    assert!(
-        kept.is_empty() && kept.capacity() == 64,
-        "the allocation comes back"
-    );
+    assert!(kept.is_empty() && kept.capacity() == 64, "the allocation comes back");
 }
 
 #[test]
 fn a_million_arguments_trickle_in_linear_time() {
     // Counted, not timed: if a byte were looked at again with each piece, this would be 10^12 steps.
-    let args: Vec<Vec<u8>> = (0..500_001)
-        .map(|index| format!("arg:{index}").into_bytes())
-        .collect();
+    let args: Vec<Vec<u8>> = (0..500_001).map(|index| format!("arg:{index}").into_bytes()).collect();
     let mut request = Vec::new();
     encode_request(&mut request, &args);
     let mut decoder = Decoder::new();
     let limits = Limits::default();
     let (last, first) = request.split_last().expect("not empty");
     for piece in first.chunks(7) {
-        assert_eq!(
-            decoder.next(piece, &limits, &mut Vec::new()),
-            Ok(Step::Incomplete)
-        );
+        assert_eq!(decoder.next(piece, &limits, &mut Vec::new()), Ok(Step::Incomplete));
     }
     let owned = finish(&mut decoder, &[*last]);
     let mut seen = Vec::new();
@@ -406,10 +331,7 @@ fn a_million_arguments_trickle_in_linear_time() {
 
 #[test]
 fn quoting_for_others() {
-    assert_eq!(
-        split_quoted(br#"save "" a'b c'"#),
-        Some(vec![b"save".to_vec(), b"".to_vec(), b"ab c".to_vec()])
-    );
+    assert_eq!(split_quoted(br#"save "" a'b c'"#), Some(vec![b"save".to_vec(), b"".to_vec(), b"ab c".to_vec()]));
     assert_eq!(split_quoted(b"  "), Some(vec![]));
     assert_eq!(split_quoted(b"\"a"), None);
 }

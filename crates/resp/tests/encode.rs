@@ -8,14 +8,7 @@ use spinel_resp::encode::SHARED_BYTES_MIN;
 use spinel_resp::{Proto, Reply, ReplyParser, Value, fuzz};
 
 fn text_of(reply: &Reply) -> String {
-    reply
-        .segments()
-        .flatten()
-        .copied()
-        .collect::<Vec<u8>>()
-        .escape_ascii()
-        .to_string()
-        .replace(r"\r\n", "|")
+    reply.segments().flatten().copied().collect::<Vec<u8>>().escape_ascii().to_string().replace(r"\r\n", "|")
 }
 
 fn in_both(write: impl Fn(&mut Reply)) -> (String, String) {
@@ -34,27 +27,11 @@ fn every_type_in_both_protocols() {
         assert_eq!(in_both(write), (two.to_owned(), three.to_owned()))
     };
     check(&|r| r.ok(), "+OK|", "+OK|");
-    check(
-        &|r| r.simple("Background saving started"),
-        "+Background saving started|",
-        "+Background saving started|",
-    );
-    check(
-        &|r| r.error("ERR it\r\nbroke"),
-        "-ERR it  broke|",
-        "-ERR it  broke|",
-    );
-    check(
-        &|r| r.error_fmt(format_args!("ERR {}", 1)),
-        "-ERR 1|",
-        "-ERR 1|",
-    );
+    check(&|r| r.simple("Background saving started"), "+Background saving started|", "+Background saving started|");
+    check(&|r| r.error("ERR it\r\nbroke"), "-ERR it  broke|", "-ERR it  broke|");
+    check(&|r| r.error_fmt(format_args!("ERR {}", 1)), "-ERR 1|", "-ERR 1|");
     for value in [0, 1, -1, 10, 1000, i64::MIN, i64::MAX] {
-        check(
-            &|r| r.int(value),
-            &format!(":{value}|"),
-            &format!(":{value}|"),
-        );
+        check(&|r| r.int(value), &format!(":{value}|"), &format!(":{value}|"));
         check(
             &|r| r.bulk_int(value),
             &format!("${}|{value}|", value.to_string().len()),
@@ -72,23 +49,11 @@ fn every_type_in_both_protocols() {
         "$37|1234567999999999999999999999999999999|",
         "(1234567999999999999999999999999999999|",
     );
-    check(
-        &|r| r.verbatim("txt", b"This is a verbatim"),
-        "$18|This is a verbatim|",
-        "=22|txt:This is a verbatim|",
-    );
+    check(&|r| r.verbatim("txt", b"This is a verbatim"), "$18|This is a verbatim|", "=22|txt:This is a verbatim|");
     for length in [0, 9, 10, 99, 100, 1000, 12345] {
         let body = "x".repeat(length);
-        check(
-            &|r| r.bulk(&body),
-            &format!("${length}|{body}|"),
-            &format!("${length}|{body}|"),
-        );
-        check(
-            &|r| r.bulk_fmt(format_args!("{body}")),
-            &format!("${length}|{body}|"),
-            &format!("${length}|{body}|"),
-        );
+        check(&|r| r.bulk(&body), &format!("${length}|{body}|"), &format!("${length}|{body}|"));
+        check(&|r| r.bulk_fmt(format_args!("{body}")), &format!("${length}|{body}|"), &format!("${length}|{body}|"));
     }
     check(&|r| r.array(3), "*3|", "*3|");
     check(&|r| r.map(3), "*6|", "%3|");
@@ -120,20 +85,10 @@ fn deferred_aggregates_nest_and_may_hold_shared_values() {
         reply.segments().for_each(|segment| parser.feed(segment));
         let bytes = reply.segments().map(<[u8]>::len).sum::<usize>();
         assert_eq!(reply.len(), bytes);
-        let inner = Value::Array(vec![
-            Value::Bulk(value.to_vec()),
-            Value::Bulk(vec![b'x'; filler]),
-        ]);
-        let expected = (0..3).flat_map(|round| {
-            [
-                inner.clone(),
-                Value::Map(vec![(Value::Int(round), Value::Bulk(value.to_vec()))]),
-            ]
-        });
-        assert_eq!(
-            parser.next_reply(),
-            Ok(Some(Value::Set(expected.collect())))
-        );
+        let inner = Value::Array(vec![Value::Bulk(value.to_vec()), Value::Bulk(vec![b'x'; filler])]);
+        let expected = (0..3)
+            .flat_map(|round| [inner.clone(), Value::Map(vec![(Value::Int(round), Value::Bulk(value.to_vec()))])]);
+        assert_eq!(parser.next_reply(), Ok(Some(Value::Set(expected.collect()))));
         assert!(!parser.is_midway());
     }
 }
@@ -145,11 +100,7 @@ fn large_values_are_not_copied() {
     reply.ok();
     reply.shared(&value);
     reply.ok();
-    assert!(
-        reply
-            .segments()
-            .any(|segment| std::ptr::eq(segment, value.as_slice()))
-    );
+    assert!(reply.segments().any(|segment| std::ptr::eq(segment, value.as_slice())));
     assert!(reply.memory_bytes() < 1024);
     assert!(reply.as_slice().is_none());
     let mut slices = [IoSlice::new(&[]); 8];

@@ -43,10 +43,8 @@ const REPLIES: &[&[u8]] = &[
     b"!5\r\nERR x\r\n",
 ];
 
-const TOKENS: &[&[u8]] = &[
-    b"\r", b"\n", b"\r\n", b"*", b"$", b"\0", b"\"", b"'", b"\\", b"\\x4", b" ", b"-", b"0", b"9",
-    b"99999", b"\xff",
-];
+const TOKENS: &[&[u8]] =
+    &[b"\r", b"\n", b"\r\n", b"*", b"$", b"\0", b"\"", b"'", b"\\", b"\\x4", b" ", b"-", b"0", b"9", b"99999", b"\xff"];
 
 /// A few seeds in a row, then a few bytes changed.
 fn input(random: &mut StdRng, seeds: &[&[u8]]) -> Vec<u8> {
@@ -64,10 +62,7 @@ fn input(random: &mut StdRng, seeds: &[&[u8]]) -> Vec<u8> {
             0 => data[at] = random.random(),
             1 => drop(data.remove(at)),
             2 => data.truncate(at.max(2)),
-            _ => drop(data.splice(
-                at..at,
-                TOKENS.choose(random).expect("tokens").iter().copied(),
-            )),
+            _ => drop(data.splice(at..at, TOKENS.choose(random).expect("tokens").iter().copied())),
         }
         if data.len() < 3 {
             break;
@@ -78,25 +73,15 @@ fn input(random: &mut StdRng, seeds: &[&[u8]]) -> Vec<u8> {
 
 #[test]
 fn bounded_fuzzing() {
-    let seconds = std::env::var("SPINEL_FUZZ_SECONDS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(5);
+    let seconds = std::env::var("SPINEL_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
     let mut random = StdRng::seed_from_u64(common::seed());
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let mut runs = 0u64;
     while Instant::now() < deadline {
-        for (target, seeds) in [
-            (fuzz::decoder as fn(&[u8]), REQUESTS),
-            (fuzz::replies, REPLIES),
-        ] {
+        for (target, seeds) in [(fuzz::decoder as fn(&[u8]), REQUESTS), (fuzz::replies, REPLIES)] {
             let data = input(&mut random, seeds);
             if let Err(panic) = std::panic::catch_unwind(|| target(&data)) {
-                eprintln!(
-                    "a finding, of {} bytes: b\"{}\"",
-                    data.len(),
-                    data.escape_ascii()
-                );
+                eprintln!("a finding, of {} bytes: b\"{}\"", data.len(), data.escape_ascii());
                 std::panic::resume_unwind(panic);
             }
             runs += 1;

@@ -65,9 +65,7 @@ const EDGES: &[&str] = &[
 /// A number as somebody may write it, from plain to perverse.
 fn number(random: &mut StdRng) -> String {
     let digits = |random: &mut StdRng, max: usize| -> String {
-        (0..random.random_range(1..=max))
-            .map(|_| char::from(b'0' + random.random_range(0..10u8)))
-            .collect()
+        (0..random.random_range(1..=max)).map(|_| char::from(b'0' + random.random_range(0..10u8))).collect()
     };
     let sign = ["", "", "", "-", "+"][random.random_range(0..5)];
     match random.random_range(0..14) {
@@ -75,17 +73,8 @@ fn number(random: &mut StdRng) -> String {
         1..=3 => format!("{sign}{}.{}", digits(random, 4), digits(random, 3)),
         4 => format!("{sign}{}.{}", digits(random, 20), digits(random, 20)),
         5 => format!("{sign}0.{}", digits(random, 25)),
-        6 => format!(
-            "{sign}{}e{}",
-            digits(random, 3),
-            random.random_range(-30..30)
-        ),
-        7 => format!(
-            "{sign}{}.{}e{}",
-            digits(random, 3),
-            digits(random, 20),
-            random.random_range(-5000..5000)
-        ),
+        6 => format!("{sign}{}e{}", digits(random, 3), random.random_range(-30..30)),
+        7 => format!("{sign}{}.{}e{}", digits(random, 3), digits(random, 20), random.random_range(-5000..5000)),
         8 => format!("{sign}{}", digits(random, 40)),
         9 => format!(
             "{sign}0x{:x}.{:x}p{}",
@@ -94,22 +83,14 @@ fn number(random: &mut StdRng) -> String {
             random.random_range(-200..200)
         ),
         10 => format!("{:?}", f64::from_bits(random.random())),
-        11 => format!(
-            "{}",
-            i64::from_ne_bytes(random.random::<[u8; 8]>()) >> random.random_range(0..63)
-        ),
+        11 => format!("{}", i64::from_ne_bytes(random.random::<[u8; 8]>()) >> random.random_range(0..63)),
         12 => format!(
             "{sign}{}",
-            [
-                "inf", "Infinity", "nan", "0", "0.0", "1e", ".", "1e+", "0x", " 1", "1 ", ".5",
-                "1.", "e5"
-            ][random.random_range(0..14)]
+            ["inf", "Infinity", "nan", "0", "0.0", "1e", ".", "1e+", "0x", " 1", "1 ", ".5", "1.", "e5"]
+                [random.random_range(0..14)]
         ),
         // Halfway between two long doubles, or nearly.
-        _ => format!(
-            "{sign}{}.5",
-            (1u128 << random.random_range(60..68)) + random.random_range(0..8)
-        ),
+        _ => format!("{sign}{}.5", (1u128 << random.random_range(60..68)) + random.random_range(0..8)),
     }
 }
 
@@ -120,14 +101,8 @@ fn incrbyfloat_equals_redis() {
     };
     let mut random = StdRng::seed_from_u64(seed());
     for _ in 0..100 {
-        let mut batch: Vec<_> = (0..100)
-            .map(|_| (number(&mut random), number(&mut random)))
-            .collect();
-        batch.extend(
-            EDGES
-                .iter()
-                .map(|edge| (edge.to_string(), number(&mut random))),
-        );
+        let mut batch: Vec<_> = (0..100).map(|_| (number(&mut random), number(&mut random))).collect();
+        batch.extend(EDGES.iter().map(|edge| (edge.to_string(), number(&mut random))));
         for (value, by) in &batch {
             redis.send(&["SET", "k", value]);
             redis.send(&["INCRBYFLOAT", "k", by]);
@@ -138,15 +113,9 @@ fn incrbyfloat_equals_redis() {
             let ours = match increment(value.as_bytes(), by.as_bytes()) {
                 Ok(text) => text,
                 Err(IncrementError::NotAFloat) => "ERR value is not a valid float".to_owned(),
-                Err(IncrementError::NotFinite) => {
-                    "ERR increment would produce NaN or Infinity".to_owned()
-                }
+                Err(IncrementError::NotFinite) => "ERR increment would produce NaN or Infinity".to_owned(),
             };
-            assert_eq!(
-                ours.as_bytes(),
-                expected.as_bytes().expect("text"),
-                "{value} + {by}, Redis says {expected}"
-            );
+            assert_eq!(ours.as_bytes(), expected.as_bytes().expect("text"), "{value} + {by}, Redis says {expected}");
         }
     }
 }
@@ -164,15 +133,8 @@ fn scores_equal_redis() {
             .map(|edge| edge.to_string())
             .chain((0..100).map(|_| match random.random_range(0..4) {
                 0 => number(&mut random),
-                1 => format!(
-                    "{:?}",
-                    random.random_range(-1000..1000) as f64
-                        / 10f64.powi(random.random_range(0..12))
-                ),
-                2 => format!(
-                    "{:?}",
-                    random.random::<f64>() * 10f64.powi(random.random_range(-20..25))
-                ),
+                1 => format!("{:?}", random.random_range(-1000..1000) as f64 / 10f64.powi(random.random_range(0..12))),
+                2 => format!("{:?}", random.random::<f64>() * 10f64.powi(random.random_range(-20..25))),
                 _ => format!("{:?}", f64::from_bits(random.random())),
             }))
             .collect();
@@ -192,11 +154,7 @@ fn scores_equal_redis() {
                 }
                 Some(value) => {
                     let ours = DoubleText::new(value);
-                    assert_eq!(
-                        Some(ours.as_str()),
-                        score.as_str(),
-                        "{text}, Redis says {added}, {score}"
-                    );
+                    assert_eq!(Some(ours.as_str()), score.as_str(), "{text}, Redis says {added}, {score}");
                     compared += 1;
                 }
             }

@@ -16,7 +16,8 @@ struct Example {
 
 /// The indented blocks below the heading "Five minutes".
 fn examples(readme: &str) -> Vec<Example> {
-    let tour = readme.split("\n## ").find(|section| section.starts_with("Five minutes")).expect("the README has a tour");
+    let tour =
+        readme.split("\n## ").find(|section| section.starts_with("Five minutes")).expect("the README has a tour");
     let mut examples: Vec<Example> = Vec::new();
     for line in tour.lines() {
         let Some(line) = line.strip_prefix("    ") else {

@@ -21,36 +21,17 @@ pub struct Redis {
 impl Redis {
     /// Starts one, or says loudly that it cannot.
     pub fn start(test: &str) -> Option<Redis> {
-        let program =
-            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.peers/redis-8.2/redis-server");
+        let program = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.peers/redis-8.2/redis-server");
         if !program.exists() {
-            eprintln!(
-                "SKIPPED {test}: no .peers/redis-8.2/redis-server (tools/peers.sh installs it)"
-            );
+            eprintln!("SKIPPED {test}: no .peers/redis-8.2/redis-server (tools/peers.sh installs it)");
             return None;
         }
         // Somebody else may take the port between the two binds: then this server ends at once, and we try another.
         for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0")
-                .expect("a free port")
-                .local_addr()
-                .expect("an address")
-                .port();
+            let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").port();
             let mut process = Command::new(&program)
-                .args([
-                    "--port",
-                    &port.to_string(),
-                    "--bind",
-                    "127.0.0.1",
-                    "--save",
-                    "",
-                    "--appendonly",
-                    "no",
-                ])
-                .args([
-                    "--dir",
-                    std::env::temp_dir().to_str().expect("a plain path"),
-                ])
+                .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+                .args(["--dir", std::env::temp_dir().to_str().expect("a plain path")])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
@@ -58,21 +39,11 @@ impl Redis {
             let deadline = Instant::now() + Duration::from_secs(20);
             while Instant::now() < deadline && matches!(process.try_wait(), Ok(None)) {
                 if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
-                    stream
-                        .set_read_timeout(Some(Duration::from_secs(20)))
-                        .expect("a timeout");
-                    let mut redis = Redis {
-                        process,
-                        stream,
-                        parser: ReplyParser::new(),
-                        port,
-                    };
+                    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+                    let mut redis = Redis { process, stream, parser: ReplyParser::new(), port };
                     let version = redis.ask(&["INFO", "server"]);
                     let pid = format!("process_id:{}\r", redis.process.id());
-                    assert!(
-                        version.as_str().is_some_and(|info| info.contains(&pid)),
-                        "another server has port {port}"
-                    );
+                    assert!(version.as_str().is_some_and(|info| info.contains(&pid)), "another server has port {port}");
                     return Some(redis);
                 }
                 std::thread::yield_now();
@@ -91,11 +62,7 @@ impl Redis {
 
     pub fn receive(&mut self) -> Value {
         loop {
-            if let Some(value) = self
-                .parser
-                .next_reply()
-                .expect("Redis's replies are well-formed")
-            {
+            if let Some(value) = self.parser.next_reply().expect("Redis's replies are well-formed") {
                 return value;
             }
             let mut buffer = [0; 16384];
@@ -120,10 +87,7 @@ impl Drop for Redis {
 
 /// The seed of this run: `SPINEL_SEED`, or a fresh one; printed, because a failure wants it.
 pub fn seed() -> u64 {
-    let seed = std::env::var("SPINEL_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(rand::random);
+    let seed = std::env::var("SPINEL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
     eprintln!("seed {seed}: run again with SPINEL_SEED={seed}");
     seed
 }
