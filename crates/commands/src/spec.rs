@@ -159,7 +159,10 @@ pub enum Begin {
     /// At this argument (the command's name is 0).
     Index(i32),
     /// Behind this word, looked for from `start_from` (negative: backwards from the end).
-    Keyword { keyword: &'static str, start_from: i32 },
+    Keyword {
+        keyword: &'static str,
+        start_from: i32,
+    },
     Unknown,
 }
 
@@ -167,9 +170,17 @@ pub enum Begin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Find {
     /// Up to `last`, relative to the beginning (negative: from the end); `limit` n > 1 means only the first 1/n of the rest.
-    Range { last: i32, step: i32, limit: i32 },
+    Range {
+        last: i32,
+        step: i32,
+        limit: i32,
+    },
     /// A count stands at `keynum_index`, the first key at `first_key`, both relative to the beginning.
-    KeyNum { keynum_index: i32, first_key: i32, step: i32 },
+    KeyNum {
+        keynum_index: i32,
+        first_key: i32,
+        step: i32,
+    },
     Unknown,
 }
 

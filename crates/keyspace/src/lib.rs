@@ -26,6 +26,7 @@ mod garbage;
 mod hash;
 mod planted;
 mod prefetch;
+mod shard_lock;
 pub mod slab;
 mod space;
 mod table;

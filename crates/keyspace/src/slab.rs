@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-/// The number of arenas; [`use_arena`] takes numbers below.
+/// The number of arenas. With more threads than that, some share one.
 pub const ARENA_COUNT: usize = 64;
 
 /// The largest size served from pages.
@@ -35,6 +35,12 @@ const RESERVE_BYTES_MAX: usize = 1 << 20;
 
 /// Below this much free room in pages compaction is not worth a walk.
 const COMPACTION_GAIN_BYTES_MIN: usize = 1 << 20;
+
+/// A walk is worth it when this part of the pages is free room, ...
+const COMPACTION_FREE_DIVISOR: usize = 8;
+
+/// ... and after a walk that gave back less than this part of them (each page was too full to be moved), when this part more is.
+const COMPACTION_STEP_DIVISOR: usize = 20;
 
 const FINE_STEP: usize = 8;
 const FINE_BYTES_MAX: usize = 512;
@@ -118,11 +124,13 @@ enum PageState {
 const NO_SLOT: u16 = u16::MAX;
 
 /// The header of a page: one cache line, zero in a fresh chunk.
+///
+/// Never behind a reference, always in place through its pointer: its fields are the arena's, but for `arena` itself, which others read without the lock.
 #[repr(C, align(64))]
 struct Page {
     next: *mut Page,
     prev: *mut Page,
-    /// Written once, when the page is first taken; the same for all pages of a chunk.
+    /// Written when the page is taken, while no slot leads here; the same for all pages of a chunk, for ever.
     arena: u16,
     class: u16,
     used: u16,
@@ -260,6 +268,8 @@ struct Arena {
     table_bytes: AtomicUsize,
     page_bytes: AtomicUsize,
     reserve_bytes: AtomicUsize,
+    /// Pages that compaction emptied, since the start.
+    evacuated_bytes: AtomicUsize,
     /// Bytes that threads of this arena took from the global allocator minus what they freed there; may wrap, the sum does not.
     direct_bytes: AtomicUsize,
 }
@@ -281,6 +291,7 @@ impl Arena {
             table_bytes: AtomicUsize::new(0),
             page_bytes: AtomicUsize::new(0),
             reserve_bytes: AtomicUsize::new(0),
+            evacuated_bytes: AtomicUsize::new(0),
             direct_bytes: AtomicUsize::new(0),
         }
     }
@@ -292,13 +303,9 @@ thread_local! {
     static ARENA: Cell<u16> = const { Cell::new(0) };
 }
 
-/// From now on this thread allocates from arena `index`.
-///
-/// # Panics
-/// If `index` is not below [`ARENA_COUNT`].
+/// From now on this thread allocates from the arena of thread `index`, counted around from [`ARENA_COUNT`] on.
 pub fn use_arena(index: usize) {
-    assert!(index < ARENA_COUNT);
-    ARENA.set(index as u16);
+    ARENA.set((index % ARENA_COUNT) as u16);
 }
 
 #[inline]
@@ -377,19 +384,18 @@ fn take_slot(size: usize, counter: impl Fn(&Arena) -> &AtomicUsize) -> NonNull<u
     // SAFETY: the page is partial and of this class, its arena is locked, and either a freed slot or uncut room exists,
     // because `used` is below `capacity`.
     let slot = unsafe {
-        let header = &mut *page;
-        let place = header.free;
+        let place = (*page).free;
         let slot;
         if place != NO_SLOT {
             slot = Page::memory(page, page_size).add(place as usize * 8);
-            header.free = slot.cast::<u16>().read();
+            (*page).free = slot.cast::<u16>().read();
         } else {
-            slot = Page::memory(page, page_size).add(header.uncut as usize * 8);
-            header.uncut += (bytes / 8) as u16;
+            slot = Page::memory(page, page_size).add((*page).uncut as usize * 8);
+            (*page).uncut += (bytes / 8) as u16;
         }
-        header.used += 1;
-        if header.used == header.capacity {
-            header.state = PageState::Full;
+        (*page).used += 1;
+        if (*page).used == (*page).capacity {
+            (*page).state = PageState::Full;
             state.classes[class].partial.unlink(page);
         }
         NonNull::new_unchecked(slot)
@@ -410,24 +416,26 @@ unsafe fn free_slot(memory: NonNull<u8>, size: usize, counter: impl Fn(&Arena) -
     let mut state = arena.state.lock();
     // SAFETY: the arena is locked; the slot belongs to this page and nobody uses it.
     unsafe {
-        let header = &mut *page;
-        assert_eq!(class, header.class as usize, "freed with another size than allocated");
+        assert_eq!(class, (*page).class as usize, "freed with another size than allocated");
         let place = (memory.as_ptr().addr() & (page_size.bytes() - 1)) / 8;
-        memory.as_ptr().cast::<u16>().write(header.free);
-        header.free = place as u16;
-        header.used -= 1;
+        memory.as_ptr().cast::<u16>().write((*page).free);
+        (*page).free = place as u16;
+        (*page).used -= 1;
         subtract(counter(arena), class_bytes(class));
-        if header.used == 0 {
-            match header.state {
+        if (*page).used == 0 {
+            match (*page).state {
                 PageState::Partial => state.classes[class].partial.unlink(page),
-                PageState::Evacuating => state.classes[class].evacuating.unlink(page),
+                PageState::Evacuating => {
+                    state.classes[class].evacuating.unlink(page);
+                    add(&arena.evacuated_bytes, page_size.bytes());
+                }
                 PageState::Full | PageState::Empty => {
                     unreachable!("pages hold more than one slot, and this one was in use")
                 }
             }
             state.retire(arena, page, page_size);
-        } else if header.state == PageState::Full {
-            header.state = PageState::Partial;
+        } else if (*page).state == PageState::Full {
+            (*page).state = PageState::Partial;
             state.classes[class].partial.push_second(page);
         }
     }
@@ -445,14 +453,13 @@ pub(crate) unsafe fn should_move(memory: NonNull<u8>, size: usize) -> bool {
     let mut state = arena.state.lock();
     // SAFETY: the arena is locked.
     unsafe {
-        let header = &mut *page;
-        let class = &mut state.classes[header.class as usize];
-        match header.state {
+        let class = &mut state.classes[(*page).class as usize];
+        match (*page).state {
             PageState::Evacuating => true,
             // The front page takes what is moved out of the others. Pages above 3/4 are left alone: moving costs more than it gains.
-            PageState::Partial if class.partial.0 != page && header.used * 4 < header.capacity * 3 => {
+            PageState::Partial if class.partial.0 != page && (*page).used * 4 < (*page).capacity * 3 => {
                 class.partial.unlink(page);
-                header.state = PageState::Evacuating;
+                (*page).state = PageState::Evacuating;
                 class.evacuating.push_front(page);
                 true
             }
@@ -634,12 +641,40 @@ pub fn figures() -> SlabFigures {
     sum
 }
 
-/// Whether a walk of [`Keyspace::compact`](crate::Keyspace::compact) would give back a worthwhile share: more than a fifth of
-/// the pages is free room. Cheap enough for every tick.
+impl SlabFigures {
+    fn free_bytes(&self) -> usize {
+        self.page_bytes.saturating_sub(self.entry_bytes + self.table_bytes)
+    }
+
+    fn compaction_step_bytes(&self) -> usize {
+        (self.page_bytes / COMPACTION_STEP_DIVISOR).max(COMPACTION_GAIN_BYTES_MIN)
+    }
+}
+
+/// The free room that compaction could do nothing about when last it tried, or less if there was less since.
+static STUCK_FREE_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// What all walks up to the last one gave back.
+static EVACUATED_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a walk of [`Keyspace::compact`](crate::Keyspace::compact) is likely to give back a worthwhile share: enough of the pages is free
+/// room, and not just the room that the last walk found in pages too full to be moved. Cheap enough for every tick.
 pub fn wants_compaction() -> bool {
     let figures = figures();
-    let free = figures.page_bytes.saturating_sub(figures.entry_bytes + figures.table_bytes);
-    free > COMPACTION_GAIN_BYTES_MIN && free > figures.page_bytes / 5
+    let free = figures.free_bytes();
+    let stuck = STUCK_FREE_BYTES.fetch_min(free, Relaxed).min(free);
+    free > COMPACTION_GAIN_BYTES_MIN
+        && free > figures.page_bytes / COMPACTION_FREE_DIVISOR
+        && (stuck == 0 || free - stuck > figures.compaction_step_bytes())
+}
+
+/// A walk is complete. If it gave back little, what is free now is likely to stay so.
+pub(crate) fn compaction_done() {
+    let evacuated = ARENAS.iter().fold(0usize, |sum, arena| sum.wrapping_add(arena.evacuated_bytes.load(Relaxed)));
+    let gained = evacuated.wrapping_sub(EVACUATED_BYTES.swap(evacuated, Relaxed));
+    let figures = figures();
+    let worth_another = gained >= figures.compaction_step_bytes();
+    STUCK_FREE_BYTES.store(if worth_another { 0 } else { figures.free_bytes() }, Relaxed);
 }
 
 #[cfg(test)]

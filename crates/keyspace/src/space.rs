@@ -7,13 +7,16 @@ use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
-use parking_lot::RawMutex;
-use parking_lot::lock_api::RawMutex as _;
+use smallvec::SmallVec;
 
 use crate::entry::{Payload, RawEntry};
 use crate::hash::KeyHasher;
+use crate::prefetch::prefetch_for_write;
+use crate::shard_lock::{Holder, ShardLock};
 use crate::table::{Element, Limits, Surroundings, Table, TableCounters};
-use crate::{DbIndex, Entry, EntryMut, Expiry, Key, Millis, NewValue, Removed, SHARD_BITS, SHARD_COUNT, ShardIndex};
+use crate::{
+    DbIndex, Entry, EntryMut, Expiry, Key, Millis, NewValue, Removed, SHARD_BITS, SHARD_COUNT, ShardIndex, slab,
+};
 
 /// How a keyspace is made.
 #[derive(Clone, Debug, Default)]
@@ -117,20 +120,21 @@ impl Tables {
 /// A shard has its cache lines to itself; the first of them holds the lock and all that a lookup in database 0 reads.
 #[repr(C, align(128))]
 struct Shard {
-    lock: RawMutex,
+    lock: ShardLock,
     /// Lower bound of the earliest expiry of all tables, in milliseconds.
     earliest: AtomicI64,
     tables: UnsafeCell<Tables>,
-    counters: TableCounters,
 }
+
+// There are thousands of shards, in an empty server too.
+const _: () = assert!(size_of::<Shard>() == 128);
 
 impl Shard {
     fn new() -> Shard {
         Shard {
-            lock: RawMutex::INIT,
+            lock: ShardLock::new(),
             earliest: AtomicI64::new(Millis::NEVER.0),
             tables: UnsafeCell::new(Tables::default()),
-            counters: TableCounters::default(),
         }
     }
 
@@ -139,9 +143,13 @@ impl Shard {
     }
 }
 
+/// Shards that have counters in common: so few that a table that grows seldom meets another at its counters.
+const COUNTERS_COUNT: usize = 64;
+
 /// All keys of all databases, in [`SHARD_COUNT`] shards.
 pub struct Keyspace {
     shards: Box<[Shard; SHARD_COUNT]>,
+    counters: Box<[TableCounters]>,
     hasher: KeyHasher,
     limits: Limits,
 }
@@ -156,7 +164,8 @@ impl Keyspace {
         options.limits.check();
         let shards: Box<[Shard]> = (0..SHARD_COUNT).map(|_| Shard::new()).collect();
         let Ok(shards) = shards.try_into() else { unreachable!("collected that many") };
-        Keyspace { shards, hasher: KeyHasher::new(options.seed), limits: options.limits }
+        let counters = (0..COUNTERS_COUNT).map(|_| TableCounters::default()).collect();
+        Keyspace { shards, counters, hasher: KeyHasher::new(options.seed), limits: options.limits }
     }
 
     #[inline]
@@ -166,12 +175,26 @@ impl Keyspace {
 
     /// Locks the shards in `held`, ascending, and unlocks them when the `Space` is dropped.
     ///
-    /// A thread that has a `Space` must not ask for another: two could lock in crossed orders.
+    /// # Panics
+    /// If this thread has a `Space` with locks already: two could lock in crossed orders.
+    #[inline]
     pub fn narrow(&self, held: &Held) -> Space<'_> {
-        for shard in held.iter() {
-            self.shards[shard.get()].lock.lock();
+        if held.count() > 1 {
+            // Half of them were locked last by another core: their lines come over side by side.
+            held.iter().for_each(|shard| prefetch_for_write((&raw const self.shards[shard.get()]).cast()));
         }
-        Space::new(self, held.clone(), Mode::Narrow)
+        self.lock_all(held.iter())
+    }
+
+    #[inline]
+    fn lock_all(&self, shards: impl Iterator<Item = ShardIndex>) -> Space<'_> {
+        let holder = Holder::claim();
+        let mut locked = SmallVec::new();
+        for shard in shards {
+            self.shards[shard.get()].lock.lock(&holder);
+            locked.push(shard);
+        }
+        Space::new(self, Reach::Narrow { holder, locked })
     }
 
     /// Access to all shards, without any lock.
@@ -180,14 +203,12 @@ impl Keyspace {
     /// No other `Space` of this keyspace exists while the returned one does, on any thread: the caller has shut every gate behind which
     /// `narrow`, `lock_one`, `scan` and `compact` are called.
     pub unsafe fn wide(&self) -> Space<'_> {
-        Space::new(self, Held::all(), Mode::Wide)
+        Space::new(self, Reach::Wide)
     }
 
     /// Locks one shard: for walks that visit one after the other. As for [`narrow`](Self::narrow), the thread must hold nothing else.
     pub fn lock_one(&self, shard: ShardIndex) -> Space<'_> {
-        let mut held = Held::new();
-        held.insert(shard);
-        self.narrow(&held)
+        self.lock_all(std::iter::once(shard))
     }
 
     /// Lower bound of the earliest expiry in the shard, [`Millis::NEVER`] if nothing there expires. Takes no lock.
@@ -220,21 +241,32 @@ impl Keyspace {
             let mut space = self.lock_one(ShardIndex::new(shard));
             cursor = space.compact_shard(cursor, &mut left);
             left = left.saturating_sub(1);
+            if cursor == Cursor::START {
+                slab::compaction_done();
+            }
             if left == 0 || cursor == Cursor::START {
                 return cursor;
             }
         }
     }
 
-    fn around<'a>(&'a self, shard: &'a Shard) -> Surroundings<'a> {
-        Surroundings { hasher: &self.hasher, skipped_bits: SHARD_BITS, limits: &self.limits, counters: &shard.counters }
+    fn around(&self, shard: usize) -> Surroundings<'_> {
+        Surroundings {
+            hasher: &self.hasher,
+            skipped_bits: SHARD_BITS,
+            limits: &self.limits,
+            counters: self.counters_of(shard),
+        }
+    }
+
+    fn counters_of(&self, shard: usize) -> &TableCounters {
+        &self.counters[shard % COUNTERS_COUNT]
     }
 
     /// Sums over the shards, without locks.
     pub fn figures(&self) -> TableFigures {
         let mut figures = TableFigures::default();
-        for shard in self.shards.iter() {
-            let counters = &shard.counters;
+        for counters in &self.counters {
             figures.keys_moved_max = figures.keys_moved_max.max(counters.keys_moved_max.load(Relaxed));
             figures.bytes_copied_max = figures.bytes_copied_max.max(counters.bytes_copied_max.load(Relaxed));
             figures.splits += counters.splits.load(Relaxed);
@@ -252,29 +284,32 @@ impl Drop for Keyspace {
     }
 }
 
-/// A set of shards.
+const HELD_WORDS: usize = SHARD_COUNT / 64;
+
+/// A set of shards: a bit for each, and a bit for each word of those, so that small sets are walked and emptied at once.
 #[derive(Clone, Debug)]
 pub struct Held {
-    words: [u64; SHARD_COUNT / 64],
+    words: [u64; HELD_WORDS],
+    /// Which words are not zero.
+    used_words: u64,
     count: u16,
 }
 
+const _: () = assert!(HELD_WORDS <= 64);
+
 impl Held {
     pub const fn new() -> Held {
-        Held { words: [0; SHARD_COUNT / 64], count: 0 }
-    }
-
-    const fn all() -> Held {
-        Held { words: [u64::MAX; SHARD_COUNT / 64], count: SHARD_COUNT as u16 }
+        Held { words: [0; HELD_WORDS], used_words: 0, count: 0 }
     }
 
     /// Adds a shard; returns whether it is new to the set.
     #[inline]
     pub fn insert(&mut self, shard: ShardIndex) -> bool {
-        let word = &mut self.words[shard.get() / 64];
+        let index = shard.get() / 64;
         let bit = 1 << (shard.get() % 64);
-        let new = *word & bit == 0;
-        *word |= bit;
+        let new = self.words[index] & bit == 0;
+        self.words[index] |= bit;
+        self.used_words |= 1 << index;
         self.count += u16::from(new);
         new
     }
@@ -293,23 +328,30 @@ impl Held {
         self.count == 0
     }
 
+    #[inline]
     pub fn clear(&mut self) {
-        *self = Held::new();
+        ones(self.used_words).for_each(|index| self.words[index] = 0);
+        (self.used_words, self.count) = (0, 0);
     }
 
     /// Ascending.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = ShardIndex> {
-        self.words.iter().enumerate().flat_map(|(index, &word)| {
-            let mut left = word;
-            std::iter::from_fn(move || {
-                (left != 0).then(|| {
-                    let bit = left.trailing_zeros() as usize;
-                    left &= left - 1;
-                    ShardIndex::new(index * 64 + bit)
-                })
-            })
-        })
+        ones(self.used_words)
+            .flat_map(|index| ones(self.words[index]).map(move |bit| ShardIndex::new(index * 64 + bit)))
     }
+}
+
+/// The places of the bits that are set, ascending.
+#[inline]
+fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        (bits != 0).then(|| {
+            let place = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            place
+        })
+    })
 }
 
 impl Default for Held {
@@ -318,25 +360,26 @@ impl Default for Held {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Narrow,
+/// Which shards a [`Space`] may touch.
+enum Reach {
+    /// Those that name `holder` in their lock, which are the locked ones.
+    Narrow { holder: Holder, locked: SmallVec<[ShardIndex; 16]> },
+    /// All of them.
     Wide,
 }
 
 /// Exclusive access to a set of shards. Touching a shard outside the set is a bug of ours, and panics.
 pub struct Space<'a> {
     keyspace: &'a Keyspace,
-    held: Held,
-    mode: Mode,
+    reach: Reach,
     created_access_bits: u32,
     /// Neither Send nor Sync: the locks are this thread's, and entries write their access bits through shared references.
     thread: PhantomData<*mut ()>,
 }
 
 impl<'a> Space<'a> {
-    fn new(keyspace: &'a Keyspace, held: Held, mode: Mode) -> Space<'a> {
-        Space { keyspace, held, mode, created_access_bits: 0, thread: PhantomData }
+    fn new(keyspace: &'a Keyspace, reach: Reach) -> Space<'a> {
+        Space { keyspace, reach, created_access_bits: 0, thread: PhantomData }
     }
 
     pub fn keyspace(&self) -> &'a Keyspace {
@@ -350,11 +393,15 @@ impl<'a> Space<'a> {
 
     /// Whether this is access to everything.
     pub fn is_wide(&self) -> bool {
-        self.mode == Mode::Wide
+        matches!(self.reach, Reach::Wide)
     }
 
+    #[inline]
     pub fn holds(&self, shard: ShardIndex) -> bool {
-        self.held.contains(shard)
+        match &self.reach {
+            Reach::Narrow { holder, .. } => self.keyspace.shards[shard.get()].lock.is_held_by(holder),
+            Reach::Wide => true,
+        }
     }
 
     /// The access bits of entries created from now on: the LRU clock, or the LFU's initial state.
@@ -364,7 +411,7 @@ impl<'a> Space<'a> {
 
     #[inline]
     fn shard(&self, shard: usize) -> &'a Shard {
-        assert!(self.held.contains(ShardIndex::new(shard)), "shard {shard} is not held");
+        assert!(self.holds(ShardIndex::new(shard)), "shard {shard} is not held");
         &self.keyspace.shards[shard]
     }
 
@@ -431,7 +478,7 @@ impl<'a> Space<'a> {
         let keyspace = self.keyspace;
         let (tables, shard) = self.tables_mut(key.shard().get());
         let table = tables.get_or_create(table_index(db, key.hash));
-        table.insert(&keyspace.around(shard), position(key), entry);
+        table.insert(&keyspace.around(key.shard().get()), position(key), entry);
         if let Some(Millis(at)) = entry.expire_at()
             && at < shard.earliest.load(Relaxed)
         {
@@ -441,10 +488,10 @@ impl<'a> Space<'a> {
 
     pub fn remove(&mut self, db: DbIndex, key: Key<'_>) -> Option<Removed> {
         let keyspace = self.keyspace;
-        let (tables, shard) = self.tables_mut(key.shard().get());
+        let (tables, _) = self.tables_mut(key.shard().get());
         let table = tables.get_mut(table_index(db, key.hash))?;
         let place = table.find(position(key), key.bytes)?;
-        let entry = table.remove(&keyspace.around(shard), position(key), place);
+        let entry = table.remove(&keyspace.around(key.shard().get()), position(key), place);
         // SAFETY: the entry was the table's alone, and is out of it.
         Some(unsafe { Removed::new(entry) })
     }
@@ -489,9 +536,8 @@ impl<'a> Space<'a> {
         budget_keys: usize,
         mut gone: impl FnMut(DbIndex, Removed),
     ) -> bool {
-        let keyspace = self.keyspace;
+        let around = self.keyspace.around(shard.get());
         let (tables, shard) = self.tables_mut(shard.get());
-        let around = keyspace.around(shard);
         let mut left = budget_keys;
         for index in 0..tables.count() {
             let Some(table) = tables.get_mut(index) else { continue };
@@ -559,7 +605,7 @@ impl<'a> Space<'a> {
         let mut cursor = cursor;
         let mut left = count.max(1);
         loop {
-            if !self.held.contains(ShardIndex::new(cursor.shard())) {
+            if !self.holds(ShardIndex::new(cursor.shard())) {
                 return cursor;
             }
             cursor = self.scan_shard(db, cursor, &mut left, &mut visit);
@@ -586,9 +632,8 @@ impl<'a> Space<'a> {
     /// The part of a compaction within one shard, over all its tables.
     fn compact_shard(&mut self, cursor: Cursor, left: &mut usize) -> Cursor {
         let shard = cursor.shard();
-        let keyspace = self.keyspace;
-        let (tables, home) = self.tables_mut(shard);
-        let around = keyspace.around(home);
+        let around = self.keyspace.around(shard);
+        let (tables, _) = self.tables_mut(shard);
         let mut next: Option<u64> = None;
         let mut visited = 0;
         let mut sparse = Vec::new();
@@ -643,10 +688,11 @@ impl<'a> Space<'a> {
     pub fn flush_db(&mut self, db: DbIndex) -> Dropped {
         assert!(self.is_wide());
         let mut dropped = Dropped { tables: Vec::new() };
-        for shard in 0..SHARD_COUNT {
-            let (tables, shard) = self.tables_mut(shard);
+        for index in 0..SHARD_COUNT {
+            let counters = self.keyspace.counters_of(index);
+            let (tables, shard) = self.tables_mut(index);
             if let Some(table) = tables.get_mut(db.0 as usize) {
-                dropped.take(table, &shard.counters);
+                dropped.take(table, counters);
             }
             shard.refresh_earliest(tables);
         }
@@ -657,11 +703,12 @@ impl<'a> Space<'a> {
     pub fn flush_all(&mut self) -> Dropped {
         assert!(self.is_wide());
         let mut dropped = Dropped { tables: Vec::new() };
-        for shard in 0..SHARD_COUNT {
-            let (tables, shard) = self.tables_mut(shard);
+        for index in 0..SHARD_COUNT {
+            let counters = self.keyspace.counters_of(index);
+            let (tables, shard) = self.tables_mut(index);
             for index in 0..tables.count() {
                 if let Some(table) = tables.get_mut(index) {
-                    dropped.take(table, &shard.counters);
+                    dropped.take(table, counters);
                 }
             }
             tables.others = Vec::new();
@@ -672,11 +719,12 @@ impl<'a> Space<'a> {
 }
 
 impl Drop for Space<'_> {
+    #[inline]
     fn drop(&mut self) {
-        if self.mode == Mode::Narrow {
-            for shard in self.held.iter() {
-                // SAFETY: locked by `narrow` on this thread, and `Space` is not Send.
-                unsafe { self.keyspace.shards[shard.get()].lock.unlock() };
+        if let Reach::Narrow { holder, locked } = &self.reach {
+            for shard in locked {
+                // SAFETY: locked by `lock_all` on this thread, and `Space` is not Send.
+                unsafe { self.keyspace.shards[shard.get()].lock.unlock(holder) };
             }
         }
     }

@@ -18,7 +18,7 @@ pub struct DbIndex(pub u32);
 pub struct ShardIndex(pub(crate) u16);
 
 /// How many of a hash's top bits choose the shard.
-pub const SHARD_BITS: u32 = 10;
+pub const SHARD_BITS: u32 = 12;
 
 /// The number of shards, the same at every thread count.
 pub const SHARD_COUNT: usize = 1 << SHARD_BITS;

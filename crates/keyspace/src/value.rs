@@ -15,9 +15,6 @@ pub const LARGE_LEN_MIN: usize = 16 * 1024;
 /// Values that grew (APPEND, SETRANGE) beyond this many bytes go out of line, so that growing them stays amortised.
 pub const GROWN_INLINE_LEN_MAX: usize = 1024;
 
-/// Redis says `embstr` up to this length, and `raw` beyond.
-const EMBSTR_LEN_MAX: usize = 44;
-
 /// Types other than strings: the place where collections will stand, each a variant.
 ///
 /// It has no variants yet, so no `Object` can exist and the arms that handle one compile to nothing.
@@ -103,7 +100,7 @@ impl<'a> ValueRef<'a> {
 #[derive(Debug)]
 pub struct StrRef<'a> {
     pub repr: StrRepr<'a>,
-    /// Text that was modified in place; reported as `raw` however short it is.
+    /// Reported as `raw`: text that was modified in place, however short, or that was once too long for `embstr`.
     pub(crate) raw: bool,
 }
 
@@ -159,7 +156,7 @@ impl<'a> StrRef<'a> {
     pub fn encoding_name(&self) -> &'static str {
         match &self.repr {
             StrRepr::Int(_) => "int",
-            StrRepr::Inline(bytes) if !self.raw && bytes.len() <= EMBSTR_LEN_MAX => "embstr",
+            StrRepr::Inline(_) if !self.raw => "embstr",
             StrRepr::Inline(_) | StrRepr::Large(_) => "raw",
         }
     }

@@ -25,12 +25,17 @@ struct Expected {
 type Model = HashMap<(u32, Vec<u8>), Expected>;
 
 fn encoding_of_text(text: &[u8]) -> &'static str {
-    if canonical_int(text).is_some() {
-        "int"
-    } else if text.len() <= 44 {
-        "embstr"
-    } else {
-        "raw"
+    if canonical_int(text).is_some() { "int" } else { "embstr" }
+}
+
+impl Expected {
+    /// What does not fit beside this key and the expiry becomes raw, and stays so.
+    fn placed(mut self, key: &[u8]) -> Expected {
+        let bytes_max = if self.expire_at.is_some() { 33 } else { 41 };
+        if self.encoding == "embstr" && key.len() + self.text.len() > bytes_max {
+            self.encoding = "raw";
+        }
+        self
     }
 }
 
@@ -83,6 +88,7 @@ impl Run<'_> {
                 assert_eq!(self.space.set_expiry(db, key, at), existed);
                 if let Some(expected) = self.model.get_mut(&id) {
                     expected.expire_at = at;
+                    *expected = expected.clone().placed(&id.1);
                 }
             }
             7 => {
@@ -121,6 +127,7 @@ impl Run<'_> {
                 let target_db = self.rng.random_range(0..3);
                 let Some(removed) = self.space.remove(db, key) else { return };
                 let moved = self.model.remove(&id).unwrap();
+                let moved = moved.placed(&target);
                 let existed = self.space.put(DbIndex(target_db), self.space.key(&target), removed);
                 assert_eq!(existed, self.model.insert((target_db, target), moved).is_some());
             }
@@ -170,6 +177,7 @@ impl Run<'_> {
             text,
             encoding,
         };
+        let expected = expected.placed(&id.1);
         self.model.insert(id, expected);
     }
 

@@ -44,14 +44,22 @@ fn encodings_are_named_as_redis_names_them() {
         space.get(DB, key).unwrap().value().encoding_name()
     };
     assert_eq!(encoding_of(NewValue::Bytes(b"123")), "int");
-    assert_eq!(encoding_of(NewValue::Bytes(&[b'x'; 44])), "embstr");
-    assert_eq!(encoding_of(NewValue::Bytes(&[b'x'; 45])), "raw");
+    assert_eq!(encoding_of(NewValue::Bytes(&[b'x'; 40])), "embstr");
+    assert_eq!(encoding_of(NewValue::Bytes(&[b'x'; 41])), "raw");
     assert_eq!(encoding_of(NewValue::Raw(b"123")), "raw");
     assert_eq!(encoding_of(NewValue::Bytes(&vec![b'x'; LARGE_LEN_MIN])), "raw");
     assert_eq!(encoding_of(NewValue::Bytes(b"text")), "embstr");
     let mut entry = space.get_mut(DB, key).unwrap();
     assert_eq!(entry.append(b""), 4);
     assert_eq!(entry.entry().value().encoding_name(), "raw");
+    // An expiry takes 8 of the bytes, and does not give them back.
+    for (len, encoding) in [(32, "embstr"), (33, "raw")] {
+        space.set(DB, key, NewValue::Bytes(&vec![b'x'; len]), Expiry::Clear);
+        for at in [Some(Millis(1)), None] {
+            space.set_expiry(DB, key, at);
+            assert_eq!(space.get(DB, key).unwrap().value().encoding_name(), encoding, "{len} bytes");
+        }
+    }
 }
 
 #[test]

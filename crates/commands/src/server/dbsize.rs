@@ -27,12 +27,6 @@ mod tests {
 
     #[test]
     fn counts_the_selected_database() {
-        script(&[
-            ("DBSIZE", ":0"),
-            ("MSET a 1 b 2", "+OK"),
-            ("DBSIZE", ":2"),
-            ("SELECT 1", "+OK"),
-            ("DBSIZE", ":0"),
-        ]);
+        script(&[("DBSIZE", ":0"), ("MSET a 1 b 2", "+OK"), ("DBSIZE", ":2"), ("SELECT 1", "+OK"), ("DBSIZE", ":0")]);
     }
 }

@@ -67,12 +67,12 @@ pub(super) struct Directory {
     /// The only leaf while `root_bits` is 0.
     first: Leaf,
     root_bits: u8,
-    root: Vec<Leaf>,
+    root: Box<[Leaf]>,
 }
 
 impl Directory {
-    pub(super) const fn new() -> Directory {
-        Directory { first: Leaf::EMPTY, root_bits: 0, root: Vec::new() }
+    pub(super) fn new() -> Directory {
+        Directory { first: Leaf::EMPTY, root_bits: 0, root: Box::default() }
     }
 
     #[inline]
@@ -158,7 +158,7 @@ impl Directory {
     fn double_root(&mut self, work: &mut Work) {
         let old = self.root_bytes();
         self.root = if self.root_bits == 0 {
-            vec![self.first; 2]
+            Box::new([self.first; 2])
         } else {
             self.root.iter().flat_map(|&leaf| [leaf; 2]).collect()
         };
@@ -230,7 +230,7 @@ impl Directory {
         self.root_bits -= 1;
         if self.root_bits == 0 {
             self.first = self.root[0];
-            self.root = Vec::new();
+            self.root = Box::default();
         } else {
             self.root = self.root.iter().step_by(2).copied().collect();
         }

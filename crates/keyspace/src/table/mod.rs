@@ -73,8 +73,9 @@ pub(crate) unsafe trait Element: Copy {
     unsafe fn dispose(self);
 }
 
-/// Counters of what single operations cost: the proof that growth never stops the world. Written under the shard's lock, read without.
+/// Counters of what single operations cost: the proof that growth never stops the world. Several shards write to the same, seldom.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub(crate) struct TableCounters {
     pub(crate) keys_moved_max: AtomicUsize,
     pub(crate) bytes_copied_max: AtomicUsize,
@@ -115,16 +116,11 @@ impl Work {
     }
 
     fn commit(self, counters: &TableCounters) {
-        if self.keys_moved > counters.keys_moved_max.load(Relaxed) {
-            counters.keys_moved_max.store(self.keys_moved, Relaxed);
-        }
-        if self.bytes_copied > counters.bytes_copied_max.load(Relaxed) {
-            counters.bytes_copied_max.store(self.bytes_copied, Relaxed);
-        }
-        // One writer at a time: plain additions do.
-        counters.splits.store(counters.splits.load(Relaxed) + self.splits, Relaxed);
-        counters.merges.store(counters.merges.load(Relaxed) + self.merges, Relaxed);
-        counters.table_bytes.store(counters.table_bytes.load(Relaxed).wrapping_add_signed(self.bytes_gained), Relaxed);
+        counters.keys_moved_max.fetch_max(self.keys_moved, Relaxed);
+        counters.bytes_copied_max.fetch_max(self.bytes_copied, Relaxed);
+        counters.splits.fetch_add(self.splits, Relaxed);
+        counters.merges.fetch_add(self.merges, Relaxed);
+        counters.table_bytes.fetch_add(self.bytes_gained as usize, Relaxed);
     }
 }
 
@@ -172,7 +168,7 @@ impl<E: Element> Default for Table<E> {
 }
 
 impl<E: Element> Table<E> {
-    pub(crate) const fn new() -> Table<E> {
+    pub(crate) fn new() -> Table<E> {
         Table {
             directory: Directory::new(),
             len: 0,
@@ -235,9 +231,9 @@ impl<E: Element> Table<E> {
     fn find_in(bucket: &Bucket, tag: u16, fingerprint: u8, key: &[u8]) -> Option<usize> {
         bucket.candidates(fingerprint).find(|&slot| {
             let word = bucket.words[slot];
-            // SAFETY: an element in the table is live.
             !word.is_empty()
                 && (word.tag() ^ tag) >> (TAG_BITS - HOME_BITS) == 0
+                // SAFETY: an element in the table is live.
                 && unsafe { Self::element(word).key() } == key
         })
     }
@@ -282,8 +278,8 @@ impl<E: Element> Table<E> {
         if segment.is_none() {
             return;
         }
-        // SAFETY: as in `find`.
         let home = segment.home(segment.tag_of(position));
+        // SAFETY: as in `find`.
         let bucket = unsafe { &*segment.bucket(home) };
         if let Some(slot) = bucket.candidates(fingerprint_of(position)).next() {
             let address = bucket.words[slot].address().cast_const();

@@ -68,7 +68,10 @@ mod tests {
     #[test]
     fn commands_subcommands_and_groups() {
         assert_eq!(later_work("acl|list", "server"), Some("transactions, messaging, scripting, ACL, insight"));
-        assert_eq!(later_work("client|tracking", "connection"), Some("transactions, messaging, scripting, ACL, insight"));
+        assert_eq!(
+            later_work("client|tracking", "connection"),
+            Some("transactions, messaging, scripting, ACL, insight")
+        );
         assert_eq!(later_work("client|list", "connection"), None);
         assert_eq!(later_work("lpush", "list"), Some("data types"));
         assert_eq!(later_work("get", "string"), None);

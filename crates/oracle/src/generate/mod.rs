@@ -96,6 +96,7 @@ pub struct Generator {
     commands: Vec<Command>,
     forms: Vec<(u32, &'static str)>,
     groups: Vec<String>,
+    reference: Kind,
     connection: usize,
     /// What must come next.
     next: Option<Step>,
@@ -153,7 +154,7 @@ impl Generator {
             })
             .map(|(_, weight, line)| (*weight, *line))
             .collect();
-        Generator { commands, forms, groups: groups.to_vec(), connection: 0, next: None, missing, not_sent }
+        Generator { commands, forms, groups: groups.to_vec(), reference, connection: 0, next: None, missing, not_sent }
     }
 
     /// Whether there is anything to generate.
@@ -186,9 +187,11 @@ impl Generator {
     /// Whether a command is, or asks about, one that the subject will only have later.
     fn is_for_later(&self, step: &Step) -> bool {
         let Step::Command { arguments, .. } = step else { return false };
-        let word = |index: usize| String::from_utf8_lossy(arguments.get(index).map_or(b"", Vec::as_slice)).to_lowercase();
+        let word =
+            |index: usize| String::from_utf8_lossy(arguments.get(index).map_or(b"", Vec::as_slice)).to_lowercase();
         let is_missing = |index: usize| {
-            self.missing.contains(&word(index)) || self.missing.contains(&format!("{}|{}", word(index), word(index + 1)))
+            self.missing.contains(&word(index))
+                || self.missing.contains(&format!("{}|{}", word(index), word(index + 1)))
         };
         is_missing(0) || word(0) == "command" && (2..arguments.len()).any(is_missing)
     }
@@ -252,7 +255,10 @@ impl Generator {
             4..=5 if exists("dump") && exists("restore") => {
                 Some(Step::Exchange { connection, key: pools::key(random), copy: pools::key(random) })
             }
-            6..=8 if has("connection") => Some(Step::Raw(pools::pick(random, forms::RAW).as_bytes().to_vec())),
+            // The protocol is Redis's; Valkey reads some broken lines differently.
+            6..=8 if has("connection") && self.reference != Kind::Valkey91 => {
+                Some(Step::Raw(pools::pick(random, forms::RAW).as_bytes().to_vec()))
+            }
             _ => None,
         }
     }

@@ -26,7 +26,10 @@ pub const SPEC: Spec = Spec {
         ("7.4.0", "Filter `MAXAGE`."),
         ("8.0.0", "`TYPE` knows `primary`, the newer word for `master`."),
         ("8.1.0", "`ID` takes several ids."),
-        ("9.0.0", "Filters by name, idle time, flags, library, database, capabilities and IP; most filters have a `NOT-` form."),
+        (
+            "9.0.0",
+            "Filters by name, idle time, flags, library, database, capabilities and IP; most filters have a `NOT-` form.",
+        ),
     ],
     args: &[Arg::one_of(
         "filter",

@@ -31,7 +31,10 @@ pub const SPEC: Spec = Spec {
         ("7.4.0", "Field `watch`."),
         ("8.0.0", "Field `io-thread`; `TYPE` knows `primary`."),
         ("8.1.0", "Filters `USER`, `ADDR`, `LADDR`, `SKIPME`, `MAXAGE`."),
-        ("9.0.0", "Filters by name, idle time, flags, library, database, capabilities and IP; most filters have a `NOT-` form."),
+        (
+            "9.0.0",
+            "Filters by name, idle time, flags, library, database, capabilities and IP; most filters have a `NOT-` form.",
+        ),
     ],
     tips: &["nondeterministic_output"],
     args: &[

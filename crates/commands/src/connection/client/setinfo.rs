@@ -27,7 +27,9 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     }
     if !is_plain(value) {
         // The option is quoted as it was sent.
-        return Err(Error::quoting("ERR ", cx.args[2], " cannot contain spaces, newlines or special characters.").into());
+        return Err(
+            Error::quoting("ERR ", cx.args[2], " cannot contain spaces, newlines or special characters.").into()
+        );
     }
     let text = &mut *cx.session.client.text.lock();
     *if version { &mut text.library_version } else { &mut text.library_name } = value.to_vec();

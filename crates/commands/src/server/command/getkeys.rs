@@ -40,7 +40,8 @@ fn find(cx: &Ctx<'_>) -> Result<Vec<KeyAt>, Stop> {
         Ok(command) => command,
         Err(Error::Arity(name)) => {
             // Redis looks at the keys before it looks at the number of arguments.
-            let keyless = cx.global().registry.find_full(name.as_bytes()).is_some_and(|command| command.spec.keys.is_empty());
+            let keyless =
+                cx.global().registry.find_full(name.as_bytes()).is_some_and(|command| command.spec.keys.is_empty());
             return cx.fail(if keyless {
                 "ERR The command has no key arguments"
             } else {

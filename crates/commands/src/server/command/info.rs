@@ -113,7 +113,10 @@ fn key_spec(reply: &mut Reply, keys: &KeySpec) {
         reply.bulk(notes);
     }
     reply.bulk("flags");
-    words(reply, KeyFlags::NAMES.iter().filter(|(flag, _)| keys.flags.contains(*flag)).map(|(_, name)| (*name).to_owned()));
+    words(
+        reply,
+        KeyFlags::NAMES.iter().filter(|(flag, _)| keys.flags.contains(*flag)).map(|(_, name)| (*name).to_owned()),
+    );
     reply.bulk("begin_search");
     match keys.begin {
         Begin::Index(index) => kind(reply, "index", &[("index", index.into())]),

@@ -45,7 +45,9 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
             } else if cx.word(3, "ACLCAT") {
                 let wanted = Acl::NAMES.iter().find(|(_, name)| pattern.eq_ignore_ascii_case(name.as_bytes()));
                 match wanted {
-                    Some((acl, _)) => all.filter(|(_, command)| command.spec.acl.contains(*acl)).map(|(name, _)| name).collect(),
+                    Some((acl, _)) => {
+                        all.filter(|(_, command)| command.spec.acl.contains(*acl)).map(|(name, _)| name).collect()
+                    }
                     None => Vec::new(),
                 }
             } else if cx.word(3, "PATTERN") {
