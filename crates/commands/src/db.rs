@@ -180,6 +180,14 @@ impl<'a> Db<'a> {
         self.space.remove(self.index, key)
     }
 
+    /// Puts what was taken out under another name or into another database, where it counts as new: it was used just now.
+    pub fn put(&mut self, index: DbIndex, key: Key<'_>, value: Removed) {
+        self.space.put(index, key, value);
+        if let Some(entry) = self.space.get(index, key) {
+            entry.set_access_bits(access::created(self.manners.lfu.as_ref(), self.now));
+        }
+    }
+
     /// Removes a live key. Says whether it was there.
     #[inline]
     pub fn remove(&mut self, key: Key<'_>) -> bool {

@@ -96,9 +96,9 @@ impl Registry {
         &self.commands
     }
 
-    /// The top-level commands under the names they have now, in no order.
-    pub fn named(&self) -> impl Iterator<Item = (&[u8], &Command)> {
-        self.by_name.iter().map(|(name, &id)| (name.as_slice(), self.by_id(id)))
+    /// The top-level commands that can be called, whatever they are called now, in no order.
+    pub fn callable(&self) -> impl Iterator<Item = &Command> {
+        self.by_name.values().map(|&id| self.by_id(id))
     }
 
     /// A top-level command by its name, in any case.

@@ -402,6 +402,9 @@ pub enum Side {
     Wide,
 }
 
+/// What a command does to its keys when it is called with these arguments.
+pub type KeyFlagsOf = fn(args: &[&[u8]]) -> KeyFlags;
+
 /// Everything known about a command. See [`Spec::NEW`] for the defaults.
 #[derive(Clone, Copy)]
 pub struct Spec {
@@ -413,7 +416,7 @@ pub struct Spec {
     pub acl: Acl,
     pub keys: &'static [KeySpec],
     /// What a key specification with `VARIABLE_FLAGS` comes to in the arguments of one call.
-    pub key_flags: Option<fn(args: &[&[u8]]) -> KeyFlags>,
+    pub key_flags: Option<KeyFlagsOf>,
     pub group: Group,
     pub since: &'static str,
     /// One line, in our own words.

@@ -5,7 +5,7 @@
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use smallvec::SmallVec;
 
@@ -143,6 +143,9 @@ impl Shard {
     }
 }
 
+/// A bit for every shard.
+const SHARD_WORDS: usize = SHARD_COUNT / 64;
+
 /// Shards that have counters in common: so few that a table that grows seldom meets another at its counters.
 const COUNTERS_COUNT: usize = 64;
 
@@ -150,6 +153,8 @@ const COUNTERS_COUNT: usize = 64;
 pub struct Keyspace {
     shards: Box<[Shard; SHARD_COUNT]>,
     counters: Box<[TableCounters]>,
+    /// Which shards have keys, a bit each, written under their locks: walks over few keys pass the many empty shards by.
+    occupied: [AtomicU64; SHARD_WORDS],
     hasher: KeyHasher,
     limits: Limits,
 }
@@ -165,7 +170,8 @@ impl Keyspace {
         let shards: Box<[Shard]> = (0..SHARD_COUNT).map(|_| Shard::new()).collect();
         let Ok(shards) = shards.try_into() else { unreachable!("collected that many") };
         let counters = (0..COUNTERS_COUNT).map(|_| TableCounters::default()).collect();
-        Keyspace { shards, counters, hasher: KeyHasher::new(options.seed), limits: options.limits }
+        let occupied = [const { AtomicU64::new(0) }; SHARD_WORDS];
+        Keyspace { shards, counters, occupied, hasher: KeyHasher::new(options.seed), limits: options.limits }
     }
 
     #[inline]
@@ -221,9 +227,8 @@ impl Keyspace {
         let mut cursor = cursor;
         let mut left = count.max(1);
         loop {
-            let shard = cursor.shard();
-            let space = self.lock_one(ShardIndex::new(shard));
-            cursor = space.scan_shard(db, cursor, &mut left, &mut visit);
+            let space = self.lock_one(ShardIndex::new(cursor.shard()));
+            cursor = self.skip_empty(space.scan_shard(db, cursor, &mut left, &mut visit));
             if left == 0 || cursor == Cursor::START {
                 return cursor;
             }
@@ -239,7 +244,7 @@ impl Keyspace {
         loop {
             let shard = cursor.shard();
             let mut space = self.lock_one(ShardIndex::new(shard));
-            cursor = space.compact_shard(cursor, &mut left);
+            cursor = self.skip_empty(space.compact_shard(cursor, &mut left));
             left = left.saturating_sub(1);
             if cursor == Cursor::START {
                 slab::compaction_done();
@@ -257,6 +262,42 @@ impl Keyspace {
             limits: &self.limits,
             counters: self.counters_of(shard),
         }
+    }
+
+    /// For whoever has put in the first key of a table, or taken out the last one.
+    #[cold]
+    fn note_occupied(&self, shard: usize, tables: &Tables) {
+        let (word, bit) = (&self.occupied[shard / 64], 1 << (shard % 64));
+        if tables.iter().any(|table| table.len() > 0) {
+            word.fetch_or(bit, Relaxed);
+        } else {
+            word.fetch_and(!bit, Relaxed);
+        }
+    }
+
+    /// Ascending.
+    fn occupied_shards(&self) -> impl Iterator<Item = usize> {
+        self.occupied
+            .iter()
+            .enumerate()
+            .flat_map(|(index, word)| ones(word.load(Relaxed)).map(move |bit| index * 64 + bit))
+    }
+
+    /// The first place from where a walk has got to on where keys may be, or the end.
+    fn skip_empty(&self, cursor: Cursor) -> Cursor {
+        if cursor == Cursor::START {
+            return cursor;
+        }
+        let shard = cursor.shard();
+        let mut word = self.occupied[shard / 64].load(Relaxed) & u64::MAX << (shard % 64);
+        let mut index = shard / 64;
+        while word == 0 {
+            index += 1;
+            let Some(next) = self.occupied.get(index) else { return Cursor::START };
+            word = next.load(Relaxed);
+        }
+        let found = index * 64 + word.trailing_zeros() as usize;
+        if found == shard { cursor } else { Cursor::at(found, 0) }
     }
 
     fn counters_of(&self, shard: usize) -> &TableCounters {
@@ -284,22 +325,20 @@ impl Drop for Keyspace {
     }
 }
 
-const HELD_WORDS: usize = SHARD_COUNT / 64;
-
 /// A set of shards: a bit for each, and a bit for each word of those, so that small sets are walked and emptied at once.
 #[derive(Clone, Debug)]
 pub struct Held {
-    words: [u64; HELD_WORDS],
+    words: [u64; SHARD_WORDS],
     /// Which words are not zero.
     used_words: u64,
     count: u16,
 }
 
-const _: () = assert!(HELD_WORDS <= 64);
+const _: () = assert!(SHARD_WORDS <= 64);
 
 impl Held {
     pub const fn new() -> Held {
-        Held { words: [0; HELD_WORDS], used_words: 0, count: 0 }
+        Held { words: [0; SHARD_WORDS], used_words: 0, count: 0 }
     }
 
     /// Adds a shard; returns whether it is new to the set.
@@ -479,6 +518,9 @@ impl<'a> Space<'a> {
         let (tables, shard) = self.tables_mut(key.shard().get());
         let table = tables.get_or_create(table_index(db, key.hash));
         table.insert(&keyspace.around(key.shard().get()), position(key), entry);
+        if table.len() == 1 {
+            keyspace.note_occupied(key.shard().get(), tables);
+        }
         if let Some(Millis(at)) = entry.expire_at()
             && at < shard.earliest.load(Relaxed)
         {
@@ -492,6 +534,9 @@ impl<'a> Space<'a> {
         let table = tables.get_mut(table_index(db, key.hash))?;
         let place = table.find(position(key), key.bytes)?;
         let entry = table.remove(&keyspace.around(key.shard().get()), position(key), place);
+        if table.len() == 0 {
+            keyspace.note_occupied(key.shard().get(), tables);
+        }
         // SAFETY: the entry was the table's alone, and is out of it.
         Some(unsafe { Removed::new(entry) })
     }
@@ -536,14 +581,18 @@ impl<'a> Space<'a> {
         budget_keys: usize,
         mut gone: impl FnMut(DbIndex, Removed),
     ) -> bool {
-        let around = self.keyspace.around(shard.get());
-        let (tables, shard) = self.tables_mut(shard.get());
+        let (keyspace, home) = (self.keyspace, shard.get());
+        let around = keyspace.around(home);
+        let (tables, shard) = self.tables_mut(home);
         let mut left = budget_keys;
         for index in 0..tables.count() {
             let Some(table) = tables.get_mut(index) else { continue };
             // SAFETY: entries come out of the table, which was their only owner.
             let gone = |entry| gone(DbIndex(index as u32), unsafe { Removed::new(entry) });
             left -= table.expire_due(&around, now, left, gone);
+        }
+        if left < budget_keys {
+            keyspace.note_occupied(home, tables);
         }
         shard.refresh_earliest(tables);
         tables.earliest() < now
@@ -579,7 +628,7 @@ impl<'a> Space<'a> {
 
     fn all_tables(&self, db: DbIndex) -> impl Iterator<Item = &Table<RawEntry>> {
         assert!(self.is_wide());
-        (0..SHARD_COUNT).filter_map(move |shard| self.tables(shard).get(db.0 as usize))
+        self.keyspace.occupied_shards().filter_map(move |shard| self.tables(shard).get(db.0 as usize))
     }
 
     /// A key chosen fairly among all by `random`, which is uniform over `u64`. Wide only.
@@ -608,7 +657,7 @@ impl<'a> Space<'a> {
             if !self.holds(ShardIndex::new(cursor.shard())) {
                 return cursor;
             }
-            cursor = self.scan_shard(db, cursor, &mut left, &mut visit);
+            cursor = self.keyspace.skip_empty(self.scan_shard(db, cursor, &mut left, &mut visit));
             if left == 0 || cursor == Cursor::START {
                 return cursor;
             }
@@ -688,12 +737,13 @@ impl<'a> Space<'a> {
     pub fn flush_db(&mut self, db: DbIndex) -> Dropped {
         assert!(self.is_wide());
         let mut dropped = Dropped { tables: Vec::new() };
-        for index in 0..SHARD_COUNT {
-            let counters = self.keyspace.counters_of(index);
+        let keyspace = self.keyspace;
+        for index in keyspace.occupied_shards() {
             let (tables, shard) = self.tables_mut(index);
             if let Some(table) = tables.get_mut(db.0 as usize) {
-                dropped.take(table, counters);
+                dropped.take(table, keyspace.counters_of(index));
             }
+            keyspace.note_occupied(index, tables);
             shard.refresh_earliest(tables);
         }
         dropped
@@ -703,9 +753,10 @@ impl<'a> Space<'a> {
     pub fn flush_all(&mut self) -> Dropped {
         assert!(self.is_wide());
         let mut dropped = Dropped { tables: Vec::new() };
+        let keyspace = self.keyspace;
         for index in 0..SHARD_COUNT {
-            let counters = self.keyspace.counters_of(index);
             let (tables, shard) = self.tables_mut(index);
+            let counters = keyspace.counters_of(index);
             for index in 0..tables.count() {
                 if let Some(table) = tables.get_mut(index) {
                     dropped.take(table, counters);
@@ -714,6 +765,7 @@ impl<'a> Space<'a> {
             tables.others = Vec::new();
             shard.refresh_earliest(tables);
         }
+        keyspace.occupied.iter().for_each(|word| word.store(0, Relaxed));
         dropped
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use std::collections::{HashMap, HashSet};
 
 use common::{DB, TINY, crowded_keys, keyspace, rng, wide};
-use keyspace::{Cursor, DbIndex, Expiry, Keyspace, Limits, NewValue, SHARD_COUNT, Space};
+use keyspace::{Cursor, DbIndex, Expiry, Keyspace, Limits, Millis, NewValue, SHARD_COUNT, Space};
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
@@ -172,4 +172,50 @@ fn keys_chosen_to_collide_elsewhere_do_not_collide_here() {
     }
     let most = *per_shard.iter().max().unwrap();
     assert!(most < 30, "3000 keys over {SHARD_COUNT} shards, but {most} in one");
+}
+
+/// Empty shards are passed by, and a shard that was empty once is found again.
+#[test]
+fn walks_find_the_only_key_wherever_it_lies() {
+    let mut rng = rng("scan");
+    let keyspace = keyspace(&mut rng, Limits::default());
+    let mut space = wide(&keyspace);
+    for number in 0..500 {
+        let name = format!("key:{number}");
+        let db = DbIndex(number % 3);
+        let key = space.key(name.as_bytes());
+        let at = Millis(i64::from(number));
+        space.set(db, key, NewValue::Bytes(b"value"), Expiry::At(at));
+        let mut seen = 0;
+        assert_eq!(
+            space.scan(db, Cursor::START, 10, |entry| seen += usize::from(entry.key() == name.as_bytes())),
+            Cursor::START
+        );
+        assert_eq!((seen, space.len(db), space.volatile_len(db)), (1, 1, 1));
+        assert_eq!(space.random_key(db, rng.random()).unwrap().key(), name.as_bytes());
+        match number % 4 {
+            0 => assert!(space.remove(db, key).is_some()),
+            1 => assert!(!space.expire_due(key.shard(), Millis(i64::from(number) + 1), 10, |_, _| ())),
+            2 => drop(space.flush_db(db)),
+            _ => drop(space.flush_all()),
+        }
+        assert_eq!(space.len(db), 0);
+        assert!(space.random_key(db, rng.random()).is_none());
+    }
+}
+
+#[test]
+fn walks_come_to_an_end_behind_the_last_shard() {
+    let mut rng = rng("scan");
+    let keyspace = keyspace(&mut rng, Limits::default());
+    let names = (0..).map(|number: u32| format!("key:{number}"));
+    let name = names.into_iter().find(|name| keyspace.key(name.as_bytes()).shard().get() == SHARD_COUNT - 1).unwrap();
+    let mut space = wide(&keyspace);
+    set(&mut space, name.as_bytes());
+    let mut seen = 0;
+    assert_eq!(space.scan(DB, Cursor::START, 10, |_| seen += 1), Cursor::START);
+    drop(space);
+    assert_eq!(keyspace.scan(DB, Cursor::START, 10, |_| seen += 1), Cursor::START);
+    assert_eq!(keyspace.compact(Cursor::START, 10), Cursor::START);
+    assert_eq!(seen, 2);
 }

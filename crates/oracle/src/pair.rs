@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use testkit::{Client, Server, ServerOptions, Value, wait_until};
+use testkit::{Client, Kind, Server, ServerOptions, Value, wait_until};
 
 use crate::{
     normalise::{self, Verdict},
@@ -118,6 +118,10 @@ fn connect(server: &Server, reply_time_max: Duration) -> Result<Vec<Client>> {
 }
 
 impl Side {
+    pub fn kind(&self) -> Kind {
+        self.server.kind()
+    }
+
     /// A reply, or what happened instead of one. Pushes that come before it are kept for comparing.
     fn receive(&mut self, connection: usize) -> Result<Value, String> {
         loop {

@@ -9,7 +9,7 @@
 //! alone has changed nothing yet; it ends the batch and runs wide.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use commands::db::{Db, Lfu, Manners};
 use commands::global::{Global, Pause, Role, World};
@@ -469,6 +469,10 @@ impl Access {
         let mark = cx.reply.mark();
         let command = match &plan.command {
             Ok(command) => *command,
+            Err(_) if is_http(args[0]) => {
+                drop_browser(cx);
+                return Err(BatchEnd::Closed);
+            }
             Err(error) => {
                 self.refuse(cx, args, error);
                 return after_reply(cx, mark);
@@ -528,6 +532,32 @@ impl Access {
         cx.session.last_command = called.unwrap_or(u16::MAX);
         cx.reply.error(&text);
         self.began = Instant::now();
+    }
+}
+
+/// Whether this is the first word of a request or header line that a web page can make a browser send here. Its body could
+/// hold commands: nothing behind it may be executed.
+#[cold]
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:")
+}
+
+/// Ends such a connection without a word, with a line in the log, at most one a minute.
+#[cold]
+fn drop_browser(cx: &mut Ctx<'_>) {
+    static LOGGED_AT: AtomicI64 = AtomicI64::new(0);
+    const INTERVAL_MS: i64 = 60_000;
+    cx.session.close_after_reply = true;
+    let (now, last) = (cx.db.now.0, LOGGED_AT.load(Relaxed));
+    if now - last > INTERVAL_MS && LOGGED_AT.compare_exchange(last, now, Relaxed, Relaxed).is_ok() {
+        cx.host.log(
+            config::LogLevel::Warning,
+            &format!(
+                "Possible SECURITY ATTACK detected. {} sent POST or Host: as a command, which is what a browser does that a web \
+                 page has turned against this server. The connection is closed.",
+                cx.session.client.address
+            ),
+        );
     }
 }
 

@@ -646,11 +646,9 @@ impl EventLoop {
     fn finish(&mut self, token: usize, now: Millis) {
         if self.write(token, now)
             && let Some(connection) = self.connection(token)
+            && (connection.output.is_some() || !connection.decoder.is_idle() || connection.counted_bytes != IDLE_BYTES)
         {
-            connection.publish(now);
-            if connection.output.is_some() || !connection.decoder.is_idle() || connection.counted_bytes != IDLE_BYTES {
-                self.account(token);
-            }
+            self.account(token);
         }
     }
 
@@ -662,6 +660,8 @@ impl EventLoop {
     #[inline]
     fn write(&mut self, token: usize, now: Millis) -> bool {
         let connection = self.connections[token].as_mut().expect("the connection has no seat");
+        // Before the reply leaves: who has read it finds in CLIENT LIST what it did, from whichever thread it looks.
+        connection.publish(now);
         let result = match &mut connection.output {
             Some(_) => connection.flush_output(),
             None if self.reply.is_empty() => Ok(Written::default()),

@@ -94,7 +94,7 @@ impl Host for Shared {
     }
 
     fn used_memory_bytes(&self) -> u64 {
-        memory::used_bytes() as u64
+        memory::used_bytes()
     }
 
     fn reset_stats(&self) {

@@ -28,7 +28,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let moved = cx.db.glance(key).is_some() && is_free(cx, target);
     if moved {
         let value = cx.db.take(key).expect("it was there, and this access is exclusive");
-        cx.db.space.put(target, key, value);
+        cx.db.put(target, key, value);
     }
     cx.db.changed(u64::from(moved));
     cx.reply.int(i64::from(moved));

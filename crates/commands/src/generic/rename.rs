@@ -58,7 +58,7 @@ fn give_name(cx: &mut Ctx<'_>, replace: bool) -> Result<bool, Error> {
     }
     let value = cx.db.take(key).expect("it was there, and this access is exclusive");
     let index = cx.db.index;
-    cx.db.space.put(index, name, value);
+    cx.db.put(index, name, value);
     cx.db.changed(1);
     Ok(true)
 }

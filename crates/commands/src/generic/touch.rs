@@ -19,7 +19,10 @@ pub const SPEC: Spec = Spec {
 };
 
 fn run(cx: &mut Ctx<'_>) -> Outcome {
+    // To touch is all it is for: CLIENT NO-TOUCH does not hold for it.
+    let no_touch = std::mem::replace(&mut cx.db.manners.no_touch, false);
     let existing = cx.keys.iter().filter(|&&key| cx.db.read(key).is_some()).count();
+    cx.db.manners.no_touch = no_touch;
     cx.reply.count(existing);
     Ok(())
 }

@@ -102,7 +102,7 @@ fn get(cx: &mut Ctx<'_>) -> Outcome {
 }
 
 fn set(cx: &mut Ctx<'_>) -> Outcome {
-    if cx.args.len() % 2 != 0 {
+    if !cx.args.len().is_multiple_of(2) {
         return Err(Error::Syntax.into());
     }
     let pairs: Vec<_> = cx.args[2..].chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
@@ -157,7 +157,7 @@ mod tests {
             ("CONFIG GET port", "*2 $4 port $4 6379"),
             ("CONFIG GET nosuch", "*0"),
             ("CONFIG SET timeout 10 maxclients 100", "+OK"),
-            ("CONFIG GET timeout maxclients", "*4 $10 maxclients $3 100 $7 timeout $2 10"),
+            ("CONFIG GET timeout maxclients", "*4 $7 timeout $2 10 $10 maxclients $3 100"),
             ("CONFIG SET timeout 20 nosuch 1", "-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'"),
             ("CONFIG GET timeout", "*2 $7 timeout $2 10"),
             ("CONFIG SET timeout", "-ERR wrong number of arguments for 'config|set' command"),

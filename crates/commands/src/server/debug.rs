@@ -323,6 +323,7 @@ fn digest(cx: &mut Ctx<'_>) -> Outcome {
     Ok(())
 }
 
+#[expect(clippy::approx_constant, reason = "the number that Redis replies")]
 fn protocol(cx: &mut Ctx<'_>) -> Outcome {
     let numbers = |reply: &mut Reply| (0..3).for_each(|number| reply.int(number));
     let is_resp3 = cx.reply.proto() == Proto::Resp3;

@@ -281,14 +281,19 @@ impl<E: Element> Table<E> {
         let home = segment.home(segment.tag_of(position));
         // SAFETY: as in `find`.
         let bucket = unsafe { &*segment.bucket(home) };
-        if let Some(slot) = bucket.candidates(fingerprint_of(position)).next() {
-            let address = bucket.words[slot].address().cast_const();
+        let fingerprint = fingerprint_of(position);
+        let mut word = bucket.candidates(fingerprint).next().map(|slot| bucket.words[slot]);
+        if word.is_none() && bucket.displaced() != 0 {
+            // It lives behind its home, most likely right behind. To wait for that line now overlaps with the other keys of the batch.
+            // SAFETY: as in `find`.
+            let next = unsafe { &*segment.bucket((home + 1) % segment.buckets()) };
+            word = next.candidates(fingerprint).next().map(|slot| next.words[slot]);
+        }
+        if let Some(word) = word {
+            let address = word.address().cast_const();
             prefetch(address);
             // Elements are not aligned to lines: most small ones reach into the next.
             prefetch(address.wrapping_add(63));
-        } else if bucket.displaced() != 0 {
-            // It lives behind its home, most likely right behind.
-            prefetch(segment.bucket((home + 1) % segment.buckets()).cast());
         }
     }
 

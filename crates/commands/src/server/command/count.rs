@@ -16,7 +16,7 @@ pub const SPEC: Spec = Spec {
 };
 
 fn run(cx: &mut Ctx<'_>) -> Outcome {
-    let count = cx.global().registry.named().count();
+    let count = cx.global().registry.callable().count();
     cx.reply.int(count as i64);
     Ok(())
 }

@@ -23,18 +23,14 @@ pub const SPEC: Spec = Spec {
 
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     let registry = cx.global().registry.clone();
-    let found: Vec<(String, &Command)> = if cx.args.len() == 2 {
-        registry.named().map(|(name, command)| (String::from_utf8_lossy(name).into_owned(), command)).collect()
+    let found: Vec<&Command> = if cx.args.len() == 2 {
+        registry.callable().collect()
     } else {
-        cx.args[2..]
-            .iter()
-            .filter_map(|name| registry.find_full(name))
-            .map(|command| (command.full_name.clone(), command))
-            .collect()
+        cx.args[2..].iter().filter_map(|name| registry.find_full(name)).collect()
     };
     cx.reply.map(found.len());
-    for (name, command) in found {
-        cx.reply.bulk(name);
+    for command in found {
+        cx.reply.bulk(&command.full_name);
         document(cx.reply, &registry, command);
     }
     Ok(())
@@ -151,7 +147,7 @@ mod tests {
             ("COMMAND DOCS nosuch", "*0"),
             (
                 "COMMAND DOCS quit",
-                "*2 $4 quit *14 $7 summary $22 Closes this connection $5 since $5 1.0.0 $5 group $10 connection \
+                "*2 $4 quit *14 $7 summary $36 Replies, then closes the connection. $5 since $5 1.0.0 $5 group $10 connection \
                  $10 complexity $4 O(1) $9 doc_flags *1 +deprecated $16 deprecated_since $5 7.2.0 $11 replaced_by \
                  $27 just closing the connection",
             ),

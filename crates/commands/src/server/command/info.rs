@@ -30,7 +30,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     cx.reply.array(cx.args.len() - 2);
     for name in &cx.args[2..] {
         match registry.find_full(name) {
-            Some(command) => describe(cx.reply, &registry, command, &shown_name(command, name)),
+            Some(command) => describe(cx.reply, &registry, command),
             None => cx.reply.null_array(),
         }
     }
@@ -40,26 +40,18 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
 /// What COMMAND replies.
 pub(super) fn describe_all(cx: &mut Ctx<'_>) -> Outcome {
     let registry = cx.global().registry.clone();
-    cx.reply.array(registry.named().count());
-    for (name, command) in registry.named() {
-        describe(cx.reply, &registry, command, &String::from_utf8_lossy(name));
+    cx.reply.array(registry.callable().count());
+    for command in registry.callable() {
+        describe(cx.reply, &registry, command);
     }
     Ok(())
 }
 
-/// A renamed command goes by its new name.
-fn shown_name(command: &Command, asked: &[u8]) -> String {
-    match command.parent {
-        None => String::from_utf8_lossy(&asked.to_ascii_lowercase()).into_owned(),
-        Some(_) => command.full_name.clone(),
-    }
-}
-
-/// The ten elements that describe one command.
-fn describe(reply: &mut Reply, registry: &Registry, command: &Command, name: &str) {
+/// The ten elements that describe one command. A renamed one is found by its new name, and described under its old one.
+fn describe(reply: &mut Reply, registry: &Registry, command: &Command) {
     let spec = command.spec;
     reply.array(10);
-    reply.bulk(name);
+    reply.bulk(&command.full_name);
     reply.int(i64::from(spec.arity));
     let flags = command.flags();
     words(reply, Flags::SHOWN.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, name)| (*name).to_owned()));
@@ -75,7 +67,7 @@ fn describe(reply: &mut Reply, registry: &Registry, command: &Command, name: &st
     let subcommands: Vec<_> = registry.all().iter().filter(|sub| sub.parent == Some(command.id)).collect();
     reply.set(subcommands.len());
     for sub in subcommands {
-        describe(reply, registry, sub, &sub.full_name);
+        describe(reply, registry, sub);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::context::{Ctx, Outcome};
 use crate::error::Error;
+use crate::registry::Command;
 use crate::spec::{Acl, Arg, Flags, Group, Spec};
 
 pub const SPEC: Spec = Spec {
@@ -30,13 +31,12 @@ pub const SPEC: Spec = Spec {
 
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     let registry = cx.global().registry.clone();
-    let subcommands = registry.all().iter().filter(|command| command.parent.is_some());
-    let all = registry
-        .named()
-        .map(|(name, command)| (name.to_vec(), command))
-        .chain(subcommands.map(|command| (command.full_name.clone().into_bytes(), command)));
-    let names: Vec<Vec<u8>> = match cx.args.len() {
-        2 => all.map(|(name, _)| name).collect(),
+    let all = registry.callable().flat_map(|command| {
+        let subcommands = registry.all().iter().filter(|sub| sub.parent == Some(command.id));
+        std::iter::once(command).chain(subcommands)
+    });
+    let found: Vec<&Command> = match cx.args.len() {
+        2 => all.collect(),
         5 if cx.word(2, "FILTERBY") => {
             let pattern = cx.args[4];
             if cx.word(3, "MODULE") {
@@ -45,21 +45,19 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
             } else if cx.word(3, "ACLCAT") {
                 let wanted = Acl::NAMES.iter().find(|(_, name)| pattern.eq_ignore_ascii_case(name.as_bytes()));
                 match wanted {
-                    Some((acl, _)) => {
-                        all.filter(|(_, command)| command.spec.acl.contains(*acl)).map(|(name, _)| name).collect()
-                    }
+                    Some((acl, _)) => all.filter(|command| command.spec.acl.contains(*acl)).collect(),
                     None => Vec::new(),
                 }
             } else if cx.word(3, "PATTERN") {
-                all.map(|(name, _)| name).filter(|name| config::glob_match(pattern, name, true)).collect()
+                all.filter(|command| config::glob_match(pattern, command.full_name.as_bytes(), true)).collect()
             } else {
                 return Err(Error::Syntax.into());
             }
         }
         _ => return Err(Error::Syntax.into()),
     };
-    cx.reply.array(names.len());
-    names.iter().for_each(|name| cx.reply.bulk(name));
+    cx.reply.array(found.len());
+    found.iter().for_each(|command| cx.reply.bulk(&command.full_name));
     Ok(())
 }
 
