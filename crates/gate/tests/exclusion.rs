@@ -21,14 +21,17 @@ fn narrow_accesses_never_see_half_of_a_wide_change() {
                 }
             });
         }
-        // The readers never pause, so this loop also shows that a wide access cannot starve.
-        for _ in 0..2_000 {
+        // The readers never pause, so this loop also shows that a wide access cannot starve. On a busy machine they may not have
+        // begun yet: it goes on until they have.
+        let mut changes = 0;
+        while changes < 2_000 || reads.load(Ordering::Relaxed) < 1_000 {
             let mut world = gates.wide();
             world.0 += 1;
             world.1 += 1;
+            changes += 1;
         }
         stop.store(true, Ordering::Relaxed);
     });
-    assert_eq!(*gates.wide(), (2_000, 2_000));
-    assert!(reads.into_inner() > 0);
+    let world = gates.wide();
+    assert!(world.0 >= 2_000 && world.0 == world.1);
 }
