@@ -151,6 +151,7 @@ impl Rig {
         let manners = Manners {
             see_expired: global.settings.import_mode && self.session.has(crate::ClientFlags::IMPORT_SOURCE),
             keep_expired: global.settings.import_mode,
+            no_touch: self.session.has(crate::ClientFlags::NO_TOUCH),
             ..Manners::default()
         };
         let stats = self.host.stats[0].clone();

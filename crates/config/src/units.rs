@@ -44,8 +44,9 @@ pub enum MemoryError {
 
 /// Bytes with an optional unit in any case: `b`, `k` `m` `g` (powers of 1000), `kb` `mb` `gb` (powers of 1024).
 ///
-/// As in Redis, no digits at all read as zero (`CONFIG SET maxmemory ""` lifts the limit).
+/// As in Redis, no digits at all read as zero (`CONFIG SET maxmemory ""` lifts the limit), and a zero byte ends the text.
 pub fn parse_memory(text: &[u8]) -> Result<i64, MemoryError> {
+    let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, unit) = text.split_at(digits);
     let factor: i64 = match unit.to_ascii_lowercase().as_slice() {

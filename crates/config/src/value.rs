@@ -135,7 +135,8 @@ impl KeyspaceEvents {
 
     fn parse(text: &[u8]) -> Option<Self> {
         let mut events = Self::empty();
-        for letter in text {
+        // Redis reads no further than a zero byte.
+        for letter in text.iter().take_while(|&&letter| letter != 0) {
             events |= match letter {
                 b'A' => Self::ALL,
                 _ => Self::LETTERS.iter().find(|(known, _)| known == letter)?.1,

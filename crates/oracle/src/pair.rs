@@ -207,6 +207,12 @@ impl Pair {
         for side in [&mut self.subject, &mut self.reference] {
             side.clients = connect(&side.server, self.reply_time_max)?;
             side.command(0, &["FLUSHALL"])?;
+            // The old connections are closed here; CLIENT LIST shows them until the server has noticed.
+            let alone = wait_until(REPLY_TIME_MAX, || {
+                let list = side.command(0, &["CLIENT", "LIST"]);
+                list.is_ok_and(|list| list.text().is_some_and(|text| text.lines().count() == CONNECTIONS))
+            });
+            anyhow::ensure!(alone, "{} keeps connections that are closed", side.kind());
         }
         Ok(())
     }

@@ -25,8 +25,10 @@ use crate::shared::{Shared, now};
 
 /// When a batch has replied so much, the replies are sent before it goes on.
 pub const REPLY_BYTES_MAX: usize = 256 * 1024;
-/// So many commands run under one access.
+/// So many commands run under one access, where several threads could want the same shards.
 const BATCH_COMMANDS_MAX: usize = 16;
+/// The same where there is one thread: nobody waits, and more cache misses overlap.
+const BATCH_COMMANDS_ALONE_MAX: usize = 32;
 /// A command with more keys than this is not "few shards": it runs wide.
 const NARROW_KEYS_MAX: usize = 64;
 
@@ -228,6 +230,7 @@ impl Dispatcher<'_> {
         let held = &mut self.scratch.held;
         held.clear();
         let registry = &*self.shared.registry;
+        let batch_max = if self.shared.gates.count() == 1 { BATCH_COMMANDS_ALONE_MAX } else { BATCH_COMMANDS_MAX };
 
         let world = self.shared.gates.narrow(self.thread);
         // Inside the gate: who waited for it comes after whoever held it.
@@ -241,9 +244,7 @@ impl Dispatcher<'_> {
                 job.progress = Some(Progress::Closed);
                 continue;
             }
-            while job.next + job.planned < job.requests.len()
-                && plans.len() < BATCH_COMMANDS_MAX
-                && keys.len() < NARROW_KEYS_MAX
+            while job.next + job.planned < job.requests.len() && plans.len() < batch_max && keys.len() < NARROW_KEYS_MAX
             {
                 let first_key = keys.len();
                 let plan = plan(registry, &world.keyspace, job.requests.get(job.next + job.planned), &mut keys);

@@ -157,6 +157,12 @@ mod tests {
     }
 
     #[test]
+    fn the_availability_zone_is_told_where_there_is_one() {
+        let zone = format!("*16 {INTRODUCTION} $17 availability_zone $5 here1");
+        script(&[("CONFIG SET availability-zone here1", "+OK"), ("HELLO 2", &zone)]);
+    }
+
+    #[test]
     fn all_arguments_are_checked_before_any_acts() {
         let two = format!("*14 {INTRODUCTION}");
         script(&[

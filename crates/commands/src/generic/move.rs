@@ -59,6 +59,7 @@ mod tests {
             ("MOVE zz x", "-ERR value is not an integer or out of range"),
             ("MOVE a 4294967296", "-ERR value is out of range, value must between -2147483648 and 2147483647"),
             ("MOVE zz 2", ":0"),
+            ("OBJECT IDLETIME a", ":0"),
             ("MOVE a 2", ":1"),
             ("EXISTS a", ":0"),
             ("SET a 2", "+OK"),

@@ -192,6 +192,14 @@ mod tests {
     }
 
     #[test]
+    fn what_has_expired_is_removed_and_not_named() {
+        let mut rig = Rig::new();
+        rig.script(&[("SET a 1 PX 5", "+OK"), ("SET b 1", "+OK")]);
+        rig.now.0 += 6;
+        rig.script(&[("DBSIZE", ":2"), ("SCAN 0 MATCH z*", "*2 $1 0 *0"), ("DBSIZE", ":1")]);
+    }
+
+    #[test]
     fn a_walk_names_every_key_once_where_nothing_changes() {
         let mut rig = Rig::new();
         for index in 0..1000 {

@@ -29,10 +29,18 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::script;
+    use crate::testing::{Rig, script};
 
     #[test]
     fn keys_that_exist_are_counted() {
         script(&[("MSET a 1 b 2", "+OK"), ("TOUCH a b zz a", ":3")]);
+    }
+
+    #[test]
+    fn it_touches_for_a_client_that_does_not() {
+        let mut rig = Rig::new();
+        rig.script(&[("SET a 1", "+OK"), ("CLIENT NO-TOUCH ON", "+OK")]);
+        rig.now.0 += 5_000;
+        rig.script(&[("GET a", "$1 1"), ("OBJECT IDLETIME a", ":5"), ("TOUCH a", ":1"), ("OBJECT IDLETIME a", ":0")]);
     }
 }

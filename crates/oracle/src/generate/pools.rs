@@ -39,8 +39,12 @@ const VALUES: &[&[u8]] = &[
     b"line\r\nbreak",
     b"ohmytext",
     b"mynewtext",
-    b"10000000000000000000000000000000000000000000",  // 44 bytes: embstr
-    b"100000000000000000000000000000000000000000000", // 45 bytes: raw
+    // Beside a key of 5 bytes the last that are embstr, and the first that are raw: with an expiry, and without.
+    b"1000000000000000000000000000",
+    b"10000000000000000000000000000",
+    b"100000000000000000000000000000000000",
+    b"1000000000000000000000000000000000000",
+    b"100000000000000000000000000000000000000000000",
 ];
 
 const INTEGERS: &[&str] = &[

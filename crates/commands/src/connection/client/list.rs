@@ -8,6 +8,7 @@ use keyspace::Millis;
 use super::filter::{Dialect, Filter};
 use crate::client::{Client, ClientFlags};
 use crate::context::{Ctx, Outcome};
+use crate::error::shown;
 use crate::registry::Registry;
 use crate::spec::{Acl, Arg, Flags, Group, Spec};
 
@@ -136,7 +137,7 @@ pub(super) fn describe(line: &mut String, client: &Client, registry: &Registry, 
         client.address,
         client.local_address,
         client.fd,
-        String::from_utf8_lossy(&text.name),
+        String::from_utf8_lossy(shown(&text.name)),
         age_seconds(client, now),
         idle_seconds(client, now),
         letters(client),
@@ -151,8 +152,8 @@ pub(super) fn describe(line: &mut String, client: &Client, registry: &Registry, 
         command,
         text.user,
         client.protocol.load(Relaxed),
-        String::from_utf8_lossy(&text.library_name),
-        String::from_utf8_lossy(&text.library_version),
+        String::from_utf8_lossy(shown(&text.library_name)),
+        String::from_utf8_lossy(shown(&text.library_version)),
         client.thread,
         client.net_input_bytes.get(),
         client.net_output_bytes.get(),

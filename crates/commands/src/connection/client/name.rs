@@ -1,7 +1,7 @@
 //! `CLIENT GETNAME` and `CLIENT SETNAME`.
 
 use crate::context::{Ctx, Outcome};
-use crate::error::Error;
+use crate::error::{Error, shown};
 use crate::spec::{Acl, Arg, Flags, Group, Spec};
 
 pub const GETNAME: Spec = Spec {
@@ -54,9 +54,9 @@ pub(in crate::connection) fn check_name(name: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Visible ASCII only, or nothing at all.
+/// Visible ASCII only, or nothing at all: as far as it is shown, which is where Redis stops looking too.
 pub(super) fn is_plain(text: &[u8]) -> bool {
-    text.iter().all(u8::is_ascii_graphic)
+    shown(text).iter().all(u8::is_ascii_graphic)
 }
 
 #[cfg(test)]
@@ -72,6 +72,7 @@ mod tests {
             ("CLIENT SETNAME \"a b\"", "-ERR Client names cannot contain spaces, newlines or special characters."),
             ("CLIENT SETNAME \"a\\x7fb\"", "-ERR Client names cannot contain spaces, newlines or special characters."),
             ("CLIENT GETNAME", "$4 a~!b"),
+            ("CLIENT SETNAME \"c\\x00 d\"", "+OK"),
             ("CLIENT SETNAME \"\"", "+OK"),
             ("CLIENT GETNAME", "$-1"),
         ]);
