@@ -16,7 +16,7 @@ export SPINEL_BIN ?= $(abspath $(TARGET)/fast/spinel)
 PARTS := server
 LINKS := $(foreach part,$(PARTS),redis-$(part) spinel-$(part))
 
-.PHONY: help build fast peers test units harnesses clients check oracle coverage compare growth expiry linearize model fuzz \
+.PHONY: help build fast peers test units harnesses clients check oracle coverage compare growth expiry narrow linearize model fuzz \
 	install uninstall clean
 
 help: ## this list
@@ -78,6 +78,9 @@ growth: build ## to 50 million keys and back
 expiry: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)
 expiry: build ## a million keys that expire in the same second
 	$(CARGO) run --profile fast -p spinel-compare -- expiry
+
+narrow: ## two threads beside one without sockets, and what wide commands cost
+	$(CARGO) bench --profile fast -p spinel-server --bench narrow
 
 FUZZ_SECONDS ?= 600
 fuzz: ## the decoders under mutated input for FUZZ_SECONDS; guided by coverage where cargo-fuzz is installed
