@@ -1,7 +1,5 @@
 //! `FLUSHALL` and `FLUSHDB`.
 
-use config::directives;
-
 use crate::context::{Ctx, Outcome};
 use crate::error::Error;
 use crate::spec::{Acl, Arg, Flags, Group, Side, Spec};
@@ -49,16 +47,15 @@ pub const FLUSHDB: Spec = Spec {
 /// Keys are unlinked at once in either form, and freed on another thread: a flush that made everybody wait until they are
 /// freed would be the stall that this server promises not to have. Nobody can tell the difference by a reply.
 fn flush(cx: &mut Ctx<'_>, all: bool) -> Outcome {
-    let sync = match cx.args.len() {
-        1 => !cx.global().config.get(directives::LAZYFREE_LAZY_USER_FLUSH),
-        2 if cx.word(1, "SYNC") => true,
-        2 if cx.word(1, "ASYNC") => false,
+    match cx.args.len() {
+        1 => {}
+        2 if cx.word(1, "SYNC") || cx.word(1, "ASYNC") => {}
         _ => return Err(Error::Syntax.into()),
-    };
+    }
     let dropped = if all { cx.db.space.flush_all() } else { cx.db.space.flush_db(cx.db.index) };
     // A small flush is one change for the save points, as in Redis.
     cx.db.changed((dropped.len() as u64).max(1));
-    if sync && dropped.len() <= FREED_AT_ONCE_KEYS_MAX {
+    if dropped.len() <= FREED_AT_ONCE_KEYS_MAX {
         drop(dropped);
     } else {
         cx.host.free_later(dropped);

@@ -23,13 +23,13 @@ rows! { super::process::END;
     /// Whether evicted values are freed in the background.
     LAZYFREE_LAZY_EVICTION: bool = row("lazyfree-lazy-eviction", Kind::Bool, "no").later("eviction");
     /// Whether expired values are freed in the background.
-    LAZYFREE_LAZY_EXPIRE: bool = row("lazyfree-lazy-expire", Kind::Bool, "no");
+    LAZYFREE_LAZY_EXPIRE: bool = row("lazyfree-lazy-expire", Kind::Bool, "no").no_effect("large values are always freed on a thread of their own");
     /// Whether values that another command replaces are freed in the background.
-    LAZYFREE_LAZY_SERVER_DEL: bool = row("lazyfree-lazy-server-del", Kind::Bool, "no");
+    LAZYFREE_LAZY_SERVER_DEL: bool = row("lazyfree-lazy-server-del", Kind::Bool, "no").no_effect("large values are always freed on a thread of their own");
     /// Whether DEL frees in the background, as UNLINK does.
-    LAZYFREE_LAZY_USER_DEL: bool = row("lazyfree-lazy-user-del", Kind::Bool, "no");
+    LAZYFREE_LAZY_USER_DEL: bool = row("lazyfree-lazy-user-del", Kind::Bool, "no").no_effect("large values are always freed on a thread of their own");
     /// Whether FLUSHALL, FLUSHDB and SCRIPT FLUSH free in the background if they do not say.
-    LAZYFREE_LAZY_USER_FLUSH: bool = row("lazyfree-lazy-user-flush", Kind::Bool, "no");
+    LAZYFREE_LAZY_USER_FLUSH: bool = row("lazyfree-lazy-user-flush", Kind::Bool, "no").no_effect("large values are always freed on a thread of their own");
     /// Whether tables that grow are moved in idle time too.
     ACTIVEREHASHING: bool = row("activerehashing", Kind::Bool, "yes").no_effect("a table grows by splitting small segments, one at a time");
     /// Whether memory is defragmented while the server runs.

@@ -15,7 +15,7 @@ rows! { 0;
     /// Permissions of the Unix socket, octal; 0 leaves what the umask gives.
     UNIXSOCKETPERM: i64 = row("unixsocketperm", Kind::Octal, "0").fixed();
     /// Group that owns the Unix socket.
-    UNIXSOCKETGROUP: [u8] = row("unixsocketgroup", Kind::Text, "").fixed().valkey();
+    UNIXSOCKETGROUP: [u8] = row("unixsocketgroup", Kind::Text, "").fixed().valkey().later("group of the unix socket");
     /// Connections the kernel may hold that are not yet accepted.
     TCP_BACKLOG: i64 = row("tcp-backlog", COUNT_I32, "511").fixed();
     /// Seconds of silence after which the kernel probes a connection; 0 means never.
@@ -31,7 +31,7 @@ rows! { 0;
     /// Whether listening sockets speak Multipath TCP.
     MPTCP: bool = row("mptcp", Kind::Bool, "no").fixed().valkey().later("Multipath TCP");
     /// Connections accepted in one turn of the event loop.
-    MAX_NEW_CONNECTIONS_PER_CYCLE: i64 = row("max-new-connections-per-cycle", Kind::Unsigned { min: 1, max: 1000 }, "10");
+    MAX_NEW_CONNECTIONS_PER_CYCLE: i64 = row("max-new-connections-per-cycle", Kind::Unsigned { min: 1, max: 1000 }, "10").no_effect("a loop accepts at most 128 connections before others have their turn");
     /// TLS connections accepted in one turn of the event loop.
     MAX_NEW_TLS_CONNECTIONS_PER_CYCLE: i64 = row("max-new-tls-connections-per-cycle", Kind::Unsigned { min: 1, max: 1000 }, "1").later("TLS");
     /// Address of the RDMA listener.

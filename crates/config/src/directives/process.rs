@@ -91,13 +91,13 @@ rows! { super::security::END;
     /// Rounds of background work a second.
     HZ: i64 = row("hz", Kind::ClampedInt { min: 1, max: 500 }, "10");
     /// Whether `hz` grows with the number of clients.
-    DYNAMIC_HZ: bool = row("dynamic-hz", Kind::Bool, "yes");
+    DYNAMIC_HZ: bool = row("dynamic-hz", Kind::Bool, "yes").no_effect("what is due is done in slices between requests, however many clients there are");
     /// What SIGINT asks of the shutdown.
     SHUTDOWN_ON_SIGINT: ShutdownOnSignal = row("shutdown-on-sigint", Kind::Flags(ShutdownOnSignal::NAMES), "default").check(super::checks::shutdown_flags);
     /// What SIGTERM asks of the shutdown.
     SHUTDOWN_ON_SIGTERM: ShutdownOnSignal = row("shutdown-on-sigterm", Kind::Flags(ShutdownOnSignal::NAMES), "default").check(super::checks::shutdown_flags);
     /// Seconds a shutdown waits for replicas that lag.
-    SHUTDOWN_TIMEOUT: i64 = row("shutdown-timeout", COUNT_I32, "10");
+    SHUTDOWN_TIMEOUT: i64 = row("shutdown-timeout", COUNT_I32, "10").later("replication");
     /// Zone the server stands in, as told to clients.
     AVAILABILITY_ZONE: [u8] = row("availability-zone", Kind::Text, "").valkey();
     /// Whether the server calls itself Redis where clients look.
