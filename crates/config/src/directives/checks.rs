@@ -19,10 +19,16 @@ pub(super) fn dbfilename(value: &Value) -> Checked {
 }
 
 pub(super) fn appendfilename(value: &Value) -> Checked {
+    if text(value).is_empty() {
+        return Err("appendfilename can't be empty");
+    }
     if is_plain_name(text(value)) { Ok(()) } else { Err("appendfilename can't be a path, just a filename") }
 }
 
 pub(super) fn appenddirname(value: &Value) -> Checked {
+    if text(value).is_empty() {
+        return Err("appenddirname can't be empty");
+    }
     if is_plain_name(text(value)) { Ok(()) } else { Err("appenddirname can't be a path, just a dirname") }
 }
 
