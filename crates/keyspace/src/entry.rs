@@ -17,15 +17,17 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
+use crate::collection::{CODE_SHIFT, Code, Collection, Object, ObjectRef, TypedMut, TypedRef};
 use crate::garbage::{release_object, release_text};
 use crate::table::{Element, Place, Table};
 use crate::value::{GROWN_INLINE_LEN_MAX, LARGE_LEN_MIN, LargeRef, StrRef, StrRepr, canonical_int};
-use crate::{IntBuffer, Millis, NewValue, Object, ValueRef, slab};
+use crate::{IntBuffer, Millis, NewValue, ValueRef, slab};
 
 const KIND_MASK: u8 = 3;
 const KIND_TEXT: u8 = 0;
 const KIND_INT: u8 = 1;
 const KIND_LARGE: u8 = 2;
+/// The upper half of the flags says which collection in which encoding.
 const KIND_OBJECT: u8 = 3;
 const HAS_EXPIRY: u8 = 4;
 const RAW: u8 = 8;
@@ -52,7 +54,7 @@ pub(crate) enum Payload<'a> {
     Text { bytes: &'a [u8], raw: bool },
     Int(i64),
     Large(Arc<Vec<u8>>),
-    Object(Box<Object>),
+    Object(Code, NonNull<u8>),
 }
 
 impl<'a> From<NewValue<'a>> for Payload<'a> {
@@ -66,7 +68,10 @@ impl<'a> From<NewValue<'a>> for Payload<'a> {
             NewValue::Raw(bytes) => Payload::text(bytes, true),
             NewValue::Int(number) => Payload::Int(number),
             NewValue::Large(text) => Payload::Large(text),
-            NewValue::Object(object) => Payload::Object(object),
+            NewValue::Object(object) => {
+                let (code, pointer) = object.into_parts();
+                Payload::Object(code, pointer)
+            }
         }
     }
 }
@@ -86,7 +91,7 @@ impl<'a> Payload<'a> {
             Payload::Text { raw: true, .. } => KIND_TEXT | RAW,
             Payload::Int(_) => KIND_INT,
             Payload::Large(_) => KIND_LARGE | RAW,
-            Payload::Object(_) => KIND_OBJECT,
+            Payload::Object(code, _) => KIND_OBJECT | code << CODE_SHIFT,
         }
     }
 
@@ -241,7 +246,7 @@ impl RawEntry {
                 Payload::Text { bytes, .. } => ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len()),
                 Payload::Int(number) => at.cast::<i64>().write_unaligned(number),
                 Payload::Large(text) => at.cast::<*const Vec<u8>>().write_unaligned(Arc::into_raw(text)),
-                Payload::Object(object) => at.cast::<*mut Object>().write_unaligned(Box::into_raw(object)),
+                Payload::Object(_, pointer) => at.cast::<NonNull<u8>>().write_unaligned(pointer),
             }
         }
     }
@@ -324,10 +329,18 @@ impl RawEntry {
         unsafe { self.parts().value.cast::<*const Vec<u8>>().read_unaligned() }
     }
 
-    fn object(self) -> *mut Object {
+    fn object_parts(self) -> (Code, NonNull<u8>) {
         debug_assert_eq!(self.kind(), KIND_OBJECT);
-        // SAFETY: entries of this kind hold a pointer from `Box::into_raw` there.
-        unsafe { self.parts().value.cast::<*mut Object>().read_unaligned() }
+        // SAFETY: entries of this kind hold a collection's pointer there.
+        (self.flags() >> CODE_SHIFT, unsafe { self.parts().value.cast::<NonNull<u8>>().read_unaligned() })
+    }
+
+    /// # Safety
+    /// The entry is live and unchanged for `'a`, and holds an object.
+    unsafe fn object<'a>(self) -> ObjectRef<'a> {
+        let (code, pointer) = self.object_parts();
+        // SAFETY: the entry owns the parts; the caller answers for the lifetime.
+        unsafe { ObjectRef::new(Object::from_parts(code, pointer)) }
     }
 
     /// # Safety
@@ -344,7 +357,7 @@ impl RawEntry {
             // SAFETY: the entry keeps the count; the caller answers for the lifetime.
             KIND_LARGE => StrRepr::Large(unsafe { LargeRef::new(self.large()) }),
             // SAFETY: the entry owns the object; the caller answers for the lifetime.
-            _ => return ValueRef::Object(unsafe { &*self.object() }),
+            _ => return ValueRef::Object(unsafe { self.object() }),
         };
         ValueRef::Str(StrRef { repr, raw: flags & RAW != 0 })
     }
@@ -361,8 +374,10 @@ impl RawEntry {
             KIND_INT => Payload::Int(self.int()),
             // SAFETY: the entry's count passes to the caller.
             KIND_LARGE => Payload::Large(unsafe { Arc::from_raw(self.large()) }),
-            // SAFETY: the entry's box passes to the caller.
-            _ => Payload::Object(unsafe { Box::from_raw(self.object()) }),
+            _ => {
+                let (code, pointer) = self.object_parts();
+                Payload::Object(code, pointer)
+            }
         }
     }
 
@@ -372,7 +387,8 @@ impl RawEntry {
         // SAFETY: the caller's promise.
         match unsafe { self.take_payload() } {
             Payload::Large(text) => release_text(text),
-            Payload::Object(object) => release_object(object),
+            // SAFETY: the entry's ownership passes on.
+            Payload::Object(code, pointer) => release_object(unsafe { Object::from_parts(code, pointer) }),
             Payload::Text { .. } | Payload::Int(_) => {}
         }
     }
@@ -415,12 +431,12 @@ impl RawEntry {
         }
     }
 
-    fn memory_usage(self) -> usize {
+    fn memory_usage(self, samples: usize) -> usize {
         let outside = match self.kind() {
             // SAFETY: the entry keeps the count.
             KIND_LARGE => LARGE_HEADER_BYTES + unsafe { &*self.large() }.capacity(),
             // SAFETY: the entry owns the object.
-            KIND_OBJECT => unsafe { &*self.object() }.memory_usage(),
+            KIND_OBJECT => unsafe { self.object() }.memory_usage(samples),
             _ => 0,
         };
         slab::rounded(self.len()) + TABLE_BYTES_PER_ENTRY + outside
@@ -475,9 +491,21 @@ impl<'a> Entry<'a> {
         self.raw.set_access_bits(bits);
     }
 
-    /// Bytes this key takes, with its share of the table and what lies out of line.
-    pub fn memory_usage(&self) -> usize {
-        self.raw.memory_usage()
+    /// Bytes this key takes, with its share of the table and what lies out of line; a collection's are estimated from `samples` elements
+    /// (0: from all of them).
+    pub fn memory_usage(&self, samples: usize) -> usize {
+        self.raw.memory_usage(samples)
+    }
+
+    /// The collection, if it is of this type.
+    #[inline]
+    pub fn typed<T: Collection>(&self) -> Option<TypedRef<'a, T>> {
+        if self.raw.kind() != KIND_OBJECT {
+            return None;
+        }
+        let (code, pointer) = self.raw.object_parts();
+        // SAFETY: the code says that it is a `T`; the entry owns it, live for 'a.
+        T::CODES.contains(&code).then(|| unsafe { TypedRef::new(T::from_parts(code, pointer)) })
     }
 }
 
@@ -504,6 +532,17 @@ impl<'a> EntryMut<'a> {
     pub fn into_entry(self) -> Entry<'a> {
         // SAFETY: the table stays borrowed for 'a, and nothing changes the entry any more.
         unsafe { Entry::new(self.raw) }
+    }
+
+    /// The collection, to be changed, if it is of this type.
+    #[inline]
+    pub fn into_typed<T: Collection>(self) -> Option<TypedMut<'a, T>> {
+        if self.raw.kind() != KIND_OBJECT || !T::CODES.contains(&self.raw.object_parts().0) {
+            return None;
+        }
+        let pointer = self.raw.parts().value.cast_mut();
+        // SAFETY: the code says that it is a `T`; this borrow holds the entry alone, and passes on.
+        Some(unsafe { TypedMut::new(self.raw.0.as_ptr(), pointer) })
     }
 
     /// Replaces the value, whatever its type; expiry and access bits stay.
@@ -741,8 +780,9 @@ impl Removed {
         matches!(self.raw.kind(), KIND_LARGE | KIND_OBJECT)
     }
 
-    pub fn memory_usage(&self) -> usize {
-        self.raw.memory_usage()
+    /// As [`Entry::memory_usage`].
+    pub fn memory_usage(&self, samples: usize) -> usize {
+        self.raw.memory_usage(samples)
     }
 
     /// The same value as an entry for `key`.

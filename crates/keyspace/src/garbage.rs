@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::Object;
+use crate::collection::Object;
 
-/// Out-of-line values of at least this many bytes go to the reaper; freeing less costs no more than handing it over.
+/// Texts of at least this many bytes go to the reaper; freeing less costs no more than handing it over.
 const GARBAGE_BYTES_MIN: usize = 64 * 1024;
 
 static REAPER: OnceLock<fn(Garbage)> = OnceLock::new();
@@ -24,7 +24,7 @@ pub struct Garbage {
 #[expect(dead_code, reason = "held to be dropped")]
 enum Held {
     Text(Arc<Vec<u8>>),
-    Object(Box<Object>),
+    Object(Object),
 }
 
 impl Garbage {
@@ -34,19 +34,21 @@ impl Garbage {
     }
 }
 
-fn release(held: Held, bytes: usize) {
+pub(crate) fn release_text(text: Arc<Vec<u8>>) {
+    let bytes = text.capacity();
     match REAPER.get() {
-        Some(reaper) if bytes >= GARBAGE_BYTES_MIN => reaper(Garbage { _held: held, bytes }),
-        _ => drop(held),
+        Some(reaper) if bytes >= GARBAGE_BYTES_MIN => reaper(Garbage { _held: Held::Text(text), bytes }),
+        _ => drop(text),
     }
 }
 
-pub(crate) fn release_text(text: Arc<Vec<u8>>) {
-    let bytes = text.capacity();
-    release(Held::Text(text), bytes);
-}
-
-pub(crate) fn release_object(object: Box<Object>) {
-    let bytes = object.memory_usage();
-    release(Held::Object(object), bytes);
+pub(crate) fn release_object(object: Object) {
+    match REAPER.get() {
+        // Which it is must not cost a walk over the object: its bytes are a guess.
+        Some(reaper) if object.is_slow_to_free() => {
+            let bytes = object.memory_usage(1);
+            reaper(Garbage { _held: Held::Object(object), bytes });
+        }
+        _ => drop(object),
+    }
 }

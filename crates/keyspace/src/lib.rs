@@ -21,6 +21,7 @@
 //! assert_eq!(entry.value().encoding_name(), "embstr");
 //! ```
 
+pub mod collection;
 mod entry;
 mod garbage;
 mod hash;
@@ -33,12 +34,13 @@ mod table;
 mod types;
 mod value;
 
+pub use collection::{Collection, Hash, List, Listpack, Object, ObjectRef, Set, SortedSet, Stream, TypedMut, TypedRef};
 pub use entry::{Entry, EntryMut, Removed};
 pub use garbage::{Garbage, set_reaper};
 pub use space::{Cursor, Dropped, Held, Keyspace, Options, Space, TableFigures};
 pub use table::Limits;
 pub use types::{DbIndex, Key, Millis, SHARD_BITS, SHARD_COUNT, ShardIndex};
 pub use value::{
-    Expiry, GROWN_INLINE_LEN_MAX, IntBuffer, LARGE_LEN_MIN, LargeRef, NewValue, Object, StrRef, StrRepr, ValueRef,
+    Expiry, GROWN_INLINE_LEN_MAX, IntBuffer, LARGE_LEN_MIN, LargeRef, NewValue, StrRef, StrRepr, ValueRef,
     canonical_int,
 };

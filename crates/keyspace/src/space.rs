@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use smallvec::SmallVec;
 
+use crate::collection;
 use crate::entry::{Payload, RawEntry};
 use crate::hash::KeyHasher;
 use crate::prefetch::prefetch_for_write;
@@ -167,6 +168,7 @@ impl Keyspace {
     /// If a limit is out of its range.
     pub fn new(options: &Options) -> Keyspace {
         options.limits.check();
+        collection::table::set_seed(options.seed);
         let shards: Box<[Shard]> = (0..SHARD_COUNT).map(|_| Shard::new()).collect();
         let Ok(shards) = shards.try_into() else { unreachable!("collected that many") };
         let counters = (0..COUNTERS_COUNT).map(|_| TableCounters::default()).collect();

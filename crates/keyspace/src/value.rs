@@ -8,36 +8,13 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::Millis;
+use crate::collection::{Object, ObjectRef};
 
 /// Values given with at least this many bytes are kept out of line, shared and never copied to reply.
 pub const LARGE_LEN_MIN: usize = 16 * 1024;
 
 /// Values that grew (APPEND, SETRANGE) beyond this many bytes go out of line, so that growing them stays amortised.
 pub const GROWN_INLINE_LEN_MAX: usize = 1024;
-
-/// Types other than strings: the place where collections will stand, each a variant.
-///
-/// It has no variants yet, so no `Object` can exist and the arms that handle one compile to nothing.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Object {}
-
-impl Object {
-    /// The name `TYPE` replies.
-    pub fn type_name(&self) -> &'static str {
-        match *self {}
-    }
-
-    /// The name `OBJECT ENCODING` replies.
-    pub fn encoding_name(&self) -> &'static str {
-        match *self {}
-    }
-
-    /// Bytes allocated, the object itself included.
-    pub fn memory_usage(&self) -> usize {
-        match *self {}
-    }
-}
 
 /// A value on its way into the keyspace.
 #[derive(Debug)]
@@ -52,7 +29,7 @@ pub enum NewValue<'a> {
     /// A long text that is already owned: taken over without a copy, and kept out of line whatever its length. Give it from
     /// [`LARGE_LEN_MIN`] on.
     Large(Arc<Vec<u8>>),
-    Object(Box<Object>),
+    Object(Object),
 }
 
 /// What happens to the expiry of a key that is set.
@@ -68,7 +45,7 @@ pub enum Expiry {
 #[derive(Debug)]
 pub enum ValueRef<'a> {
     Str(StrRef<'a>),
-    Object(&'a Object),
+    Object(ObjectRef<'a>),
 }
 
 impl<'a> ValueRef<'a> {
@@ -178,6 +155,12 @@ pub struct IntBuffer(itoa::Buffer);
 impl IntBuffer {
     pub fn new() -> IntBuffer {
         IntBuffer(itoa::Buffer::new())
+    }
+
+    /// The number's text.
+    #[inline]
+    pub fn format(&mut self, number: i64) -> &[u8] {
+        self.0.format(number).as_bytes()
     }
 }
 

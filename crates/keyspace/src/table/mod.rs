@@ -608,6 +608,41 @@ impl<E: Element> Table<E> {
         ControlFlow::Continue(())
     }
 
+    /// Every element, in the order of the walk by segments.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = E> + '_ {
+        // SAFETY: as in `walk`.
+        self.directory.segments().flat_map(|segment| unsafe { segment.words() }).map(|(_, word, _)| Self::element(word))
+    }
+
+    /// An element chosen fairly by uniform random numbers; `None` from an empty table. A handful of tries on average, whatever the size.
+    ///
+    /// A random position falls into a segment in proportion to its part of hash space, not to its elements. A try is therefore accepted in
+    /// proportion to how dense its segment is beside the table's average. Twice and a half the average is taken for the densest there is: the
+    /// hash's spread makes up to 1.34, chance the rest; a segment beyond that would get a few too few, not too many.
+    pub(crate) fn random(&self, mut random: impl FnMut() -> u64) -> Option<E> {
+        if self.len == 0 {
+            return None;
+        }
+        loop {
+            let segment = self.directory.segment(random());
+            // SAFETY: segments in the directory are live.
+            let len = unsafe { (*segment.header()).len } as usize;
+            let density = len as f64 * (1u64 << segment.depth()) as f64;
+            let densest = if segment.depth() == 0 { density } else { self.len as f64 * 2.5 };
+            let draw = random();
+            if (draw >> 11) as f64 / (1u64 << 53) as f64 * densest < density {
+                let index = ((u128::from(random()) * len as u128) >> 64) as usize;
+                // SAFETY: as in `walk`.
+                return unsafe { segment.words() }.nth(index).map(|(_, word, _)| Self::element(word));
+            }
+        }
+    }
+
+    /// Bytes of segments and directory.
+    pub(crate) fn table_bytes(&self) -> usize {
+        self.directory.segments().map(SegmentRef::bytes).sum::<usize>() + self.directory.bytes()
+    }
+
     /// The element number `index` in the order of the walk by segments.
     pub(crate) fn nth(&self, index: usize) -> Option<E> {
         let mut left = index;
@@ -726,8 +761,7 @@ impl<E: Element> Table<E> {
 
     /// The table leaves the keyspace: its bytes no longer count there.
     pub(crate) fn disown(&self, counters: &TableCounters) {
-        let bytes = self.directory.segments().map(SegmentRef::bytes).sum::<usize>() + self.directory.bytes();
-        Work { bytes_gained: -(bytes as isize), ..Work::default() }.commit(counters);
+        Work { bytes_gained: -(self.table_bytes() as isize), ..Work::default() }.commit(counters);
     }
 
     /// Frees everything.

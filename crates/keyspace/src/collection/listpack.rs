@@ -1,0 +1,879 @@
+//! Listpack: a list of short texts and integers in one run of bytes, in the documented format of RDB files and DUMP payloads.
+//!
+//! ```text
+//! total bytes  elements  element ...  0xFF      all numbers little-endian
+//! 4            2         ...          1         65535 elements: not known, count them
+//!
+//! element:  encoding and data  length of these, to be read backwards from its last byte, 7 bits a byte
+//!           0xxxxxxx                          integer 0 to 127
+//!           10llllll text                     up to 63 bytes
+//!           110xxxxx xxxxxxxx                 13-bit integer
+//!           1110llll llllllll text            up to 4095 bytes
+//!           11110000 llllllll*4 text          longer ones
+//!           11110001 to 11110100              integers of 2, 3, 4 and 8 bytes
+//! ```
+//!
+//! The format is described in "Listpack specification" by its author (github.com/antirez/listpack). What is an integer in canonical text is
+//! kept as one. One thing was observed of Redis 8.2 that the specification leaves open: a length of 16,383 (2,097,151, …) already takes the next
+//! number of backward bytes.
+//!
+//! A [`Listpack`] is one pointer wide. How much is allocated follows from the length alone (the classes of the global allocator), so
+//! it need not be kept, and a change reallocates only when it leaves its class. An empty one allocates nothing.
+
+use std::alloc::{self, Layout};
+use std::fmt;
+use std::ptr::{self, NonNull};
+
+use crate::value::{IntBuffer, canonical_int};
+
+const HEADER_BYTES: usize = 6;
+const END: u8 = 0xFF;
+/// Header and end.
+const EMPTY_BYTES: usize = HEADER_BYTES + 1;
+/// In the header: too many to be counted there.
+const LEN_UNKNOWN: u16 = u16::MAX;
+/// An element's encoding, length and backward length at most, without its text.
+const ELEMENT_OVERHEAD_BYTES_MAX: usize = 10;
+
+static EMPTY: [u8; EMPTY_BYTES] = [EMPTY_BYTES as u8, 0, 0, 0, 0, 0, END];
+
+/// A list of texts and integers in one allocation. Changes cost O(bytes behind the place of the change).
+pub struct Listpack(NonNull<u8>);
+
+// SAFETY: it owns its bytes alone, and changes them through `&mut` only.
+unsafe impl Send for Listpack {}
+// SAFETY: as above.
+unsafe impl Sync for Listpack {}
+
+/// The place of an element. Any change of the listpack invalidates it: using one that is not valid panics or finds another element, no worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(u32);
+
+/// An element.
+#[derive(Clone, Copy, Debug)]
+pub enum Item<'a> {
+    Int(i64),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Item<'a> {
+    /// The text; an integer's is written to `buffer`.
+    #[inline]
+    pub fn bytes<'b>(&'b self, buffer: &'b mut IntBuffer) -> &'b [u8] {
+        match self {
+            Item::Int(number) => buffer.format(*number),
+            Item::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// The number of bytes of its text.
+    pub fn len(&self) -> usize {
+        match self {
+            Item::Int(number) => IntBuffer::new().format(*number).len(),
+            Item::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Item::Bytes([]))
+    }
+
+    /// Whether this is its text.
+    pub fn is(&self, text: &[u8]) -> bool {
+        match self {
+            Item::Int(number) => canonical_int(text) == Some(*number),
+            Item::Bytes(bytes) => *bytes == text,
+        }
+    }
+
+    pub fn to_vec(&self) -> Vec<u8> {
+        match self {
+            Item::Int(number) => IntBuffer::new().format(*number).to_vec(),
+            Item::Bytes(bytes) => bytes.to_vec(),
+        }
+    }
+
+    /// The integer that it is or that its text says.
+    pub fn as_int(&self) -> Option<i64> {
+        match self {
+            Item::Int(number) => Some(*number),
+            Item::Bytes(bytes) => canonical_int(bytes),
+        }
+    }
+}
+
+/// These bytes are no listpack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidListpack {
+    /// Where.
+    pub offset: usize,
+    /// Why.
+    pub reason: &'static str,
+}
+
+impl fmt::Display for InvalidListpack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid listpack at byte {}: {}", self.offset, self.reason)
+    }
+}
+
+impl std::error::Error for InvalidListpack {}
+
+/// An element's bytes, ready to be put in its place.
+struct Encoded<'a> {
+    head: [u8; 9],
+    head_len: usize,
+    text: &'a [u8],
+    back: [u8; 5],
+    back_len: usize,
+}
+
+impl<'a> Encoded<'a> {
+    #[inline]
+    fn of(text: &'a [u8]) -> Encoded<'a> {
+        match canonical_int(text) {
+            Some(number) => Encoded::of_int(number),
+            None => Encoded::of_text(text),
+        }
+    }
+
+    fn of_text(text: &'a [u8]) -> Encoded<'a> {
+        let mut head = [0; 9];
+        let len = text.len();
+        let head_len = if len < 1 << 6 {
+            head[0] = 0x80 | len as u8;
+            1
+        } else if len < 1 << 12 {
+            head[0] = 0xE0 | (len >> 8) as u8;
+            head[1] = len as u8;
+            2
+        } else {
+            head[0] = 0xF0;
+            head[1..5].copy_from_slice(&u32::try_from(len).expect("a text fits a listpack").to_le_bytes());
+            5
+        };
+        Encoded::finish(head, head_len, text)
+    }
+
+    fn of_int(number: i64) -> Encoded<'a> {
+        let mut head = [0; 9];
+        let bytes = number.to_le_bytes();
+        let mut put = |code: u8, count: usize| {
+            head[0] = code;
+            head[1..1 + count].copy_from_slice(&bytes[..count]);
+            1 + count
+        };
+        let head_len = match number {
+            0..=127 => {
+                head[0] = number as u8;
+                1
+            }
+            -4096..=4095 => {
+                head[0] = 0xC0 | (number >> 8) as u8 & 0x1F;
+                head[1] = number as u8;
+                2
+            }
+            -0x8000..=0x7FFF => put(0xF1, 2),
+            -0x80_0000..=0x7F_FFFF => put(0xF2, 3),
+            -0x8000_0000..=0x7FFF_FFFF => put(0xF3, 4),
+            _ => put(0xF4, 8),
+        };
+        Encoded::finish(head, head_len, &[])
+    }
+
+    #[inline]
+    fn finish(head: [u8; 9], head_len: usize, text: &'a [u8]) -> Encoded<'a> {
+        let len = head_len + text.len();
+        let back_len = back_len_of(len);
+        let mut back = [0; 5];
+        for (index, byte) in back[..back_len].iter_mut().enumerate() {
+            let shift = 7 * (back_len - 1 - index);
+            *byte = (len >> shift) as u8 & 0x7F | if index == 0 { 0 } else { 0x80 };
+        }
+        Encoded { head, head_len, text, back, back_len }
+    }
+
+    fn len(&self) -> usize {
+        self.head_len + self.text.len() + self.back_len
+    }
+
+    /// # Safety
+    /// There is room for `len()` bytes.
+    #[inline]
+    unsafe fn write(&self, at: *mut u8) {
+        // SAFETY: the caller's promise, part by part.
+        unsafe {
+            ptr::copy_nonoverlapping(self.head.as_ptr(), at, self.head_len);
+            let at = at.add(self.head_len);
+            ptr::copy_nonoverlapping(self.text.as_ptr(), at, self.text.len());
+            ptr::copy_nonoverlapping(self.back.as_ptr(), at.add(self.text.len()), self.back_len);
+        }
+    }
+}
+
+/// How many backward bytes say that an element is `len` long.
+#[inline]
+fn back_len_of(len: usize) -> usize {
+    match len {
+        0..=127 => 1,
+        128..16_383 => 2,
+        16_383..2_097_151 => 3,
+        2_097_151..268_435_455 => 4,
+        _ => 5,
+    }
+}
+
+/// The classes of the global allocator: four between powers of two.
+#[inline]
+fn capacity_for(len: usize) -> usize {
+    if len <= 8 {
+        8
+    } else if len <= 128 {
+        len.next_multiple_of(16)
+    } else {
+        len.next_multiple_of(1 << ((len - 1).ilog2() - 2))
+    }
+}
+
+fn layout_for(len: usize) -> Layout {
+    Layout::from_size_align(capacity_for(len), 1).expect("a listpack is smaller than memory")
+}
+
+impl Default for Listpack {
+    fn default() -> Listpack {
+        Listpack::new()
+    }
+}
+
+impl Drop for Listpack {
+    fn drop(&mut self) {
+        let len = self.byte_len();
+        if len > EMPTY_BYTES {
+            // SAFETY: allocated with the layout that follows from the length.
+            unsafe { alloc::dealloc(self.0.as_ptr(), layout_for(len)) };
+        }
+    }
+}
+
+impl Clone for Listpack {
+    fn clone(&self) -> Listpack {
+        Listpack::from_trusted(self.as_bytes())
+    }
+}
+
+impl fmt::Debug for Listpack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl Listpack {
+    pub fn new() -> Listpack {
+        // SAFETY: nothing writes to a listpack of this length.
+        Listpack(unsafe { NonNull::new_unchecked(EMPTY.as_ptr().cast_mut()) })
+    }
+
+    /// Bytes that are a listpack already.
+    fn from_trusted(bytes: &[u8]) -> Listpack {
+        if bytes.len() <= EMPTY_BYTES {
+            return Listpack::new();
+        }
+        let pointer = allocate(bytes.len());
+        // SAFETY: allocated for so many.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), pointer.as_ptr(), bytes.len()) };
+        Listpack(pointer)
+    }
+
+    /// Takes over bytes from outside (RESTORE, a file) if they are a listpack: every length is followed both ways.
+    ///
+    /// # Errors
+    /// Where and why they are none.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Listpack, InvalidListpack> {
+        let wrong = |offset, reason| Err(InvalidListpack { offset, reason });
+        if bytes.len() < EMPTY_BYTES {
+            return wrong(bytes.len(), "shorter than header and end");
+        }
+        let total = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        if total as usize != bytes.len() {
+            return wrong(0, "its header gives another length");
+        }
+        let noted = u16::from_le_bytes([bytes[4], bytes[5]]);
+        let end = bytes.len() - 1;
+        if bytes[end] != END {
+            return wrong(end, "no end mark");
+        }
+        let (mut at, mut count) = (HEADER_BYTES, 0usize);
+        while at < end {
+            let Some(len) = checked_element_len(&bytes[at..end]) else {
+                return wrong(at, "an element that reaches behind the end");
+            };
+            let back_len = back_len_of(len);
+            if at + len + back_len > end {
+                return wrong(at, "an element that reaches behind the end");
+            }
+            if decoded_back_len(&bytes[at..at + len + back_len]) != Some(len) {
+                return wrong(at + len, "a backward length that does not fit its element");
+            }
+            at += len + back_len;
+            count += 1;
+        }
+        if noted != LEN_UNKNOWN && usize::from(noted) != count {
+            return wrong(4, "its header gives another number of elements");
+        }
+        Ok(Listpack::from_trusted(bytes))
+    }
+
+    /// One pointer, for an entry to keep.
+    pub(crate) fn into_raw(self) -> NonNull<u8> {
+        std::mem::ManuallyDrop::new(self).0
+    }
+
+    /// # Safety
+    /// The pointer came from `into_raw`, and this is its only owner.
+    pub(crate) unsafe fn from_raw(pointer: NonNull<u8>) -> Listpack {
+        Listpack(pointer)
+    }
+
+    /// All of it, header and end included, as files and DUMP have it.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        // SAFETY: so many bytes belong to this listpack.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr(), self.byte_len()) }
+    }
+
+    #[inline]
+    pub fn byte_len(&self) -> usize {
+        // SAFETY: every listpack has a header.
+        u32::from_le_bytes(unsafe { self.0.as_ptr().cast::<[u8; 4]>().read() }) as usize
+    }
+
+    /// The number of elements. O(1) below 65,535 of them.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match self.noted_len() {
+            LEN_UNKNOWN => self.iter().count(),
+            len => usize::from(len),
+        }
+    }
+
+    #[inline]
+    fn noted_len(&self) -> u16 {
+        // SAFETY: every listpack has a header.
+        u16::from_le_bytes(unsafe { self.0.as_ptr().add(4).cast::<[u8; 2]>().read() })
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.byte_len() == EMPTY_BYTES
+    }
+
+    /// Bytes allocated.
+    pub fn memory_usage(&self) -> usize {
+        if self.is_empty() { 0 } else { capacity_for(self.byte_len()) }
+    }
+
+    /// Bytes that this text takes as an element.
+    pub fn encoded_len(text: &[u8]) -> usize {
+        Encoded::of(text).len()
+    }
+
+    /// Whether elements of together `bytes` bytes of text surely fit: a listpack ends at 4 GiB.
+    pub fn fits(&self, bytes: usize, elements: usize) -> bool {
+        self.byte_len() + bytes + elements * ELEMENT_OVERHEAD_BYTES_MAX <= u32::MAX as usize
+    }
+
+    // -----------------------------------------------------------------------------------------------------------------
+    // Finding and reading
+    // -----------------------------------------------------------------------------------------------------------------
+
+    #[inline]
+    pub fn first(&self) -> Option<Position> {
+        (!self.is_empty()).then_some(Position(HEADER_BYTES as u32))
+    }
+
+    #[inline]
+    pub fn last(&self) -> Option<Position> {
+        (!self.is_empty()).then(|| self.before(self.byte_len() - 1))
+    }
+
+    #[inline]
+    pub fn next(&self, position: Position) -> Option<Position> {
+        let bytes = self.as_bytes();
+        let at = position.0 as usize + element_len_with_back(&bytes[position.0 as usize..]);
+        (bytes[at] != END).then_some(Position(at as u32))
+    }
+
+    #[inline]
+    pub fn prev(&self, position: Position) -> Option<Position> {
+        (position.0 as usize > HEADER_BYTES).then(|| self.before(position.0 as usize))
+    }
+
+    /// The element that ends before byte `end`.
+    #[inline]
+    fn before(&self, end: usize) -> Position {
+        let len = decoded_back_len(&self.as_bytes()[..end]).expect("a listpack's own backward length");
+        Position((end - len - back_len_of(len)) as u32)
+    }
+
+    /// The element at `index`, which counts from the end where it is negative: -1 is the last. O(distance from the nearer end).
+    pub fn seek(&self, index: i64) -> Option<Position> {
+        let len = self.len() as i64;
+        let index = if index < 0 { index + len } else { index };
+        if !(0..len).contains(&index) {
+            return None;
+        }
+        if index <= len / 2 {
+            let mut at = self.first()?;
+            for _ in 0..index {
+                at = self.next(at)?;
+            }
+            Some(at)
+        } else {
+            let mut at = self.last()?;
+            for _ in index + 1..len {
+                at = self.prev(at)?;
+            }
+            Some(at)
+        }
+    }
+
+    #[inline]
+    pub fn get(&self, position: Position) -> Item<'_> {
+        decode(&self.as_bytes()[position.0 as usize..]).0
+    }
+
+    /// The first element with this text from `from` on, where `skip` elements are passed over after each that is compared: 1 looks at every
+    /// second one (the fields of a hash).
+    pub fn find(&self, text: &[u8], from: Position, skip: usize) -> Option<Position> {
+        let bytes = self.as_bytes();
+        let mut at = from.0 as usize;
+        let number = canonical_int(text);
+        loop {
+            if bytes[at] == END {
+                return None;
+            }
+            let found = match number {
+                // An integer is never kept as text, and no other text as an integer.
+                None => is_text(&bytes[at..], text),
+                Some(number) => matches!(decode(&bytes[at..]).0, Item::Int(found) if found == number),
+            };
+            if found {
+                return Some(Position(at as u32));
+            }
+            for _ in 0..=skip {
+                if bytes[at] == END {
+                    return None;
+                }
+                at += element_len_with_back(&bytes[at..]);
+            }
+        }
+    }
+
+    #[inline]
+    pub fn iter(&self) -> Iter<'_> {
+        Iter { bytes: self.as_bytes(), from: HEADER_BYTES, to: self.byte_len() - 1 }
+    }
+
+    /// From this element on.
+    pub fn iter_from(&self, position: Position) -> Iter<'_> {
+        Iter { from: position.0 as usize, ..self.iter() }
+    }
+
+    /// All elements with their places.
+    pub fn iter_at(&self) -> impl Iterator<Item = (Position, Item<'_>)> {
+        let mut iter = self.iter();
+        std::iter::from_fn(move || {
+            let position = Position(iter.from as u32);
+            iter.next().map(|item| (position, item))
+        })
+    }
+
+    // -----------------------------------------------------------------------------------------------------------------
+    // Changing
+    // -----------------------------------------------------------------------------------------------------------------
+
+    #[inline]
+    pub fn push_back(&mut self, text: &[u8]) {
+        self.put(self.byte_len() - 1, 0, Encoded::of(text));
+    }
+
+    #[inline]
+    pub fn push_front(&mut self, text: &[u8]) {
+        self.put(HEADER_BYTES, 0, Encoded::of(text));
+    }
+
+    pub fn push_back_int(&mut self, number: i64) {
+        self.put(self.byte_len() - 1, 0, Encoded::of_int(number));
+    }
+
+    pub fn push_front_int(&mut self, number: i64) {
+        self.put(HEADER_BYTES, 0, Encoded::of_int(number));
+    }
+
+    /// Returns the place of the new element.
+    pub fn insert_before(&mut self, position: Position, text: &[u8]) -> Position {
+        self.put(position.0 as usize, 0, Encoded::of(text));
+        position
+    }
+
+    /// Returns the place of the new element.
+    pub fn insert_after(&mut self, position: Position, text: &[u8]) -> Position {
+        let at = position.0 as usize;
+        let at = at + element_len_with_back(&self.as_bytes()[at..]);
+        self.put(at, 0, Encoded::of(text));
+        Position(at as u32)
+    }
+
+    /// Returns the place of the element, which is the same.
+    pub fn replace(&mut self, position: Position, text: &[u8]) -> Position {
+        self.replace_with(position, Encoded::of(text))
+    }
+
+    pub fn replace_int(&mut self, position: Position, number: i64) -> Position {
+        self.replace_with(position, Encoded::of_int(number))
+    }
+
+    fn replace_with(&mut self, position: Position, encoded: Encoded<'_>) -> Position {
+        let at = position.0 as usize;
+        let old_len = element_len_with_back(&self.as_bytes()[at..]);
+        self.put(at, old_len, encoded);
+        position
+    }
+
+    /// Returns the place of the element that followed.
+    pub fn remove(&mut self, position: Position) -> Option<Position> {
+        self.remove_many(position, 1)
+    }
+
+    /// Removes up to `count` elements from `position` on. Returns the place of the element that followed.
+    pub fn remove_many(&mut self, position: Position, count: usize) -> Option<Position> {
+        let at = position.0 as usize;
+        let bytes = self.as_bytes();
+        let (mut end, mut removed) = (at, 0);
+        while removed < count && bytes[end] != END {
+            end += element_len_with_back(&bytes[end..]);
+            removed += 1;
+        }
+        self.cut(at, end - at, removed);
+        (self.as_bytes()[at] != END).then_some(position)
+    }
+
+    /// Takes everything from `position` on into a listpack of its own.
+    pub fn split_off(&mut self, position: Position) -> Listpack {
+        let at = position.0 as usize;
+        let end = self.byte_len() - 1;
+        let count = self.iter_from(position).count();
+        let mut tail = Listpack::new();
+        tail.extend_raw(&self.as_bytes()[at..end], count);
+        self.cut(at, end - at, count);
+        tail
+    }
+
+    /// Adds all elements of another one behind its own.
+    pub fn append(&mut self, other: &Listpack) {
+        self.extend_raw(&other.as_bytes()[HEADER_BYTES..other.byte_len() - 1], other.len());
+    }
+
+    /// Adds elements that are encoded already.
+    fn extend_raw(&mut self, elements: &[u8], count: usize) {
+        let len = self.len() + count;
+        let at = self.byte_len() - 1;
+        self.resize(at, 0, elements.len());
+        // SAFETY: `resize` made room at `at`.
+        unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), self.0.as_ptr().add(at), elements.len()) };
+        self.note_len(len);
+    }
+
+    /// Replaces `old_len` bytes, which are one element or none, by an element.
+    #[inline]
+    fn put(&mut self, at: usize, old_len: usize, encoded: Encoded<'_>) {
+        let noted = self.noted_len();
+        self.resize(at, old_len, encoded.len());
+        // SAFETY: `resize` made room at `at`.
+        unsafe { encoded.write(self.0.as_ptr().add(at)) };
+        if old_len == 0 && noted != LEN_UNKNOWN {
+            self.note_len(usize::from(noted) + 1);
+        }
+    }
+
+    fn cut(&mut self, at: usize, bytes: usize, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let len = self.len() - count;
+        self.resize(at, bytes, 0);
+        if !self.is_empty() {
+            self.note_len(len);
+        }
+    }
+
+    fn note_len(&mut self, len: usize) {
+        let noted = u16::try_from(len).unwrap_or(LEN_UNKNOWN);
+        // SAFETY: only listpacks that are not empty get here, and those are allocated.
+        unsafe { self.0.as_ptr().add(4).cast::<[u8; 2]>().write(noted.to_le_bytes()) };
+    }
+
+    /// Makes `new` bytes of what are `old` bytes at `at`, moving what is behind, in another allocation where the class changes.
+    fn resize(&mut self, at: usize, old: usize, new: usize) {
+        let len = self.byte_len();
+        let new_len = len - old + new;
+        let total =
+            u32::try_from(new_len).expect("a listpack is smaller than 4 GiB: the caller keeps within its limits");
+        let tail = len - at - old;
+        if new_len == EMPTY_BYTES {
+            *self = Listpack::new();
+            return;
+        }
+        // SAFETY: `at + old + tail` is the old length, `at + new + tail` the new one; both allocations are large enough.
+        unsafe {
+            if len == EMPTY_BYTES {
+                let pointer = allocate(new_len).as_ptr();
+                ptr::copy_nonoverlapping(EMPTY.as_ptr(), pointer, HEADER_BYTES);
+                pointer.add(new_len - 1).write(END);
+                self.0 = NonNull::new_unchecked(pointer);
+            } else {
+                if new < old {
+                    let start = self.0.as_ptr().add(at);
+                    ptr::copy(start.add(old), start.add(new), tail);
+                }
+                if capacity_for(new_len) != capacity_for(len) {
+                    let layout = layout_for(len);
+                    let pointer = alloc::realloc(self.0.as_ptr(), layout, capacity_for(new_len));
+                    self.0 = NonNull::new(pointer).unwrap_or_else(|| alloc::handle_alloc_error(layout_for(new_len)));
+                }
+                if new > old {
+                    let start = self.0.as_ptr().add(at);
+                    ptr::copy(start.add(old), start.add(new), tail);
+                }
+            }
+            self.0.as_ptr().cast::<[u8; 4]>().write(total.to_le_bytes());
+        }
+    }
+}
+
+fn allocate(len: usize) -> NonNull<u8> {
+    let layout = layout_for(len);
+    // SAFETY: the layout is not empty.
+    let pointer = unsafe { alloc::alloc(layout) };
+    NonNull::new(pointer).unwrap_or_else(|| alloc::handle_alloc_error(layout))
+}
+
+/// Bytes of the element at the beginning, without its backward length.
+#[inline]
+fn element_len(bytes: &[u8]) -> usize {
+    let code = bytes[0];
+    match code {
+        0x00..0x80 => 1,
+        0x80..0xC0 => 1 + (code & 0x3F) as usize,
+        0xC0..0xE0 => 2,
+        0xE0..0xF0 => 2 + (usize::from(code & 0x0F) << 8 | usize::from(bytes[1])),
+        0xF0 => 5 + u32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]) as usize,
+        0xF1 => 3,
+        0xF2 => 4,
+        0xF3 => 5,
+        0xF4 => 9,
+        _ => panic!("a listpack holds no such element: {code:#x}"),
+    }
+}
+
+/// The same for bytes that may be anything.
+fn checked_element_len(bytes: &[u8]) -> Option<usize> {
+    let head_len = match bytes.first()? {
+        0xE0..0xF0 => 2,
+        0xF0 => 5,
+        0xF5.. => return None,
+        _ => 1,
+    };
+    if bytes.len() < head_len {
+        return None;
+    }
+    let len = element_len(bytes);
+    (len <= bytes.len()).then_some(len)
+}
+
+#[inline]
+fn element_len_with_back(bytes: &[u8]) -> usize {
+    let len = element_len(bytes);
+    len + back_len_of(len)
+}
+
+/// The length that the backward bytes at the end say.
+#[inline]
+fn decoded_back_len(bytes: &[u8]) -> Option<usize> {
+    let mut len = 0;
+    for (index, &byte) in bytes.iter().rev().take(5).enumerate() {
+        len |= usize::from(byte & 0x7F) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some(len);
+        }
+    }
+    None
+}
+
+/// Whether the element at the beginning is this text, which is no integer's.
+#[inline]
+fn is_text(bytes: &[u8], text: &[u8]) -> bool {
+    let code = bytes[0];
+    let at = match code {
+        0x80..0xC0 if usize::from(code & 0x3F) == text.len() => 1,
+        0xE0..0xF0 if usize::from(code & 0x0F) << 8 | usize::from(bytes[1]) == text.len() => 2,
+        0xF0 if u32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]) as usize == text.len() => 5,
+        _ => return false,
+    };
+    &bytes[at..at + text.len()] == text
+}
+
+/// The element at the beginning, and its bytes without the backward length.
+#[inline]
+fn decode(bytes: &[u8]) -> (Item<'_>, usize) {
+    let code = bytes[0];
+    match code {
+        0x00..0x80 => (Item::Int(i64::from(code)), 1),
+        0x80..0xC0 => {
+            let len = usize::from(code & 0x3F);
+            (Item::Bytes(&bytes[1..1 + len]), 1 + len)
+        }
+        0xC0..0xE0 => {
+            let number = u16::from(code & 0x1F) << 8 | u16::from(bytes[1]);
+            // Thirteen bits with a sign.
+            (Item::Int(i64::from((number << 3) as i16 >> 3)), 2)
+        }
+        0xE0..0xF0 => {
+            let len = usize::from(code & 0x0F) << 8 | usize::from(bytes[1]);
+            (Item::Bytes(&bytes[2..2 + len]), 2 + len)
+        }
+        0xF0 => {
+            let len = u32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]) as usize;
+            (Item::Bytes(&bytes[5..5 + len]), 5 + len)
+        }
+        0xF1 => (Item::Int(i64::from(i16::from_le_bytes([bytes[1], bytes[2]]))), 3),
+        0xF2 => (Item::Int(i64::from(i32::from_le_bytes([0, bytes[1], bytes[2], bytes[3]]) >> 8)), 4),
+        0xF3 => (Item::Int(i64::from(i32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]))), 5),
+        0xF4 => {
+            let number = bytes[1..9].try_into().expect("eight bytes");
+            (Item::Int(i64::from_le_bytes(number)), 9)
+        }
+        _ => panic!("a listpack holds no such element: {code:#x}"),
+    }
+}
+
+/// Elements from both ends.
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    bytes: &'a [u8],
+    from: usize,
+    to: usize,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Item<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Item<'a>> {
+        if self.from >= self.to {
+            return None;
+        }
+        let (item, len) = decode(&self.bytes[self.from..]);
+        self.from += len + back_len_of(len);
+        Some(item)
+    }
+}
+
+impl DoubleEndedIterator for Iter<'_> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.from >= self.to {
+            return None;
+        }
+        let len = decoded_back_len(&self.bytes[..self.to]).expect("a listpack's own backward length");
+        self.to -= len + back_len_of(len);
+        Some(decode(&self.bytes[self.to..]).0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(listpack: &Listpack) -> Vec<Vec<u8>> {
+        listpack.iter().map(|item| item.to_vec()).collect()
+    }
+
+    /// What Redis 8.2 wrote for `RPUSH l a 1 -1 4095 32767 8388607 2147483647 9223372036854775807 0127` (DUMP).
+    #[test]
+    fn the_bytes_are_those_of_the_format() {
+        let mut listpack = Listpack::new();
+        for text in ["a", "1", "-1", "4095", "32767", "8388607", "2147483647", "9223372036854775807", "0127"] {
+            listpack.push_back(text.as_bytes());
+        }
+        let hex: String = listpack.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            "3100000009008161020101dfff02cfff02f1ff7f03f2ffff7f04f3ffffff7f05f4ffffffffffffff7f09843031323705ff"
+        );
+    }
+
+    #[test]
+    fn lengths_at_which_the_encoding_changes() {
+        for len in [0, 1, 63, 64, 125, 126, 4095, 4096, 16_377, 16_378, 16_379, 2_097_145, 2_097_146, 2_097_147] {
+            let text = vec![b'x'; len];
+            let mut listpack = Listpack::new();
+            listpack.push_back(b"before");
+            listpack.push_back(&text);
+            listpack.push_back(b"after");
+            assert_eq!(texts(&listpack), [b"before".to_vec(), text.clone(), b"after".to_vec()]);
+            let backwards: Vec<Vec<u8>> = listpack.iter().rev().map(|item| item.to_vec()).collect();
+            assert_eq!(backwards, [b"after".to_vec(), text, b"before".to_vec()]);
+            assert_eq!(texts(&Listpack::from_bytes(listpack.as_bytes()).unwrap()), texts(&listpack));
+        }
+    }
+
+    #[test]
+    fn integers_of_all_sizes() {
+        let mut numbers = vec![0, i64::MIN, i64::MAX];
+        for bit in 0..63 {
+            let power = 1i64 << bit;
+            numbers.extend([power, power - 1, -power, -power - 1, -power + 1]);
+        }
+        let mut listpack = Listpack::new();
+        numbers.iter().for_each(|&number| listpack.push_back_int(number));
+        let read: Vec<i64> = listpack.iter().map(|item| item.as_int().unwrap()).collect();
+        assert_eq!(read, numbers);
+        let back: Vec<i64> = listpack.iter().rev().map(|item| item.as_int().unwrap()).collect();
+        assert!(back.iter().rev().eq(&numbers));
+    }
+
+    #[test]
+    fn what_is_no_listpack_is_refused() {
+        let mut listpack = Listpack::new();
+        ["abc", "5", "-300", "70000"].iter().for_each(|text| listpack.push_back(text.as_bytes()));
+        let good = listpack.as_bytes().to_vec();
+        for len in 0..good.len() {
+            assert!(Listpack::from_bytes(&good[..len]).is_err());
+        }
+        for index in 0..good.len() {
+            for bit in 0..8 {
+                let mut bytes = good.clone();
+                bytes[index] ^= 1 << bit;
+                // It may be another listpack; if it is none, it must be found out without a panic.
+                if let Ok(listpack) = Listpack::from_bytes(&bytes) {
+                    assert_eq!(listpack.iter().count(), listpack.iter().rev().count());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn more_elements_than_the_header_counts() {
+        let mut listpack = Listpack::new();
+        for number in 0..70_000 {
+            listpack.push_back_int(number);
+        }
+        assert_eq!(listpack.len(), 70_000);
+        assert_eq!(listpack.get(listpack.seek(69_999).unwrap()).as_int(), Some(69_999));
+        let first = listpack.first().unwrap();
+        listpack.remove_many(first, 10_000);
+        assert_eq!(listpack.len(), 60_000);
+        assert_eq!(Listpack::from_bytes(listpack.as_bytes()).unwrap().len(), 60_000);
+    }
+}
