@@ -2,6 +2,7 @@
 
 use keyspace::{DbIndex, Entry, EntryMut, Expiry, Key, Millis, NewValue, Removed, Space, StrRef, ValueRef};
 
+use crate::effects::{Effects, EventClass};
 use crate::error::{Error, Stop};
 use crate::stats::ThreadStats;
 
@@ -95,6 +96,8 @@ pub struct Db<'a> {
     pub now: Millis,
     pub stats: &'a ThreadStats,
     pub manners: Manners,
+    /// What is changed, for others.
+    pub effects: &'a mut Effects,
 }
 
 impl<'a> Db<'a> {
@@ -128,6 +131,7 @@ impl<'a> Db<'a> {
     fn expire(&mut self, key: Key<'_>) {
         if !self.manners.keep_expired && self.space.remove(self.index, key).is_some() {
             self.stats.expired_keys.add(1);
+            self.effects.expired(self.index, key.bytes());
         }
     }
 
@@ -204,6 +208,12 @@ impl<'a> Db<'a> {
     #[inline]
     pub fn changed(&mut self, count: u64) {
         self.stats.dirty.add(count);
+    }
+
+    /// Something happened to a key of the selected database: an event for who wants to know. Redis's order is the order of the calls.
+    #[inline]
+    pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
+        self.effects.notify(class, name, self.index, key);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use config::{Config, MaxmemoryPolicy, MemoryLimit, OutputLimits, Permitted, directives};
 
+use crate::effects::EventClass;
+
 /// Follows [`Config`]: made anew after each change of the configuration, on the wide side.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -31,6 +33,10 @@ pub struct Settings {
     pub active_expire_effort: u32,
     pub maxmemory_bytes: u64,
     pub hide_user_data: bool,
+    /// The classes of keyspace events that are sent; none where they have no channel to go to.
+    pub events: EventClass,
+    /// Expired keys leave with UNLINK (`lazyfree-lazy-expire`).
+    pub unlink_expired: bool,
 }
 
 impl Settings {
@@ -63,6 +69,14 @@ impl Settings {
             active_expire_effort: config.get(directives::ACTIVE_EXPIRE_EFFORT) as u32,
             maxmemory_bytes,
             hide_user_data: config.get(directives::HIDE_USER_DATA_FROM_LOG),
+            events: events_sent(config.get(directives::NOTIFY_KEYSPACE_EVENTS)),
+            unlink_expired: config.get(directives::LAZYFREE_LAZY_EXPIRE),
         }
     }
+}
+
+/// The letters K and E name the channels: without one of them nothing is sent.
+fn events_sent(letters: EventClass) -> EventClass {
+    let channels = EventClass::KEYSPACE | EventClass::KEYEVENT;
+    if letters.intersects(channels) { letters - channels } else { EventClass::empty() }
 }

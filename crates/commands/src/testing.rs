@@ -16,6 +16,7 @@ use resp::Reply;
 use crate::client::{Client, Clients, Place, Session};
 use crate::context::{Ctx, Host, Reach, ShutdownOptions};
 use crate::db::{Db, Manners};
+use crate::effects::Effects;
 use crate::error::{Error, Stop};
 use crate::global::{DebugSettings, Global, Role, World};
 use crate::keys;
@@ -42,6 +43,8 @@ pub struct Rig {
     pub host: TestHost,
     pub now: Millis,
     pub reply: Reply,
+    /// What the commands changed, as far as a test wants it.
+    pub effects: Effects,
     /// Everything runs on the wide side.
     pub wide: bool,
 }
@@ -83,6 +86,7 @@ impl Default for Rig {
             host,
             now,
             reply: Reply::default(),
+            effects: Effects::default(),
             wide: false,
         }
     }
@@ -162,14 +166,21 @@ impl Rig {
             keys: &keys,
             large: &[],
             reply: &mut self.reply,
-            db: Db { space, index, now: self.now, stats: &stats, manners },
+            db: Db { space, index, now: self.now, stats: &stats, manners, effects: &mut self.effects },
             session: &mut self.session,
             command,
             reach: if wide { Reach::Wide(global) } else { Reach::Narrow(global) },
             host: &self.host,
         };
         let handler = command.spec.run.expect("the registry only finds commands that run");
+        let dirty_before = stats.dirty.get();
+        cx.db.effects.begin(index);
         let result = handler(&mut cx);
+        match result {
+            Err(Stop::Wide) => cx.db.effects.end_for_wide(),
+            _ => cx.db.effects.end(args, stats.dirty.get() != dirty_before),
+        }
+        cx.db.effects.close_unit();
         if result.is_err() {
             assert_eq!(cx.reply.len(), mark, "{} replied before it failed", command.full_name);
         }

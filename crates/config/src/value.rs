@@ -95,7 +95,7 @@ bitflags::bitflags! {
         const STREAM = 1 << 10;
         const MODULE = 1 << 11;
         const KEY_MISS = 1 << 12;
-        const NEW_KEY = 1 << 13;
+        const NEW = 1 << 13;
         const OVERWRITTEN = 1 << 14;
         const TYPE_CHANGED = 1 << 15;
         /// What the letter `A` stands for: not misses, new keys, and what became of old values.
@@ -116,7 +116,7 @@ impl KeyspaceEvents {
         (b'e', Self::EVICTED),
         (b't', Self::STREAM),
         (b'd', Self::MODULE),
-        (b'n', Self::NEW_KEY),
+        (b'n', Self::NEW),
         (b'o', Self::OVERWRITTEN),
         (b'c', Self::TYPE_CHANGED),
         (b'K', Self::KEYSPACE),
@@ -126,7 +126,7 @@ impl KeyspaceEvents {
 
     /// Observed in Redis 8.2: behind `A` these letters are not shown, although they stay set.
     const UNSHOWN_BEHIND_ALL: KeyspaceEvents =
-        Self::ALL.union(Self::NEW_KEY).union(Self::OVERWRITTEN).union(Self::TYPE_CHANGED);
+        Self::ALL.union(Self::NEW).union(Self::OVERWRITTEN).union(Self::TYPE_CHANGED);
 
     /// The letters, none left out; CONFIG GET shows fewer.
     pub(crate) fn letters(self) -> Bytes {

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use commands::db::{Db, Lfu, Manners};
+use commands::effects::Readers;
 use commands::global::{Global, Pause, Role, World};
 use commands::keys::{self, KeyPlan};
 use commands::spec::{Flags, Side};
-use commands::{Command, Ctx, Error, Reach, Registry, ReplyMode, Session, Stop, ThreadStats};
+use commands::{Command, Ctx, Effects, Error, Reach, Registry, ReplyMode, Session, Stop, ThreadStats};
 use fastant::Instant;
 use keyspace::{Held, Key, Keyspace, Millis, Space};
 use resp::{Mark, Reply};
@@ -95,11 +96,12 @@ pub struct Scratch {
     keys: Vec<Key<'static>>,
     plans: Vec<Plan<'static>>,
     held: Held,
+    effects: Effects,
 }
 
 impl Default for Scratch {
     fn default() -> Scratch {
-        Scratch { keys: Vec::new(), plans: Vec::new(), held: Held::new() }
+        Scratch { keys: Vec::new(), plans: Vec::new(), held: Held::new(), effects: Effects::default() }
     }
 }
 
@@ -227,6 +229,7 @@ impl Dispatcher<'_> {
     fn narrow(&mut self, jobs: &mut [Job<'_>]) {
         let mut plans: Vec<Plan<'_>> = recycle(std::mem::take(&mut self.scratch.plans));
         let mut keys: Vec<Key<'_>> = recycle(std::mem::take(&mut self.scratch.keys));
+        let mut effects = std::mem::take(&mut self.scratch.effects);
         let held = &mut self.scratch.held;
         held.clear();
         let registry = &*self.shared.registry;
@@ -267,9 +270,11 @@ impl Dispatcher<'_> {
                 keys.iter().for_each(|key| space.prefetch_bucket(db, *key));
                 keys.iter().for_each(|key| space.prefetch_entry(db, *key));
             }
-            self.run_plans(&world.global, space, jobs, &plans, &keys, now);
+            self.run_plans(&world.global, space, jobs, &plans, &keys, now, &mut effects);
         }
+        effects.clear();
         drop(world);
+        self.scratch.effects = effects;
         self.scratch.plans = recycle(plans);
         self.scratch.keys = recycle(keys);
     }
@@ -283,9 +288,11 @@ impl Dispatcher<'_> {
         plans: &'a [Plan<'a>],
         keys: &'a [Key<'a>],
         now: Millis,
+        effects: &'a mut Effects,
     ) where
         Self: 'a,
     {
+        effects.serve(readers(global));
         let mut access = Access::new(global, now);
         let mut plans = plans.iter();
         let mut jobs = jobs.iter_mut().filter(|job| job.planned > 0);
@@ -295,7 +302,14 @@ impl Dispatcher<'_> {
             args: &[],
             keys: &[],
             large,
-            db: Db { space, index: session.db, now, stats: self.stats, manners: manners(global, session, now) },
+            db: Db {
+                space,
+                index: session.db,
+                now,
+                stats: self.stats,
+                manners: manners(global, session, now),
+                effects,
+            },
             session,
             reply,
             command: self.shared.registry.by_id(0),
@@ -355,13 +369,15 @@ impl Dispatcher<'_> {
         let plan = plan(&self.shared.registry, keyspace, args, &mut keys);
         let manners = manners(global, job.session, now);
         let mut access = Access::new(global, now);
+        let effects = &mut self.scratch.effects;
+        effects.serve(readers(global));
         // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
         let space = unsafe { keyspace.wide() };
         let mut cx = Ctx {
             args: &[],
             keys: &[],
             large: job.large,
-            db: Db { space, index: job.session.db, now, stats: self.stats, manners },
+            db: Db { space, index: job.session.db, now, stats: self.stats, manners, effects },
             session: job.session,
             reply: job.reply,
             command: self.shared.registry.by_id(0),
@@ -379,6 +395,7 @@ impl Dispatcher<'_> {
             Err(BatchEnd::Closed) => job.progress = Some(Progress::Closed),
             Err(BatchEnd::Paused) => job.progress = Some(Progress::Paused { at: job.next }),
         }
+        cx.db.effects.clear();
     }
 }
 
@@ -495,12 +512,16 @@ impl Access {
         let handler = command.spec.run.expect("resolve() only finds commands that run");
         // SAFETY: the session holds the client, and the requests their arguments, for longer than the handler runs.
         let executing = unsafe { crash::executing(&cx.session.client, args) };
+        let dirty_before = stats.dirty.get();
+        cx.db.effects.begin(cx.db.index);
         let outcome = handler(cx);
         drop(executing);
         let failed = match outcome {
             Ok(()) => false,
             Err(Stop::Wide) => {
                 assert!(cx.reply.mark() == mark, "{} replied before it asked for the wide side", command.full_name);
+                cx.db.effects.end_for_wide();
+                cx.db.effects.close_unit();
                 return Err(BatchEnd::Wide);
             }
             Err(Stop::Error(error)) => {
@@ -511,6 +532,8 @@ impl Access {
                 true
             }
         };
+        cx.db.effects.end(args, stats.dirty.get() != dirty_before);
+        cx.db.effects.close_unit();
         // One reading of the clock a command: its end is the next one's beginning.
         let ended = Instant::now();
         let ns = ended.duration_since(self.began).as_nanos() as u64;
@@ -621,6 +644,17 @@ fn after_reply(cx: &mut Ctx<'_>, mark: Mark) -> Result<(), BatchEnd> {
         }
     }
     if cx.session.close_after_reply { Err(BatchEnd::Closed) } else { Ok(()) }
+}
+
+/// Who reads what commands change.
+#[inline]
+fn readers(global: &Global) -> Readers {
+    Readers {
+        // The journal has no readers yet: neither replicas nor an append-only file.
+        journal: false,
+        events: global.settings.events,
+        unlink_expired: global.settings.unlink_expired,
+    }
 }
 
 /// How this client's commands treat expiry and access times.
