@@ -38,20 +38,27 @@ class Server:
 
     def __init__(self, *arguments):
         self.directory = tempfile.mkdtemp(prefix="clients-")
-        self.port = free_port()
         self.socket_path = os.path.join(self.directory, "s")
         self.log_path = os.path.join(self.directory, "log")
-        with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen(
-                [os.environ["SPINEL_BIN"], "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory,
-                 "--save", "", "--unixsocket", self.socket_path, "--unixsocketperm", "700", *arguments],
-                cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        wait_until(self.answers, 30, "the server's first answer")
+        # Somebody else may take the port between finding and using it: then another one.
+        for _ in range(5):
+            self.port = free_port()
+            with open(self.log_path, "wb") as log:
+                self.process = subprocess.Popen(
+                    [os.environ["SPINEL_BIN"], "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory,
+                     "--save", "", "--unixsocket", self.socket_path, "--unixsocketperm", "700", *arguments],
+                    cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            wait_until(lambda: self.answers() or self.process.poll() is not None, 30, "the server's first answer")
+            if self.process.poll() is None:
+                return
+        raise AssertionError(self.log())
 
     def answers(self):
-        assert self.process.poll() is None, self.log()
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+            # Over its own socket, which nobody else can have; it comes after the port.
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(5)
+                connection.connect(self.socket_path)
                 connection.sendall(b"PING\r\n")
                 return connection.recv(1) in (b"+", b"-")
         except OSError:

@@ -1,6 +1,7 @@
 """redis-py, its newest release, unmodified: the connection, generic, string and server groups through its API."""
 
 import datetime
+import socket
 import threading
 import time
 
@@ -19,7 +20,7 @@ class TestStrings:
         assert client.set("k", "w", get=True) == b"v"
         assert client.set("k", "x", ex=100) and 90 < client.ttl("k") <= 100
         assert client.set("k", "y", keepttl=True) and client.ttl("k") > 90
-        assert client.set("k", "z", px=datetime.timedelta(seconds=5)) and 4000 < client.pttl("k") <= 5000
+        assert client.set("k", "z", px=datetime.timedelta(seconds=50)) and 40_000 < client.pttl("k") <= 50_000
         future = int(time.time()) + 1000
         assert client.set("k", "z", exat=future) and client.expiretime("k") == future
         assert client.set("k", "z", pxat=future * 1000 + 7) and client.pexpiretime("k") == future * 1000 + 7
@@ -112,7 +113,7 @@ class TestGeneric:
         assert client.expire("k", 100) is True
         assert client.expire("k", 50, gt=True) is False and client.expire("k", 50, lt=True) is True
         assert client.expire("k", 50, nx=True) is False and client.expire("k", 60, xx=True) is True
-        assert client.pexpire("k", 99_000) is True and 98 <= client.ttl("k") <= 99
+        assert client.pexpire("k", 99_000) is True and 90 <= client.ttl("k") <= 99
         when = datetime.datetime.now() + datetime.timedelta(hours=1)
         assert client.expireat("k", when) is True and client.expiretime("k") == int(when.timestamp())
         assert client.pexpireat("k", when) is True and client.pexpiretime("k") // 1000 == int(when.timestamp())
@@ -130,7 +131,7 @@ class TestGeneric:
         client.set("k", "text")
         assert client.object("encoding", "k") == b"embstr"
         assert client.object("refcount", "k") == 1
-        assert client.object("idletime", "k") in (0, 1)
+        assert 0 <= client.object("idletime", "k") < 10
 
     def test_scan(self, text_client):
         names = {f"key:{number}" for number in range(2500)}
@@ -333,8 +334,19 @@ class TestPool:
 
     def test_limits(self, start_server, protocol):
         server = start_server("--maxclients", "5")
-        clients = [redis.Redis(port=server.port, protocol=protocol, single_connection_client=True) for _ in range(5)]
-        with pytest.raises(redis.ConnectionError, match="max number of clients"):
+
+        def connect():
+            try:
+                return redis.Redis(port=server.port, protocol=protocol, single_connection_client=True)
+            except redis.ConnectionError:
+                return None
+
+        # The connection that asked whether the server is up counts until the server has noticed that it is closed.
+        clients = [wait_until(connect, what="a place") for _ in range(5)]
+        with socket.create_connection(("127.0.0.1", server.port), 20) as one_too_many:
+            assert one_too_many.makefile().readline() == "-ERR max number of clients reached\n"
+        # With which words it fails depends on whether it was still writing.
+        with pytest.raises(redis.ConnectionError):
             redis.Redis(port=server.port, protocol=protocol).ping()
         clients.pop().close()
         last = redis.Redis(port=server.port, protocol=protocol)

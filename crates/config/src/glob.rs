@@ -162,6 +162,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(testkit::proptest_config(256))]
+
         #[test]
         fn one_star_of_memory_is_enough(pattern in "[ab*?\\[\\]^\\\\-]{0,10}", text in "[ab]{1,10}") {
             prop_assert_eq!(

@@ -385,7 +385,7 @@ pub(crate) mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+        #![proptest_config(testkit::proptest_config(2000))]
 
         #[test]
         fn no_file_makes_the_parser_panic(text in garbage()) {

@@ -339,7 +339,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+        #![proptest_config(testkit::proptest_config(500))]
 
         /// Whatever was in the file and whatever was set since: the new file gives the running configuration.
         #[test]

@@ -155,7 +155,7 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(testkit::proptest_config(300))]
 
     #[test]
     fn any_changes_equal_those_of_a_vec(name in vec(any::<u8>(), 0..300), changes in vec(change(), 1..40)) {

@@ -77,6 +77,13 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Whether the search gave up so often that the run has checked little. Now and then is noise: a thread that the machine
+    /// stops in the middle of a window lets everything else overlap with it.
+    pub fn is_undecided(&self) -> bool {
+        let total = self.total();
+        total.windows == 0 || total.undecided > 3 && total.undecided * 100 > total.windows
+    }
+
     /// All mixes and thread counts together.
     pub fn total(&self) -> Tally {
         self.tallies.values().fold(Tally::default(), |sum, tally| Tally {

@@ -15,6 +15,10 @@ const PLANTED: [(&str, &[Mix]); 2] = [
     ("missed-gate", &[Mix::Storm]),
 ];
 
+/// A race needs two threads that run at the same time, and a busy machine may not give them that for a while: the time is
+/// given again, with other windows, so often before a bug counts as not found.
+const ATTEMPTS_MAX: u64 = 5;
+
 /// True when each planted bug is found.
 pub fn self_test(options: &Options) -> Result<bool> {
     let mut all_found = true;
@@ -22,7 +26,13 @@ pub fn self_test(options: &Options) -> Result<bool> {
         let mut options = options.clone();
         options.mixes = mixes.to_vec();
         options.server = options.server.environment("SPINEL_PLANT", name);
-        let outcome = run(&options)?;
+        let mut outcome = run(&options)?;
+        for _ in 1..ATTEMPTS_MAX {
+            if outcome.finding.is_none() {
+                options.seed += 1;
+                outcome = run(&options)?;
+            }
+        }
         match &outcome.finding {
             Some(finding) => {
                 println!("{finding}");

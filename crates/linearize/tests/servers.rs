@@ -13,11 +13,10 @@ fn explain_for_a_while(kind: Kind, seconds: u64) {
     let mut options = Options::new(kind, testkit::seed());
     options.duration = Duration::from_secs(seconds);
     let outcome = run(&options).expect("a server that is there starts");
-    if let Some(finding) = outcome.finding {
+    if let Some(finding) = &outcome.finding {
         panic!("{finding}");
     }
-    let total = outcome.total();
-    assert!(total.windows > total.undecided * 100, "{total:?}");
+    assert!(!outcome.is_undecided(), "{:?}", outcome.total());
 }
 
 /// The harness itself: one thread's histories are explained.

@@ -345,7 +345,7 @@ fn argument() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(testkit::proptest_config(200))]
 
     /// What a client encodes is what the server decodes, in whatever pieces it comes.
     #[test]

@@ -140,7 +140,7 @@ enum Action {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(testkit::proptest_config(300))]
 
     /// The output against a plain vector of bytes.
     #[test]

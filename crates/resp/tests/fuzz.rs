@@ -1,8 +1,6 @@
 //! The fuzz targets on the stable toolchain: mutated requests and replies for `SPINEL_FUZZ_SECONDS` (default 5). `fuzz/` has the
 //! same bodies for `cargo fuzz`, which is guided by coverage.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -74,7 +72,7 @@ fn input(random: &mut StdRng, seeds: &[&[u8]]) -> Vec<u8> {
 #[test]
 fn bounded_fuzzing() {
     let seconds = std::env::var("SPINEL_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
-    let mut random = StdRng::seed_from_u64(common::seed());
+    let mut random = StdRng::seed_from_u64(testkit::seed());
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let mut runs = 0u64;
     while Instant::now() < deadline {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Redis, seed};
+use common::Redis;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use spinel_resp::long_double::{IncrementError, increment};
@@ -99,7 +99,7 @@ fn incrbyfloat_equals_redis() {
     let Some(mut redis) = Redis::start("incrbyfloat_equals_redis") else {
         return;
     };
-    let mut random = StdRng::seed_from_u64(seed());
+    let mut random = StdRng::seed_from_u64(testkit::seed());
     for _ in 0..100 {
         let mut batch: Vec<_> = (0..100).map(|_| (number(&mut random), number(&mut random))).collect();
         batch.extend(EDGES.iter().map(|edge| (edge.to_string(), number(&mut random))));
@@ -125,7 +125,7 @@ fn scores_equal_redis() {
     let Some(mut redis) = Redis::start("scores_equal_redis") else {
         return;
     };
-    let mut random = StdRng::seed_from_u64(seed());
+    let mut random = StdRng::seed_from_u64(testkit::seed());
     let (mut compared, mut refused) = (0, 0);
     for _ in 0..100 {
         let batch: Vec<_> = EDGES

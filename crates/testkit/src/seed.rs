@@ -1,5 +1,6 @@
 //! Seeds: every generated test can be run again.
 
+use proptest::test_runner::{Config, RngSeed};
 use rand::{SeedableRng, rngs::StdRng};
 
 /// The generator that tests draw from.
@@ -18,4 +19,12 @@ pub fn seed() -> u64 {
 /// The generator for a seed.
 pub fn random_from(seed: u64) -> Random {
     StdRng::seed_from_u64(seed)
+}
+
+/// What `proptest!` is configured with, so that its cases, too, come from the seed of this run:
+/// `#![proptest_config(testkit::proptest_config(300))]`.
+///
+/// Failures are not kept in files: the seed repeats them.
+pub fn proptest_config(cases: u32) -> Config {
+    Config { cases, rng_seed: RngSeed::Fixed(seed()), failure_persistence: None, ..Config::default() }
 }

@@ -67,7 +67,7 @@ impl ServerOptions {
         self
     }
 
-    /// Starts it and waits until it answers PING.
+    /// Starts it and waits until it answers.
     pub fn start(&self) -> io::Result<Server> {
         // Between finding a free port and binding it somebody else may take it: then another one.
         let mut last = None;
@@ -191,9 +191,15 @@ impl Server {
                 return Some(Err(status));
             }
             let mut client = Client::connect(self.address).ok()?;
-            let reply = client.command(&["PING"]).ok()?;
-            // -NOAUTH is an answer too; -LOADING is not yet one.
-            (!reply.is_error_of("LOADING")).then_some(Ok(()))
+            let reply = client.command(&["INFO", "server"]).ok()?;
+            // Somebody else may have taken the port first (another test's server, or this very connection, if the kernel
+            // gave it the same port): it is up when the process that was started says so. -NOAUTH comes from nobody but a
+            // server that was given a password; -LOADING is not yet an answer.
+            let is_own = match reply.text() {
+                Some(info) if !reply.is_error() => info.contains(&format!("process_id:{}\r\n", self.child.id())),
+                _ => reply.is_error() && !reply.is_error_of("LOADING"),
+            };
+            is_own.then_some(Ok(()))
         });
         let log = self.log();
         match answered {

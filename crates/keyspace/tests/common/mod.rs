@@ -2,20 +2,14 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use keyspace::{DbIndex, Entry, Held, Keyspace, Limits, Millis, Options, ShardIndex, Space};
+use rand::Rng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
 /// A generator whose seed is printed; `SPINEL_SEED` repeats a run.
 pub fn rng(test: &str) -> StdRng {
-    let seed = match std::env::var("SPINEL_SEED") {
-        Ok(seed) => seed.parse().expect("SPINEL_SEED is a number"),
-        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64,
-    };
-    println!("{test}: run again with SPINEL_SEED={seed}");
-    StdRng::seed_from_u64(seed)
+    println!("{test}:");
+    testkit::random_from(testkit::seed())
 }
 
 pub fn keyspace(rng: &mut StdRng, limits: Limits) -> Keyspace {

@@ -84,10 +84,3 @@ impl Drop for Redis {
         let _ = self.process.wait();
     }
 }
-
-/// The seed of this run: `SPINEL_SEED`, or a fresh one; printed, because a failure wants it.
-pub fn seed() -> u64 {
-    let seed = std::env::var("SPINEL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
-    eprintln!("seed {seed}: run again with SPINEL_SEED={seed}");
-    seed
-}
