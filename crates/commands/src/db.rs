@@ -1,6 +1,10 @@
 //! A database as a command sees it: keys that are past their time do not exist, and what is looked at is counted.
 
-use keyspace::{DbIndex, Entry, EntryMut, Expiry, Key, Millis, NewValue, Removed, Space, StrRef, ValueRef};
+use keyspace::{
+    Collection, DbIndex, Entry, EntryMut, Expiry, Key, Millis, NewValue, Removed, Space, StrRef, TypedMut, TypedRef,
+    ValueRef,
+};
+use smallvec::SmallVec;
 
 use crate::effects::{Effects, EventClass};
 use crate::error::{Error, Stop};
@@ -166,6 +170,66 @@ impl<'a> Db<'a> {
         self.space.get_mut(self.index, key)
     }
 
+    /// Looks a collection up to read it; counts hit or miss, and marks the key as used.
+    ///
+    /// # Errors
+    /// `WrongType`; likewise below.
+    #[inline]
+    pub fn read_as<T: Collection>(&mut self, key: Key<'_>) -> Result<Option<TypedRef<'_, T>>, Stop> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(entry) => entry.collection().map(Some),
+        }
+    }
+
+    /// Looks several collections up, to read them side by side. The first key of another type decides the error.
+    pub fn read_all_as<T: Collection>(&mut self, keys: &[Key<'_>]) -> Result<TypedRefs<'_, T>, Stop> {
+        for key in keys {
+            if let Some(entry) = self.read(*key) {
+                entry.collection::<T>()?;
+            }
+        }
+        // Nothing is removed any more: all of them can be borrowed at once.
+        let this = &*self;
+        let shown = |entry: &Entry<'_>| !entry.is_expired(this.now) || this.manners.see_expired;
+        keys.iter()
+            .map(|key| match this.space.get(this.index, *key).filter(shown) {
+                None => Ok(None),
+                Some(entry) => entry.collection().map(Some),
+            })
+            .collect()
+    }
+
+    /// Looks a collection up to change it. Who takes the last element out says [`remove_if_empty`](Self::remove_if_empty) then.
+    #[inline]
+    pub fn write_as<T: Collection>(&mut self, key: Key<'_>) -> Result<Option<TypedMut<'_, T>>, Stop> {
+        match self.write(key) {
+            None => Ok(None),
+            Some(entry) => entry.into_typed().map(Some).ok_or(Stop::Error(Error::WrongType)),
+        }
+    }
+
+    /// The same, and creates the key if it is not there. Its collection is empty then, and must not stay so.
+    #[inline]
+    pub fn write_or_create<T: Collection>(&mut self, key: Key<'_>) -> Result<TypedMut<'_, T>, Stop> {
+        if self.live::<true>(key).is_none() {
+            self.set(key, NewValue::Object(T::default().into()), Expiry::Clear);
+        }
+        let entry = self.space.get_mut(self.index, key).expect("it is there, or was created just now");
+        entry.into_typed().ok_or(Stop::Error(Error::WrongType))
+    }
+
+    /// Removes a collection that has lost its last element, with the event `del`. Says whether it did.
+    pub fn remove_if_empty(&mut self, key: Key<'_>) -> bool {
+        let is_empty = |entry: Entry<'_>| matches!(entry.value(), ValueRef::Object(object) if object.is_empty());
+        if !self.space.get(self.index, key).is_some_and(is_empty) {
+            return false;
+        }
+        self.space.remove(self.index, key);
+        self.notify(EventClass::GENERIC, "del", key.bytes());
+        true
+    }
+
     /// Sets a key, whatever was there. Says whether a live key was.
     #[inline]
     pub fn set(&mut self, key: Key<'_>, value: NewValue<'_>, expiry: Expiry) -> bool {
@@ -214,6 +278,23 @@ impl<'a> Db<'a> {
     #[inline]
     pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
         self.effects.notify(class, name, self.index, key);
+    }
+}
+
+/// Collections, borrowed side by side.
+pub type TypedRefs<'a, T> = SmallVec<[Option<TypedRef<'a, T>>; 4]>;
+
+/// A value that must be a collection of one type.
+pub trait ExpectCollection<'e> {
+    /// # Errors
+    /// `WrongType`.
+    fn collection<T: Collection>(self) -> Result<TypedRef<'e, T>, Stop>;
+}
+
+impl<'e> ExpectCollection<'e> for Entry<'e> {
+    #[inline]
+    fn collection<T: Collection>(self) -> Result<TypedRef<'e, T>, Stop> {
+        self.typed().ok_or(Stop::Error(Error::WrongType))
     }
 }
 

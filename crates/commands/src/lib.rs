@@ -8,6 +8,7 @@
 //! To find a command, open `<group>/<command>.rs`; the group's `mod.rs` lists its specs, and [`registry`] lists the groups.
 //! Start reading at [`spec`] (what is known about a command) and [`context`] (what it gets).
 
+pub mod bitmap;
 pub mod client;
 pub mod connection;
 pub mod context;
@@ -15,14 +16,21 @@ pub mod db;
 pub mod effects;
 pub mod error;
 pub mod generic;
+pub mod geo;
 pub mod global;
+pub mod hash;
 pub mod help;
+pub mod hyperloglog;
 pub mod keys;
+pub mod list;
 pub mod registry;
 pub mod server;
+pub mod set;
 pub mod settings;
+pub mod sorted_set;
 pub mod spec;
 pub mod stats;
+pub mod stream;
 pub mod string;
 #[cfg(test)]
 mod testing;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::error::{Error, shown};
 use crate::keys::KeyPlan;
 use crate::spec::{Flags, Spec};
-use crate::{connection, generic, server, string};
+use crate::{bitmap, connection, generic, geo, hash, hyperloglog, list, server, set, sorted_set, stream, string};
 
 /// A spec in its place: with an id that counters are indexed by, and its full name.
 pub struct Command {
@@ -32,7 +32,20 @@ impl Command {
 }
 
 /// Every group's commands. Later groups add their line.
-pub const GROUPS: &[&[&Spec]] = &[connection::SPECS, generic::SPECS, string::SPECS, server::SPECS];
+pub const GROUPS: &[&[&Spec]] = &[
+    connection::SPECS,
+    generic::SPECS,
+    string::SPECS,
+    server::SPECS,
+    list::SPECS,
+    set::SPECS,
+    hash::SPECS,
+    sorted_set::SPECS,
+    stream::SPECS,
+    bitmap::SPECS,
+    hyperloglog::SPECS,
+    geo::SPECS,
+];
 
 /// The longest command name that is looked up; longer ones are unknown.
 const NAME_BYTES_MAX: usize = 64;

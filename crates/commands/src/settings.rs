@@ -1,5 +1,7 @@
 //! The directives that hot paths read, as plain fields.
 
+use keyspace::collection::limits::{HashLimits, ListLimits, SetLimits, SortedSetLimits, StreamLimits};
+
 use config::{Config, MaxmemoryPolicy, MemoryLimit, OutputLimits, Permitted, directives};
 
 use crate::effects::EventClass;
@@ -33,6 +35,12 @@ pub struct Settings {
     pub active_expire_effort: u32,
     pub maxmemory_bytes: u64,
     pub hide_user_data: bool,
+    pub list: ListLimits,
+    pub set: SetLimits,
+    pub hash: HashLimits,
+    pub sorted_set: SortedSetLimits,
+    pub stream: StreamLimits,
+    pub hll_sparse_bytes_max: usize,
     /// The classes of keyspace events that are sent; none where they have no channel to go to.
     pub events: EventClass,
     /// Expired keys leave with UNLINK (`lazyfree-lazy-expire`).
@@ -69,6 +77,28 @@ impl Settings {
             active_expire_effort: config.get(directives::ACTIVE_EXPIRE_EFFORT) as u32,
             maxmemory_bytes,
             hide_user_data: config.get(directives::HIDE_USER_DATA_FROM_LOG),
+            list: ListLimits {
+                listpack_size_max: config.get(directives::LIST_MAX_LISTPACK_SIZE),
+                compress_depth: size(config.get(directives::LIST_COMPRESS_DEPTH)),
+            },
+            set: SetLimits {
+                intset_entries_max: size(config.get(directives::SET_MAX_INTSET_ENTRIES)),
+                listpack_entries_max: size(config.get(directives::SET_MAX_LISTPACK_ENTRIES)),
+                listpack_value_bytes_max: size(config.get(directives::SET_MAX_LISTPACK_VALUE)),
+            },
+            hash: HashLimits {
+                listpack_entries_max: size(config.get(directives::HASH_MAX_LISTPACK_ENTRIES)),
+                listpack_value_bytes_max: size(config.get(directives::HASH_MAX_LISTPACK_VALUE)),
+            },
+            sorted_set: SortedSetLimits {
+                listpack_entries_max: size(config.get(directives::ZSET_MAX_LISTPACK_ENTRIES)),
+                listpack_value_bytes_max: size(config.get(directives::ZSET_MAX_LISTPACK_VALUE)),
+            },
+            stream: StreamLimits {
+                node_bytes_max: size(config.get(directives::STREAM_NODE_MAX_BYTES)),
+                node_entries_max: size(config.get(directives::STREAM_NODE_MAX_ENTRIES)),
+            },
+            hll_sparse_bytes_max: size(config.get(directives::HLL_SPARSE_MAX_BYTES)),
             events: events_sent(config.get(directives::NOTIFY_KEYSPACE_EVENTS)),
             unlink_expired: config.get(directives::LAZYFREE_LAZY_EXPIRE),
         }
@@ -79,4 +109,9 @@ impl Settings {
 fn events_sent(letters: EventClass) -> EventClass {
     let channels = EventClass::KEYSPACE | EventClass::KEYEVENT;
     if letters.intersects(channels) { letters - channels } else { EventClass::empty() }
+}
+
+/// A count or a number of bytes.
+fn size(value: i64) -> usize {
+    value.max(0) as usize
 }

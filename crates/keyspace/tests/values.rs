@@ -85,7 +85,7 @@ fn a_large_value_is_shared_with_replies_and_unshared_by_writers() {
     space.put(DB, space.key(b"other"), removed);
     let entry = space.get(DB, space.key(b"other")).unwrap();
     assert_eq!((text(&entry).len(), entry.expire_at()), (LARGE_LEN_MIN + 1, Some(Millis(9))));
-    assert!(entry.memory_usage() > LARGE_LEN_MIN);
+    assert!(entry.memory_usage(0) > LARGE_LEN_MIN);
     drop(space);
     drop(keyspace);
     assert_eq!(Arc::strong_count(&given), 2, "the keyspace holds nothing any more");

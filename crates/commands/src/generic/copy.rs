@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use keyspace::{DbIndex, Expiry, Key, NewValue};
+use keyspace::{DbIndex, Expiry, Key, NewValue, Object, ValueRef};
 
 use crate::connection::select::database;
 use crate::context::{Ctx, Outcome};
-use crate::db::ExpectString;
 use crate::error::{Error, Stop};
 use crate::generic::SAME_OBJECT;
 use crate::spec::{Acl, Arg, Flags, KeyFlags, KeySpec, Spec};
@@ -50,13 +49,17 @@ fn copy(cx: &mut Ctx<'_>, source: Key<'_>, destination: Key<'_>, target: DbIndex
         return Ok(false);
     };
     let expiry = entry.expire_at().map_or(Expiry::Clear, Expiry::At);
-    // Strings are the only values yet; a type that joins brings its own way to be copied.
-    let value = Owned::of(entry.string()?.to_new_value());
+    let value = match entry.value() {
+        ValueRef::Str(text) => Owned::of(text.to_new_value()),
+        ValueRef::Object(object) => Owned::Object(object.duplicate()),
+    };
     // The shard of a key is the same in every database, so this access reaches the destination there too.
     let selected = cx.db.select(target);
     let free = replace || cx.db.glance(destination).is_none();
     if free {
-        cx.db.set(destination, value.as_new_value(), expiry);
+        value.give(|value| {
+            cx.db.set(destination, value, expiry);
+        });
     }
     cx.db.select(selected);
     Ok(free)
@@ -70,6 +73,7 @@ enum Owned {
     Raw(Vec<u8>),
     /// Shared by both keys until one of them is changed.
     Large(Arc<Vec<u8>>),
+    Object(Object),
 }
 
 impl Owned {
@@ -80,17 +84,18 @@ impl Owned {
             NewValue::Text(bytes) => Owned::Text(bytes.to_vec()),
             NewValue::Raw(bytes) => Owned::Raw(bytes.to_vec()),
             NewValue::Large(text) => Owned::Large(text),
-            NewValue::Object(_) => unreachable!("a string is no object"),
+            NewValue::Object(object) => Owned::Object(object),
         }
     }
 
-    fn as_new_value(&self) -> NewValue<'_> {
+    fn give(self, take: impl FnOnce(NewValue<'_>)) {
         match self {
-            Owned::Int(number) => NewValue::Int(*number),
-            Owned::Bytes(bytes) => NewValue::Bytes(bytes),
-            Owned::Text(bytes) => NewValue::Text(bytes),
-            Owned::Raw(bytes) => NewValue::Raw(bytes),
-            Owned::Large(text) => NewValue::Large(Arc::clone(text)),
+            Owned::Int(number) => take(NewValue::Int(number)),
+            Owned::Bytes(bytes) => take(NewValue::Bytes(&bytes)),
+            Owned::Text(bytes) => take(NewValue::Text(&bytes)),
+            Owned::Raw(bytes) => take(NewValue::Raw(&bytes)),
+            Owned::Large(text) => take(NewValue::Large(text)),
+            Owned::Object(object) => take(NewValue::Object(object)),
         }
     }
 }

@@ -44,22 +44,23 @@ pub const USAGE: Spec = Spec {
     ..Spec::NEW
 };
 
+/// Elements of a collection that are looked at unless SAMPLES says otherwise.
+const SAMPLES: usize = 5;
+
 fn usage(cx: &mut Ctx<'_>) -> Outcome {
+    let mut samples = SAMPLES;
     let mut index = 3;
     while index < cx.args.len() {
-        // All elements are counted anyway, or their number is known: SAMPLES has nothing to decide for strings.
         if !cx.word(index, "SAMPLES") || index + 1 >= cx.args.len() {
             return Err(Error::Syntax.into());
         }
-        if cx.int(index + 1)? < 0 {
-            return Err(Error::Syntax.into());
-        }
+        samples = usize::try_from(cx.int(index + 1)?).map_err(|_| Error::Syntax)?;
         index += 2;
     }
     // Memory is used whether or not the key's time is past: this looks at what is there, and removes nothing.
     match cx.db.space.get(cx.db.index, cx.keys[0]) {
         None => cx.reply.null(),
-        Some(entry) => cx.reply.int(entry.memory_usage() as i64),
+        Some(entry) => cx.reply.int(entry.memory_usage(samples) as i64),
     }
     Ok(())
 }

@@ -1,0 +1,5 @@
+//! Bitmaps.
+
+use crate::spec::Spec;
+
+pub const SPECS: &[&Spec] = &[];

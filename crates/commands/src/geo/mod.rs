@@ -1,0 +1,5 @@
+//! Geo commands.
+
+use crate::spec::Spec;
+
+pub const SPECS: &[&Spec] = &[];

@@ -1,0 +1,5 @@
+//! Hashes.
+
+use crate::spec::Spec;
+
+pub const SPECS: &[&Spec] = &[];

@@ -1,0 +1,5 @@
+//! HyperLogLog.
+
+use crate::spec::Spec;
+
+pub const SPECS: &[&Spec] = &[];

@@ -1,0 +1,5 @@
+//! Lists.
+
+use crate::spec::Spec;
+
+pub const SPECS: &[&Spec] = &[];

@@ -1,0 +1,5 @@
+//! Sets.
+
+use crate::spec::Spec;
+
+pub const SPECS: &[&Spec] = &[];

@@ -1,0 +1,5 @@
+//! Sorted sets.
+
+use crate::spec::Spec;
+
+pub const SPECS: &[&Spec] = &[];

@@ -1,0 +1,5 @@
+//! Streams.
+
+use crate::spec::Spec;
+
+pub const SPECS: &[&Spec] = &[];
