@@ -8,6 +8,7 @@
 //! To find a command, open `<group>/<command>.rs`; the group's `mod.rs` lists its specs, and [`registry`] lists the groups.
 //! Start reading at [`spec`] (what is known about a command) and [`context`] (what it gets).
 
+pub mod blocking;
 pub mod client;
 pub mod connection;
 pub mod context;

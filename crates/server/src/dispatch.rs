@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
+use commands::blocking::Ready;
 use commands::db::{Db, Lfu, Manners};
 use commands::global::{Global, Pause, Role, World};
 use commands::keys::{self, KeyPlan};
@@ -295,11 +296,19 @@ impl Dispatcher<'_> {
             args: &[],
             keys: &[],
             large,
-            db: Db { space, index: session.db, now, stats: self.stats, manners: manners(global, session, now) },
+            db: Db {
+                space,
+                index: session.db,
+                now,
+                stats: self.stats,
+                manners: manners(global, session, now),
+                ready: Ready::default(),
+            },
             session,
             reply,
             command: self.shared.registry.by_id(0),
             reach: Reach::Narrow(global),
+            may_block: true,
             host: self.shared,
         };
         let mut job = (&*requests, *replied_before, next, planned, progress, wide_next);
@@ -361,11 +370,12 @@ impl Dispatcher<'_> {
             args: &[],
             keys: &[],
             large: job.large,
-            db: Db { space, index: job.session.db, now, stats: self.stats, manners },
+            db: Db { space, index: job.session.db, now, stats: self.stats, manners, ready: Ready::default() },
             session: job.session,
             reply: job.reply,
             command: self.shared.registry.by_id(0),
             reach: Reach::Wide(global),
+            may_block: true,
             host: self.shared,
         };
         match access.run(&mut cx, args, &plan, &keys) {
@@ -502,6 +512,11 @@ impl Access {
             Err(Stop::Wide) => {
                 assert!(cx.reply.mark() == mark, "{} replied before it asked for the wide side", command.full_name);
                 return Err(BatchEnd::Wide);
+            }
+            // Nothing blocks before its part of the server is here.
+            Err(Stop::Block(block)) => {
+                (block.on_timeout)(cx.reply);
+                false
             }
             Err(Stop::Error(error)) => {
                 assert!(cx.reply.mark() == mark, "{} replied before it failed", command.full_name);
