@@ -36,6 +36,8 @@ pub struct Ctx<'a> {
     pub session: &'a mut Session,
     pub command: &'a Command,
     pub reach: Reach<'a>,
+    /// Whether the client can be made to wait; not in MULTI and scripts.
+    pub may_block: bool,
     pub host: &'a dyn Host,
 }
 

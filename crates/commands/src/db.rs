@@ -6,6 +6,7 @@ use keyspace::{
 };
 use smallvec::SmallVec;
 
+use crate::blocking::Ready;
 use crate::effects::{Effects, EventClass};
 use crate::error::{Error, Stop};
 use crate::stats::ThreadStats;
@@ -102,6 +103,8 @@ pub struct Db<'a> {
     pub manners: Manners,
     /// What is changed, for others.
     pub effects: &'a mut Effects,
+    /// Keys that clients may have been waiting for.
+    pub ready: Ready,
 }
 
 impl<'a> Db<'a> {
@@ -266,6 +269,13 @@ impl<'a> Db<'a> {
     #[inline]
     pub fn set_expiry(&mut self, key: Key<'_>, at: Option<Millis>) -> bool {
         self.live::<false>(key).is_some() && self.space.set_expiry(self.index, key, at)
+    }
+
+    /// Says that clients blocked on this key may find something now. Creating and deleting a key says so by itself; this is for
+    /// what changes an existing one: XADD, XGROUP DESTROY.
+    #[inline]
+    pub fn signal(&mut self, key: Key<'_>) {
+        self.ready.signal(self.index, key);
     }
 
     /// Counts changes for the save points.

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use crate::blocking::Block;
+
 /// A client's mistake, or a state of the server that forbids what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -95,12 +97,15 @@ pub fn shown(word: &[u8]) -> &[u8] {
 }
 
 /// Why a handler stopped without having replied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Stop {
     /// The client gets this error. Nothing was changed.
     Error(Error),
     /// The command must be alone in the world. Nothing was changed; it runs again on the wide side.
     Wide,
+    /// The client waits until one of its keys is ready. Nothing was changed, and the command is alone in the world: see
+    /// [`Ctx::block`](crate::Ctx::block).
+    Block(Box<Block>),
 }
 
 impl From<Error> for Stop {

@@ -9,6 +9,7 @@
 //! Start reading at [`spec`] (what is known about a command) and [`context`] (what it gets).
 
 pub mod bitmap;
+pub mod blocking;
 pub mod client;
 pub mod connection;
 pub mod context;

@@ -13,6 +13,7 @@ use keyspace::{DbIndex, Dropped, Held, Keyspace, Millis, Options};
 use parking_lot::Mutex;
 use resp::Reply;
 
+use crate::blocking::Ready;
 use crate::client::{Client, Clients, Place, Session};
 use crate::context::{Ctx, Host, Reach, ShutdownOptions};
 use crate::db::{Db, Manners};
@@ -127,6 +128,7 @@ impl Rig {
             Ok(()) => {}
             Err(Stop::Error(error)) => self.reply.error(error.render()),
             Err(Stop::Wide) => panic!("a command asked for the wide side on the wide side"),
+            Err(Stop::Block(_)) => return b"BLOCKED".to_vec(),
         }
         let bytes = self.reply.segments().flatten().copied().collect();
         let proto = self.reply.proto();
@@ -166,10 +168,19 @@ impl Rig {
             keys: &keys,
             large: &[],
             reply: &mut self.reply,
-            db: Db { space, index, now: self.now, stats: &stats, manners, effects: &mut self.effects },
+            db: Db {
+                space,
+                index,
+                now: self.now,
+                stats: &stats,
+                manners,
+                effects: &mut self.effects,
+                ready: Ready::default(),
+            },
             session: &mut self.session,
             command,
             reach: if wide { Reach::Wide(global) } else { Reach::Narrow(global) },
+            may_block: true,
             host: &self.host,
         };
         let handler = command.spec.run.expect("the registry only finds commands that run");

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
+use commands::blocking::Ready;
 use commands::db::{Db, Lfu, Manners};
 use commands::effects::Readers;
 use commands::global::{Global, Pause, Role, World};
@@ -309,11 +310,13 @@ impl Dispatcher<'_> {
                 stats: self.stats,
                 manners: manners(global, session, now),
                 effects,
+                ready: Ready::default(),
             },
             session,
             reply,
             command: self.shared.registry.by_id(0),
             reach: Reach::Narrow(global),
+            may_block: true,
             host: self.shared,
         };
         let mut job = (&*requests, *replied_before, next, planned, progress, wide_next);
@@ -377,11 +380,12 @@ impl Dispatcher<'_> {
             args: &[],
             keys: &[],
             large: job.large,
-            db: Db { space, index: job.session.db, now, stats: self.stats, manners, effects },
+            db: Db { space, index: job.session.db, now, stats: self.stats, manners, effects, ready: Ready::default() },
             session: job.session,
             reply: job.reply,
             command: self.shared.registry.by_id(0),
             reach: Reach::Wide(global),
+            may_block: true,
             host: self.shared,
         };
         match access.run(&mut cx, args, &plan, &keys) {
@@ -523,6 +527,11 @@ impl Access {
                 cx.db.effects.end_for_wide();
                 cx.db.effects.close_unit();
                 return Err(BatchEnd::Wide);
+            }
+            // Nothing blocks before its part of the server is here.
+            Err(Stop::Block(block)) => {
+                (block.on_timeout)(cx.reply);
+                false
             }
             Err(Stop::Error(error)) => {
                 assert!(cx.reply.mark() == mark, "{} replied before it failed", command.full_name);
