@@ -24,8 +24,8 @@ pub mod settings;
 pub mod spec;
 pub mod stats;
 pub mod string;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use client::{Client, ClientFlags, Clients, ReplyMode, Session};
 pub use context::{Ctx, Host, Outcome, Reach, ShutdownOptions};
