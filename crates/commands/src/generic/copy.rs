@@ -7,6 +7,7 @@ use keyspace::{DbIndex, Expiry, Key, NewValue};
 use crate::connection::select::database;
 use crate::context::{Ctx, Outcome};
 use crate::db::ExpectString;
+use crate::effects::EventClass;
 use crate::error::{Error, Stop};
 use crate::generic::SAME_OBJECT;
 use crate::spec::{Acl, Arg, Flags, KeyFlags, KeySpec, Spec};
@@ -54,9 +55,16 @@ fn copy(cx: &mut Ctx<'_>, source: Key<'_>, destination: Key<'_>, target: DbIndex
     let value = Owned::of(entry.string()?.to_new_value());
     // The shard of a key is the same in every database, so this access reaches the destination there too.
     let selected = cx.db.select(target);
-    let free = replace || cx.db.glance(destination).is_none();
+    let replaced = cx.db.glance(destination).map(|entry| entry.value().type_name());
+    let free = replace || replaced.is_none();
     if free {
+        // What stood there goes first: the copy is new, and told so.
+        cx.db.remove(destination);
         cx.db.set(destination, value.as_new_value(), expiry);
+        cx.db.notify(EventClass::GENERIC, "copy_to", destination.bytes());
+        if let Some(type_before) = replaced {
+            cx.db.notify_replaced(destination, type_before);
+        }
     }
     cx.db.select(selected);
     Ok(free)
