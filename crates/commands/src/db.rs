@@ -113,11 +113,20 @@ impl<'a> Db<'a> {
         std::mem::replace(&mut self.index, index)
     }
 
-    /// The entry, unless its time is past; then it is removed, where this server may do so. `TOUCH` marks it as used.
+    /// The entry, unless its time is past; then it is removed, where this server may do so. `TOUCH` marks it as used, `COUNT` counts
+    /// hit or miss and tells of a miss.
     #[inline]
-    fn live<const TOUCH: bool>(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
-        let entry = self.space.get(self.index, key)?;
+    fn live<const TOUCH: bool, const COUNT: bool>(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
+        let Some(entry) = self.space.get(self.index, key) else {
+            if COUNT {
+                self.missed(key);
+            }
+            return None;
+        };
         if !entry.is_expired(self.now) || self.manners.see_expired {
+            if COUNT {
+                self.stats.keyspace_hits.add(1);
+            }
             if TOUCH && !self.manners.no_touch {
                 let bits = entry.access_bits();
                 let touched = access::touched(bits, self.manners.lfu.as_mut(), self.now);
@@ -131,7 +140,16 @@ impl<'a> Db<'a> {
             return Some(unsafe { std::mem::transmute::<Entry<'_>, Entry<'_>>(entry) });
         }
         self.expire(key);
+        if COUNT {
+            self.missed(key);
+        }
         None
+    }
+
+    #[inline]
+    fn missed(&mut self, key: Key<'_>) {
+        self.stats.keyspace_misses.add(1);
+        self.notify(EventClass::KEY_MISS, "keymiss", key.bytes());
     }
 
     #[cold]
@@ -145,17 +163,19 @@ impl<'a> Db<'a> {
     /// Looks a key up to read its value: counts hit or miss, and marks the key as used.
     #[inline]
     pub fn read(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
-        let stats = self.stats;
-        let entry = self.live::<true>(key);
-        if entry.is_some() { &stats.keyspace_hits } else { &stats.keyspace_misses }.add(1);
-        entry
+        self.live::<true, true>(key)
     }
 
-    /// Looks a key up without leaving a trace on it (TYPE, TTL, OBJECT); counts hit or miss.
+    /// Looks a key up without leaving a trace on it (TYPE, TTL); counts hit or miss.
     #[inline]
     pub fn peek(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
+        self.live::<false, true>(key)
+    }
+
+    /// Looks a key up to tell about it (OBJECT): as [`peek`](Db::peek), but a miss is no event.
+    pub fn inspect(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
         let stats = self.stats;
-        let entry = self.live::<false>(key);
+        let entry = self.live::<false, false>(key);
         if entry.is_some() { &stats.keyspace_hits } else { &stats.keyspace_misses }.add(1);
         entry
     }
@@ -163,13 +183,13 @@ impl<'a> Db<'a> {
     /// Looks a key up without leaving any trace at all.
     #[inline]
     pub fn glance(&mut self, key: Key<'_>) -> Option<Entry<'_>> {
-        self.live::<false>(key)
+        self.live::<false, false>(key)
     }
 
     /// Looks a key up to change it.
     #[inline]
     pub fn write(&mut self, key: Key<'_>) -> Option<EntryMut<'_>> {
-        self.live::<true>(key)?;
+        self.live::<true, false>(key)?;
         self.space.get_mut(self.index, key)
     }
 
@@ -215,7 +235,7 @@ impl<'a> Db<'a> {
     /// The same, and creates the key if it is not there. Its collection is empty then, and must not stay so.
     #[inline]
     pub fn write_or_create<T: Collection>(&mut self, key: Key<'_>) -> Result<TypedMut<'_, T>, Stop> {
-        if self.live::<true>(key).is_none() {
+        if self.live::<true, false>(key).is_none() {
             self.set(key, NewValue::Object(T::default().into()), Expiry::Clear);
         }
         let entry = self.space.get_mut(self.index, key).expect("it is there, or was created just now");
@@ -233,21 +253,59 @@ impl<'a> Db<'a> {
         true
     }
 
-    /// Sets a key, whatever was there. Says whether a live key was.
+    /// Sets a key, whatever was there. Says whether a live key was. Events: `new`, or `overwritten` and maybe `type_changed`.
     #[inline]
     pub fn set(&mut self, key: Key<'_>, value: NewValue<'_>, expiry: Expiry) -> bool {
+        if self.effects.records() {
+            return self.set_recorded(key, value, expiry);
+        }
+        self.set_unrecorded(key, value, expiry)
+    }
+
+    /// Gives a key a value that was made from its old one: where there was one, that is not `overwritten`.
+    pub fn update(&mut self, key: Key<'_>, value: NewValue<'_>, expiry: Expiry) {
+        if self.live::<false, false>(key).is_some() {
+            self.set_unrecorded(key, value, expiry);
+        } else {
+            self.set(key, value, expiry);
+        }
+    }
+
+    #[inline]
+    fn set_unrecorded(&mut self, key: Key<'_>, value: NewValue<'_>, expiry: Expiry) -> bool {
         // An expiry that has passed is not kept: the key it belonged to is gone.
         if expiry == Expiry::Keep {
-            self.live::<false>(key);
+            self.live::<false, false>(key);
         }
         self.space.set_created_access_bits(access::created(self.manners.lfu.as_ref(), self.now));
         self.space.set(self.index, key, value, expiry)
     }
 
+    /// As Redis does it: what has expired is removed first, and what was there is told.
+    #[cold]
+    fn set_recorded(&mut self, key: Key<'_>, value: NewValue<'_>, expiry: Expiry) -> bool {
+        let type_before = self.live::<false, false>(key).map(|entry| entry.value().type_name());
+        let existed = self.set_unrecorded(key, value, expiry);
+        match type_before {
+            None => self.notify(EventClass::NEW, "new", key.bytes()),
+            Some(type_before) => self.notify_replaced(key, type_before),
+        }
+        existed
+    }
+
+    /// Another value took the place of one of this type.
+    pub fn notify_replaced(&mut self, key: Key<'_>, type_before: &'static str) {
+        self.notify(EventClass::OVERWRITTEN, "overwritten", key.bytes());
+        let type_now = self.space.get(self.index, key).map(|entry| entry.value().type_name());
+        if type_now.is_some_and(|type_now| type_now != type_before) {
+            self.notify(EventClass::TYPE_CHANGED, "type_changed", key.bytes());
+        }
+    }
+
     /// Takes a live key out. Dropping what is returned frees it (large values on the reaper's thread).
     #[inline]
     pub fn take(&mut self, key: Key<'_>) -> Option<Removed> {
-        self.live::<false>(key)?;
+        self.live::<false, false>(key)?;
         self.space.remove(self.index, key)
     }
 
@@ -257,18 +315,29 @@ impl<'a> Db<'a> {
         if let Some(entry) = self.space.get(index, key) {
             entry.set_access_bits(access::created(self.manners.lfu.as_ref(), self.now));
         }
+        self.effects.notify(EventClass::NEW, "new", index, key.bytes());
     }
 
-    /// Removes a live key. Says whether it was there.
+    /// Removes a live key without an event. Says whether it was there.
     #[inline]
     pub fn remove(&mut self, key: Key<'_>) -> bool {
         self.take(key).is_some()
     }
 
+    /// The same where it is what the command is for: with the event `del`.
+    #[inline]
+    pub fn delete(&mut self, key: Key<'_>) -> bool {
+        let removed = self.remove(key);
+        if removed {
+            self.notify(EventClass::GENERIC, "del", key.bytes());
+        }
+        removed
+    }
+
     /// Gives a live key another expiry, or none. Says whether the key is there.
     #[inline]
     pub fn set_expiry(&mut self, key: Key<'_>, at: Option<Millis>) -> bool {
-        self.live::<false>(key).is_some() && self.space.set_expiry(self.index, key, at)
+        self.live::<false, false>(key).is_some() && self.space.set_expiry(self.index, key, at)
     }
 
     /// Says that clients blocked on this key may find something now. Creating and deleting a key says so by itself; this is for

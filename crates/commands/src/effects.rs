@@ -124,11 +124,15 @@ impl Effects {
         self.events.push(Event { class, name, db, key: key.to_vec() });
     }
 
+    /// How keys leave whose time has come: DEL, or UNLINK where they are to be freed in the background.
+    pub fn expiry_verb(&self) -> &'static [u8] {
+        if self.readers.unlink_expired { b"UNLINK" } else { b"DEL" }
+    }
+
     /// A key's time had come, and it was removed.
     pub fn expired(&mut self, db: DbIndex, key: &[u8]) {
         if self.wanted() {
-            let verb: &[u8] = if self.readers.unlink_expired { b"UNLINK" } else { b"DEL" };
-            self.push(db, &[verb, key]);
+            self.push(db, &[self.expiry_verb(), key]);
         }
         self.notify(EventClass::EXPIRED, "expired", db, key);
     }
@@ -150,7 +154,7 @@ impl Effects {
 
     /// Whether anything is recorded at all.
     #[inline]
-    fn records(&self) -> bool {
+    pub(crate) fn records(&self) -> bool {
         self.readers.journal || !self.readers.events.is_empty()
     }
 

@@ -33,8 +33,8 @@ pub mod spec;
 pub mod stats;
 pub mod stream;
 pub mod string;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use client::{Client, ClientFlags, Clients, ReplyMode, Session};
 pub use context::{Ctx, Host, Outcome, Reach, ShutdownOptions};

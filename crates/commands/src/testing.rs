@@ -17,7 +17,7 @@ use crate::blocking::Ready;
 use crate::client::{Client, Clients, Place, Session};
 use crate::context::{Ctx, Host, Reach, ShutdownOptions};
 use crate::db::{Db, Manners};
-use crate::effects::Effects;
+use crate::effects::{Effects, Readers};
 use crate::error::{Error, Stop};
 use crate::global::{DebugSettings, Global, Role, World};
 use crate::keys;
@@ -44,7 +44,9 @@ pub struct Rig {
     pub host: TestHost,
     pub now: Millis,
     pub reply: Reply,
-    /// What the commands changed, as far as a test wants it.
+    /// Who reads what the commands change.
+    pub readers: Readers,
+    /// What they changed.
     pub effects: Effects,
     /// Everything runs on the wide side.
     pub wide: bool,
@@ -87,6 +89,7 @@ impl Default for Rig {
             host,
             now,
             reply: Reply::default(),
+            readers: Readers::NONE,
             effects: Effects::default(),
             wide: false,
         }
@@ -185,6 +188,7 @@ impl Rig {
         };
         let handler = command.spec.run.expect("the registry only finds commands that run");
         let dirty_before = stats.dirty.get();
+        cx.db.effects.serve(self.readers);
         cx.db.effects.begin(index);
         let result = handler(&mut cx);
         match result {

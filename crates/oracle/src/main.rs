@@ -1,28 +1,10 @@
-//! The oracle: real servers say what Spinel must do.
-//!
-//! - [`run`]: the same generated commands to Spinel and to a real server; every reply and the data set must be equal.
-//! - [`coverage`]: what Spinel says of its commands against what the real servers say of theirs.
-//! - [`self_test`]: a planted bug must be found, or the tool is worth nothing.
-//!
-//! Must not know: anything of Spinel's inside. `docs/oracle.md` explains its use.
-//!
-//! Start at [`generate`] for what is sent, [`pair`] for how two servers are driven in step, [`normalise`] for what may
-//! differ and why.
-
-mod coverage;
-mod dataset;
-mod generate;
-mod minimise;
-mod normalise;
-mod pair;
-mod run;
-mod self_test;
-mod step;
+//! The program: its command line. What it does is in the library.
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use lexopt::{Arg, ValueExt};
+use spinel_oracle::{coverage, run, self_test};
 use testkit::Kind;
 
 const HELP: &str = "\

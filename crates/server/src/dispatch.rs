@@ -106,6 +106,13 @@ impl Default for Scratch {
     }
 }
 
+impl Scratch {
+    /// Where the thread records what it changes without having been asked by a client.
+    pub fn effects(&mut self) -> &mut Effects {
+        &mut self.effects
+    }
+}
+
 /// How one request will run.
 struct Plan<'a> {
     command: Result<&'a Command, Error>,
@@ -657,7 +664,7 @@ fn after_reply(cx: &mut Ctx<'_>, mark: Mark) -> Result<(), BatchEnd> {
 
 /// Who reads what commands change.
 #[inline]
-fn readers(global: &Global) -> Readers {
+pub fn readers(global: &Global) -> Readers {
     Readers {
         // The journal has no readers yet: neither replicas nor an append-only file.
         journal: false,

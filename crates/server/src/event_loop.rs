@@ -24,7 +24,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::connection::{Connection, Held, Written, write_reply};
-use crate::dispatch::{Dispatcher, Job, Progress, REPLY_BYTES_MAX, Requests, Scratch};
+use crate::dispatch::{Dispatcher, Job, Progress, REPLY_BYTES_MAX, Requests, Scratch, readers};
 use crate::listener::{Accepted, Listener, Stream};
 use crate::mailbox::{Mail, Mailbox};
 use crate::shared::{Shared, now};
@@ -910,7 +910,15 @@ impl EventLoop {
             if world.keyspace.earliest_expiry(index) <= now {
                 let mut space = world.keyspace.lock_one(index);
                 let mut expired = 0;
-                let more = space.expire_due(index, now, EXPIRE_SLICE_KEYS, |_, _| expired += 1);
+                let effects = self.scratch.effects();
+                effects.serve(readers(&world.global));
+                let more = space.expire_due(index, now, EXPIRE_SLICE_KEYS, |db, removed| {
+                    expired += 1;
+                    effects.expired(db, removed.key());
+                    // Each by itself: nothing ties them together but the time.
+                    effects.close_unit();
+                });
+                effects.clear();
                 self.stats.expired_keys.add(expired);
                 if !more {
                     shard += threads;

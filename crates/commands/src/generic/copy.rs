@@ -6,6 +6,7 @@ use keyspace::{DbIndex, Expiry, Key, NewValue, Object, ValueRef};
 
 use crate::connection::select::database;
 use crate::context::{Ctx, Outcome};
+use crate::effects::EventClass;
 use crate::error::{Error, Stop};
 use crate::generic::SAME_OBJECT;
 use crate::spec::{Acl, Arg, Flags, KeyFlags, KeySpec, Spec};
@@ -55,11 +56,18 @@ fn copy(cx: &mut Ctx<'_>, source: Key<'_>, destination: Key<'_>, target: DbIndex
     };
     // The shard of a key is the same in every database, so this access reaches the destination there too.
     let selected = cx.db.select(target);
-    let free = replace || cx.db.glance(destination).is_none();
+    let replaced = cx.db.glance(destination).map(|entry| entry.value().type_name());
+    let free = replace || replaced.is_none();
     if free {
+        // What stood there goes first: the copy is new, and told so.
+        cx.db.remove(destination);
         value.give(|value| {
             cx.db.set(destination, value, expiry);
         });
+        cx.db.notify(EventClass::GENERIC, "copy_to", destination.bytes());
+        if let Some(type_before) = replaced {
+            cx.db.notify_replaced(destination, type_before);
+        }
     }
     cx.db.select(selected);
     Ok(free)

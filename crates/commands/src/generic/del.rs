@@ -46,7 +46,7 @@ fn unlink(cx: &mut Ctx<'_>) -> Outcome {
 fn delete(cx: &mut Ctx<'_>) {
     let mut deleted = 0;
     for &key in cx.keys {
-        deleted += usize::from(cx.db.remove(key));
+        deleted += usize::from(cx.db.delete(key));
     }
     cx.db.changed(deleted as u64);
     cx.reply.count(deleted);

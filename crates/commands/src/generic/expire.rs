@@ -4,6 +4,7 @@ use bitflags::bitflags;
 use keyspace::Millis;
 
 use crate::context::{Ctx, Outcome};
+use crate::effects::EventClass;
 use crate::error::Error;
 use crate::spec::{Acl, Arg, Flags, KeyFlags, KeySpec, Spec};
 
@@ -142,8 +143,15 @@ fn set_expiry(cx: &mut Ctx<'_>, form: Form) -> Outcome {
             entry.set_expiry(Some(at));
         }
     }
-    if acts && deletes {
-        cx.db.remove(key);
+    if acts {
+        if deletes {
+            cx.db.delete(key);
+        } else {
+            cx.db.notify(EventClass::GENERIC, "expire", key.bytes());
+        }
+        if cx.db.effects.wanted() {
+            form.say_effect(cx, at, deletes);
+        }
     }
     cx.db.changed(u64::from(acts));
     cx.reply.int(i64::from(acts));
@@ -151,6 +159,19 @@ fn set_expiry(cx: &mut Ctx<'_>, form: Form) -> Outcome {
 }
 
 impl Form {
+    /// Elsewhere the key expires at the same instant, on the same conditions.
+    fn say_effect(self, cx: &mut Ctx<'_>, at: Millis, deletes: bool) {
+        if deletes {
+            let verb = cx.db.effects.expiry_verb();
+            cx.db.effects.instead(&[verb, cx.args[1]]);
+        } else if self.from_now || self.unit_ms != 1 {
+            let at = at.0.to_string();
+            let mut args = cx.args.to_vec();
+            (args[0], args[2]) = (b"PEXPIREAT", at.as_bytes());
+            cx.db.effects.instead(&args);
+        }
+    }
+
     /// The instant that `number` names; negative ones are fine, they lie in the past.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use keyspace::DbIndex;
 
 use crate::connection::select::database;
 use crate::context::{Ctx, Outcome};
+use crate::effects::EventClass;
 use crate::generic::SAME_OBJECT;
 use crate::spec::{Acl, Arg, Flags, KeyFlags, KeySpec, Spec};
 
@@ -29,6 +30,10 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     if moved {
         let value = cx.db.take(key).expect("it was there, and this access is exclusive");
         cx.db.put(target, key, value);
+        cx.db.notify(EventClass::GENERIC, "move_from", key.bytes());
+        let source = cx.db.select(target);
+        cx.db.notify(EventClass::GENERIC, "move_to", key.bytes());
+        cx.db.select(source);
     }
     cx.db.changed(u64::from(moved));
     cx.reply.int(i64::from(moved));

@@ -85,7 +85,7 @@ pub const REFCOUNT: Spec = Spec {
 };
 
 fn encoding(cx: &mut Ctx<'_>) -> Outcome {
-    match cx.db.peek(cx.keys[0]) {
+    match cx.db.inspect(cx.keys[0]) {
         None => cx.reply.null(),
         Some(entry) => cx.reply.bulk(entry.value().encoding_name()),
     }
@@ -94,7 +94,7 @@ fn encoding(cx: &mut Ctx<'_>) -> Outcome {
 
 fn freq(cx: &mut Ctx<'_>) -> Outcome {
     let (now, lfu) = (cx.db.now, cx.db.manners.lfu);
-    let Some(entry) = cx.db.peek(cx.keys[0]) else {
+    let Some(entry) = cx.db.inspect(cx.keys[0]) else {
         cx.reply.null();
         return Ok(());
     };
@@ -111,7 +111,7 @@ fn freq(cx: &mut Ctx<'_>) -> Outcome {
 
 fn idletime(cx: &mut Ctx<'_>) -> Outcome {
     let (now, lfu) = (cx.db.now, cx.db.manners.lfu);
-    let Some(entry) = cx.db.peek(cx.keys[0]) else {
+    let Some(entry) = cx.db.inspect(cx.keys[0]) else {
         cx.reply.null();
         return Ok(());
     };
@@ -128,7 +128,7 @@ fn idletime(cx: &mut Ctx<'_>) -> Outcome {
 
 /// Every key has its value for itself: there are no shared integers here, and Redis 8.2 does not show its own any more.
 fn refcount(cx: &mut Ctx<'_>) -> Outcome {
-    match cx.db.peek(cx.keys[0]) {
+    match cx.db.inspect(cx.keys[0]) {
         None => cx.reply.null(),
         Some(_) => cx.reply.int(1),
     }

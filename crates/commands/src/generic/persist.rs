@@ -1,6 +1,7 @@
 //! `PERSIST`.
 
 use crate::context::{Ctx, Outcome};
+use crate::effects::EventClass;
 use crate::spec::{Acl, Arg, Flags, KeyFlags, KeySpec, Spec};
 
 pub const SPEC: Spec = Spec {
@@ -24,6 +25,9 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         }
         _ => false,
     };
+    if persisted {
+        cx.db.notify(EventClass::GENERIC, "persist", cx.keys[0].bytes());
+    }
     cx.db.changed(u64::from(persisted));
     cx.reply.int(i64::from(persisted));
     Ok(())

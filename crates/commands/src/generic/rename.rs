@@ -1,6 +1,7 @@
 //! `RENAME` and `RENAMENX`.
 
 use crate::context::{Ctx, Outcome};
+use crate::effects::EventClass;
 use crate::error::Error;
 use crate::spec::{Acl, Arg, Flags, KeyFlags, KeySpec, Spec};
 
@@ -53,12 +54,21 @@ fn give_name(cx: &mut Ctx<'_>, replace: bool) -> Result<bool, Error> {
     if cx.db.glance(key).is_none() {
         return Err(Error::NoSuchKey);
     }
-    if key.bytes() == name.bytes() || (cx.db.glance(name).is_some() && !replace) {
+    if key.bytes() == name.bytes() {
+        return Ok(false);
+    }
+    let replaced = cx.db.glance(name).map(|entry| entry.value().type_name());
+    if replaced.is_some() && !replace {
         return Ok(false);
     }
     let value = cx.db.take(key).expect("it was there, and this access is exclusive");
     let index = cx.db.index;
     cx.db.put(index, name, value);
+    cx.db.notify(EventClass::GENERIC, "rename_from", key.bytes());
+    cx.db.notify(EventClass::GENERIC, "rename_to", name.bytes());
+    if let Some(type_before) = replaced {
+        cx.db.notify_replaced(name, type_before);
+    }
     cx.db.changed(1);
     Ok(true)
 }

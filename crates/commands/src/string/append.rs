@@ -5,6 +5,7 @@ use keyspace::Expiry;
 use super::{check_len, new_value};
 use crate::context::{Ctx, Outcome};
 use crate::db::ExpectString;
+use crate::effects::EventClass;
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 
 pub const SPEC: Spec = Spec {
@@ -35,6 +36,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
             entry.append(tail)
         }
     };
+    cx.db.notify(EventClass::STRING, "append", cx.keys[0].bytes());
     cx.db.changed(1);
     cx.reply.count(len);
     Ok(())

@@ -24,8 +24,10 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         Some(entry) => entry.string()?.with_bytes(|bytes| bytes == cx.args[2]),
     };
     if equal {
-        cx.db.take(cx.keys[0]);
+        cx.db.delete(cx.keys[0]);
         cx.db.changed(1);
+        // What the key holds elsewhere is not asked again.
+        cx.db.effects.instead(&[b"DEL", cx.keys[0].bytes()]);
     }
     cx.reply.int(i64::from(equal));
     Ok(())

@@ -25,8 +25,9 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         return Ok(());
     };
     put_bulk(cx.reply, &entry.string()?);
-    cx.db.take(cx.keys[0]);
+    cx.db.delete(cx.keys[0]);
     cx.db.changed(1);
+    cx.db.effects.instead(&[b"DEL", cx.keys[0].bytes()]);
     Ok(())
 }
 

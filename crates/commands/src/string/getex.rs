@@ -6,6 +6,7 @@ use super::options::{Options, Wish, Words};
 use super::put_bulk;
 use crate::context::{Ctx, Outcome};
 use crate::db::ExpectString;
+use crate::effects::EventClass;
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 
 pub const SPEC: Spec = Spec {
@@ -54,12 +55,21 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         Expiry::Clear if options.wish == Some(Wish::Persist) && entry.expire_at().is_some() => None,
         Expiry::Clear | Expiry::Keep => return Ok(()),
     };
-    if at.is_some_and(|at| at <= now) {
-        cx.db.take(key);
-    } else {
-        cx.db.write(key).expect("it was read just now").set_expiry(at);
-    }
     cx.db.changed(1);
+    if at.is_some_and(|at| at <= now) {
+        cx.db.delete(key);
+        let verb = cx.db.effects.expiry_verb();
+        cx.db.effects.instead(&[verb, key.bytes()]);
+        return Ok(());
+    }
+    cx.db.write(key).expect("it was read just now").set_expiry(at);
+    cx.db.notify(EventClass::GENERIC, if at.is_some() { "expire" } else { "persist" }, key.bytes());
+    if cx.db.effects.wanted() {
+        match at {
+            Some(at) => cx.db.effects.instead(&[b"PEXPIREAT", key.bytes(), at.0.to_string().as_bytes()]),
+            None => cx.db.effects.instead(&[b"PERSIST", key.bytes()]),
+        }
+    }
     Ok(())
 }
 

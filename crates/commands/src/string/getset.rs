@@ -5,6 +5,7 @@ use keyspace::Expiry;
 use super::{new_value, put_bulk};
 use crate::context::{Ctx, Outcome};
 use crate::db::ExpectString;
+use crate::effects::EventClass;
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 
 pub const SPEC: Spec = Spec {
@@ -29,7 +30,9 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         Some(entry) => put_bulk(cx.reply, &entry.string()?),
     }
     cx.db.set(cx.keys[0], new_value(cx, 2), Expiry::Clear);
+    cx.db.notify(EventClass::STRING, "set", cx.keys[0].bytes());
     cx.db.changed(1);
+    cx.db.effects.instead(&[b"SET", cx.keys[0].bytes(), cx.args[2]]);
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use keyspace::{Expiry, NewValue};
 
 use crate::context::{Ctx, Outcome};
 use crate::db::ExpectString;
+use crate::effects::EventClass;
 use crate::error::Error;
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 
@@ -92,6 +93,7 @@ fn add(cx: &mut Ctx<'_>, delta: i64) -> Outcome {
             sum
         }
     };
+    cx.db.notify(EventClass::STRING, "incrby", cx.keys[0].bytes());
     cx.db.changed(1);
     cx.reply.int(sum);
     Ok(())

@@ -5,6 +5,7 @@ use resp::long_double::{self, IncrementError};
 
 use crate::context::{Ctx, Outcome};
 use crate::db::ExpectString;
+use crate::effects::EventClass;
 use crate::error::Error;
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 
@@ -34,8 +35,11 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         IncrementError::NotFinite => Error::text("ERR increment would produce NaN or Infinity"),
     })?;
     // Stays text, also where it looks like an integer.
-    cx.db.set(key, NewValue::Text(sum.as_bytes()), Expiry::Keep);
+    cx.db.update(key, NewValue::Text(sum.as_bytes()), Expiry::Keep);
+    cx.db.notify(EventClass::STRING, "incrbyfloat", key.bytes());
     cx.db.changed(1);
+    // The sum, not the summand: another machine might round it differently.
+    cx.db.effects.instead(&[b"SET", key.bytes(), sum.as_bytes(), b"KEEPTTL"]);
     cx.reply.bulk(&sum);
     Ok(())
 }

@@ -4,6 +4,7 @@ use keyspace::Expiry;
 
 use super::new_value;
 use crate::context::{Ctx, Outcome};
+use crate::effects::EventClass;
 use crate::error::Error;
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 
@@ -63,6 +64,10 @@ fn check_pairs(cx: &Ctx<'_>) -> Result<(), Error> {
 pub(super) fn set_all(cx: &mut Ctx<'_>, expiry: Expiry, first_value: usize) {
     for (nth, &key) in cx.keys.iter().enumerate() {
         cx.db.set(key, new_value(cx, first_value + 2 * nth), expiry);
+        cx.db.notify(EventClass::STRING, "set", key.bytes());
+        if matches!(expiry, Expiry::At(_)) {
+            cx.db.notify(EventClass::GENERIC, "expire", key.bytes());
+        }
     }
     cx.db.changed(cx.keys.len() as u64);
 }

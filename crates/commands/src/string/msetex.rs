@@ -1,10 +1,11 @@
 //! `MSETEX`.
 
 use super::mset::set_all;
-use super::options::{Condition, Options, Words};
+use super::options::{Condition, Form, Options, Wish, Words};
 use crate::context::{Ctx, Outcome};
 use crate::error::Error;
 use crate::spec::{Acl, Arg, Begin, Find, Flags, Group, KeyFlags, KeySpec, Spec};
+use keyspace::Expiry;
 
 pub const SPEC: Spec = Spec {
     name: "msetex",
@@ -61,9 +62,27 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     };
     if holds {
         set_all(cx, expiry, 3);
+        say_when(cx, count, &options, expiry);
     }
     cx.reply.int(i64::from(holds));
     Ok(())
+}
+
+/// The effect of an expiry that is not yet an instant in milliseconds: the same command with that.
+fn say_when(cx: &mut Ctx<'_>, count: usize, options: &Options<'_>, expiry: Expiry) {
+    let (Expiry::At(at), Some(Wish::At(form, _))) = (expiry, options.wish) else { return };
+    if form == Form::UnixMilliseconds || !cx.db.effects.wanted() {
+        return;
+    }
+    let at = at.0.to_string();
+    let mut args = cx.args[..2 + 2 * count].to_vec();
+    match options.condition {
+        Some(Condition::Absent) => args.push(b"NX"),
+        Some(Condition::Present) => args.push(b"XX"),
+        Some(Condition::Equals(_)) | None => {}
+    }
+    args.extend([b"PXAT", at.as_bytes()]);
+    cx.db.effects.instead(&args);
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use keyspace::Expiry;
 
-use super::options::{Condition, Options, Words};
+use super::options::{Condition, Form, Options, Wish, Words};
 use super::{new_value, put_bulk};
 use crate::context::{Ctx, Outcome};
 use crate::db::ExpectString;
+use crate::effects::EventClass;
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 
 pub const SPEC: Spec = Spec {
@@ -74,6 +75,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     if cx.args.len() == 3 {
         // The common form needs none of what follows.
         cx.db.set(cx.keys[0], new_value(cx, 2), Expiry::Clear);
+        cx.db.notify(EventClass::STRING, "set", cx.keys[0].bytes());
         cx.db.changed(1);
         cx.reply.ok();
         return Ok(());
@@ -104,7 +106,14 @@ fn with_options(cx: &mut Ctx<'_>) -> Outcome {
     };
     if holds {
         cx.db.set(key, new_value(cx, 2), expiry);
+        cx.db.notify(EventClass::STRING, "set", key.bytes());
+        if matches!(expiry, Expiry::At(_)) {
+            cx.db.notify(EventClass::GENERIC, "expire", key.bytes());
+        }
         cx.db.changed(1);
+        if cx.db.effects.wanted() {
+            say_effect(cx, &options, expiry);
+        }
     }
     match (options.get, holds) {
         (true, _) => {}
@@ -112,6 +121,25 @@ fn with_options(cx: &mut Ctx<'_>) -> Outcome {
         (false, false) => cx.reply.null(),
     }
     Ok(())
+}
+
+/// Elsewhere the key expires at the same instant, and nobody waits for the old value. The conditions hold there too: they stay
+/// where the command stays (so in Redis 8.2).
+fn say_effect(cx: &mut Ctx<'_>, options: &Options<'_>, expiry: Expiry) {
+    match (options.wish, expiry) {
+        (Some(Wish::At(Form::UnixMilliseconds, _)), _) => {}
+        (_, Expiry::At(at)) => {
+            cx.db.effects.instead(&[b"SET", cx.args[1], cx.args[2], b"PXAT", at.0.to_string().as_bytes()]);
+        }
+        _ if options.get => {
+            let is_compared = |index: usize| cx.args[index - 1].eq_ignore_ascii_case(b"IFEQ");
+            let stays = |index: usize| index < 3 || is_compared(index) || !cx.word(index, "GET");
+            let args: Vec<&[u8]> =
+                (0..cx.args.len()).filter(|&index| stays(index)).map(|index| cx.args[index]).collect();
+            cx.db.effects.instead(&args);
+        }
+        _ => {}
+    }
 }
 
 #[cfg(test)]

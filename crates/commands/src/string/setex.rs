@@ -5,6 +5,7 @@ use keyspace::Expiry;
 use super::new_value;
 use super::options::{Form, instant};
 use crate::context::{Ctx, Outcome};
+use crate::effects::EventClass;
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 
 pub const SETEX: Spec = Spec {
@@ -52,7 +53,12 @@ fn psetex(cx: &mut Ctx<'_>) -> Outcome {
 fn set(cx: &mut Ctx<'_>, form: Form, command: &'static str) -> Outcome {
     let at = instant(form, cx.args[2], command, cx.db.now)?;
     cx.db.set(cx.keys[0], new_value(cx, 3), Expiry::At(at));
+    cx.db.notify(EventClass::STRING, "set", cx.keys[0].bytes());
+    cx.db.notify(EventClass::GENERIC, "expire", cx.keys[0].bytes());
     cx.db.changed(1);
+    if cx.db.effects.wanted() {
+        cx.db.effects.instead(&[b"SET", cx.args[1], cx.args[3], b"PXAT", at.0.to_string().as_bytes()]);
+    }
     cx.reply.ok();
     Ok(())
 }

@@ -4,6 +4,7 @@ use keyspace::Expiry;
 
 use super::new_value;
 use crate::context::{Ctx, Outcome};
+use crate::effects::EventClass;
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 
 pub const SPEC: Spec = Spec {
@@ -26,6 +27,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let absent = cx.db.glance(cx.keys[0]).is_none();
     if absent {
         cx.db.set(cx.keys[0], new_value(cx, 2), Expiry::Clear);
+        cx.db.notify(EventClass::STRING, "set", cx.keys[0].bytes());
         cx.db.changed(1);
     }
     cx.reply.int(i64::from(absent));

@@ -5,6 +5,7 @@ use keyspace::{Expiry, NewValue};
 use super::check_len;
 use crate::context::{Ctx, Outcome};
 use crate::db::ExpectString;
+use crate::effects::EventClass;
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 
 pub const SPEC: Spec = Spec {
@@ -43,6 +44,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         cx.db.set(key, NewValue::Raw(b""), Expiry::Clear);
     }
     let len = cx.db.write(key).expect("the key is there").set_range(offset, part);
+    cx.db.notify(EventClass::STRING, "setrange", key.bytes());
     cx.db.changed(1);
     cx.reply.count(len);
     Ok(())

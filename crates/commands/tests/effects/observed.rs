@@ -1,0 +1,86 @@
+//! What a command has brought about, on whichever side, and whether two of these are the same.
+
+use std::fmt;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Effect {
+    pub db: u32,
+    pub args: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Event {
+    pub db: u32,
+    pub name: String,
+    pub key: Vec<u8>,
+}
+
+/// What one command has brought about.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// Only shown.
+    pub reply: String,
+    pub units: Vec<Vec<Effect>>,
+    pub events: Vec<Event>,
+}
+
+/// How much the two clocks may be apart: the rig's is set once a command, the server's runs.
+const APART_MS_MAX: u64 = 60_000;
+
+impl Observed {
+    /// Whether the same was done. Members that were drawn, and their order, are free where `drawn` says so.
+    pub fn same_effects(&self, other: &Observed, drawn: bool) -> bool {
+        let shape = |units: &[Vec<Effect>]| -> Vec<usize> { units.iter().map(Vec::len).collect() };
+        let same_args = |a: &Effect, b: &Effect| {
+            let is_free = |index: usize| drawn && index > 1;
+            a.db == b.db
+                && a.args.len() == b.args.len()
+                && a.args.iter().zip(&b.args).enumerate().all(|(index, (a, b))| is_free(index) || same_word(a, b))
+        };
+        shape(&self.units) == shape(&other.units)
+            && self.units.iter().flatten().zip(other.units.iter().flatten()).all(|(a, b)| same_args(a, b))
+    }
+}
+
+/// Equal, or two readings of the clock: a time in milliseconds, alone or as a stream id's first part.
+fn same_word(a: &[u8], b: &[u8]) -> bool {
+    fn split(word: &[u8]) -> Option<(u64, &str)> {
+        let text = std::str::from_utf8(word).ok()?;
+        let digits = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
+        let (number, rest) = text.split_at(digits);
+        (rest.is_empty() || rest.starts_with('-')).then_some((number.parse().ok()?, rest))
+    }
+    if a == b {
+        return true;
+    }
+    match (split(a), split(b)) {
+        (Some((one, rest)), Some((other, same))) => {
+            rest == same && one.min(other) > 1_500_000_000_000 && one.abs_diff(other) < APART_MS_MAX
+        }
+        _ => false,
+    }
+}
+
+/// A command's words as one would type them.
+pub fn words(args: &[Vec<u8>]) -> String {
+    let shown = args.iter().map(|arg| {
+        let text = arg.escape_ascii().to_string();
+        if text.is_empty() || text.contains(' ') { format!("\"{text}\"") } else { text }
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+impl fmt::Display for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = |unit: &Vec<Effect>| {
+            let effects: Vec<_> =
+                unit.iter().map(|effect| format!("[{}] {}", effect.db, words(&effect.args))).collect();
+            effects.join("; ")
+        };
+        let units: Vec<_> = self.units.iter().map(unit).collect();
+        let event = |event: &Event| format!("[{}] {} {}", event.db, event.name, event.key.escape_ascii());
+        let events: Vec<_> = self.events.iter().map(event).collect();
+        write!(f, "effects {{{}}} events {{{}}} reply ", units.join(" | "), events.join(", "))?;
+        f.write_str(&self.reply.chars().take(200).collect::<String>())
+    }
+}
