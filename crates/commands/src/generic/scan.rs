@@ -28,8 +28,8 @@ pub const SPEC: Spec = Spec {
 };
 
 fn run(cx: &mut Ctx<'_>) -> Outcome {
-    let cursor = cursor(cx.args[1]).ok_or(Error::text("ERR invalid cursor"))?;
-    let options = Options::parse(&cx.args[2..])?;
+    let cursor = cursor(cx.args[1])?;
+    let options = Options::parse(&cx.args[2..], Walk::Keyspace)?;
     let (index, now, see_expired) = (cx.db.index, cx.db.now, cx.db.manners.see_expired);
     // The cursor comes first in the reply and is known last.
     let mut names = Names::default();
@@ -72,21 +72,39 @@ impl Names {
     }
 }
 
-struct Options<'a> {
-    count: usize,
+/// What is walked over: SCAN and its kin share their words, with one exception each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Walk {
+    /// SCAN, which has TYPE.
+    Keyspace,
+    /// HSCAN, which has NOVALUES.
+    Fields,
+    /// SSCAN and ZSCAN.
+    Members,
+}
+
+/// The options of SCAN, HSCAN, SSCAN and ZSCAN.
+pub(crate) struct Options<'a> {
+    pub(crate) count: usize,
     pattern: Option<&'a [u8]>,
     type_name: Option<&'a [u8]>,
+    /// HSCAN's NOVALUES.
+    pub(crate) no_values: bool,
 }
 
 impl<'a> Options<'a> {
     /// Each word as it comes; the last one of a kind decides. A type that does not exist is no error, as in Redis 8.2
     /// (Valkey 9.1 refuses it): no key has it.
-    fn parse(words: &[&'a [u8]]) -> Result<Options<'a>, Error> {
-        let mut options = Options { count: 10, pattern: None, type_name: None };
+    pub(crate) fn parse(words: &[&'a [u8]], walk: Walk) -> Result<Options<'a>, Error> {
+        let mut options = Options { count: 10, pattern: None, type_name: None, no_values: false };
         let mut words = words.iter().copied();
         while let Some(word) = words.next() {
             let word = word.to_ascii_uppercase();
             if word == b"NOVALUES" {
+                if walk == Walk::Fields {
+                    options.no_values = true;
+                    continue;
+                }
                 return Err(Error::text("ERR NOVALUES option can only be used in HSCAN"));
             }
             let value = words.next().ok_or(Error::Syntax)?;
@@ -99,7 +117,7 @@ impl<'a> Options<'a> {
                     options.count = usize::try_from(count).unwrap_or(usize::MAX);
                 }
                 b"MATCH" => options.pattern = (value != b"*").then_some(value),
-                b"TYPE" => options.type_name = Some(value),
+                b"TYPE" if walk == Walk::Keyspace => options.type_name = Some(value),
                 _ => return Err(Error::Syntax),
             }
         }
@@ -107,14 +125,23 @@ impl<'a> Options<'a> {
     }
 
     fn want(&self, key: &[u8], type_name: &str) -> bool {
-        self.type_name.is_none_or(|wanted| wanted.eq_ignore_ascii_case(type_name.as_bytes()))
-            && self.pattern.is_none_or(|pattern| config::glob_match(pattern, key, false))
+        self.type_name.is_none_or(|wanted| wanted.eq_ignore_ascii_case(type_name.as_bytes())) && self.matches(key)
     }
+
+    /// Whether MATCH lets this name through.
+    pub(crate) fn matches(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| config::glob_match(pattern, name, false))
+    }
+}
+
+/// A cursor argument.
+pub(crate) fn cursor(text: &[u8]) -> Result<u64, Error> {
+    number(text).ok_or(Error::text("ERR invalid cursor"))
 }
 
 /// A cursor as clients may write it. Redis reads it as an integer of its own kind, where a negative one is refused, and failing
 /// that as C's `strtoull` does: blanks before it, a sign (that wraps), leading zeros, and anything behind a NUL byte are fine.
-fn cursor(text: &[u8]) -> Option<u64> {
+fn number(text: &[u8]) -> Option<u64> {
     if let Some(number) = resp::number::parse_i64(text) {
         return u64::try_from(number).ok();
     }
@@ -153,7 +180,7 @@ mod tests {
             (b"-18446744073709551615", 1),
         ];
         for (text, number) in good {
-            assert_eq!(cursor(text), Some(*number), "{}", text.escape_ascii());
+            assert_eq!(cursor(text), Ok(*number), "{}", text.escape_ascii());
         }
         let bad: &[&[u8]] = &[
             b"",
@@ -173,7 +200,7 @@ mod tests {
             b"-18446744073709551616",
         ];
         for text in bad {
-            assert_eq!(cursor(text), None, "{}", text.escape_ascii());
+            assert!(cursor(text).is_err(), "{}", text.escape_ascii());
         }
     }
 
