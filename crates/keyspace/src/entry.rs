@@ -17,9 +17,9 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
-use crate::collection::{CODE_SHIFT, Code, Collection, Object, ObjectRef, TypedMut, TypedRef};
+use crate::collection::{CODE_SHIFT, Code, Collection, Hash, Object, ObjectRef, TypedMut, TypedRef};
 use crate::garbage::{release_object, release_text};
-use crate::table::{Element, Place, Table};
+use crate::table::{Element, Expiries, Place, Remains, Table};
 use crate::value::{GROWN_INLINE_LEN_MAX, LARGE_LEN_MIN, LargeRef, StrRef, StrRepr, canonical_int};
 use crate::{IntBuffer, Millis, NewValue, ValueRef, slab};
 
@@ -120,13 +120,13 @@ fn encoded_len(key: &[u8], payload: &Payload<'_>, has_expiry: bool) -> usize {
     EXPIRY_AT + usize::from(has_expiry) * EXPIRY_BYTES + varint_len(key.len()) + key.len() + payload.encoded_len()
 }
 
-fn varint_len(value: usize) -> usize {
+pub(crate) fn varint_len(value: usize) -> usize {
     (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 /// # Safety
 /// There is room for `varint_len(value)` bytes.
-unsafe fn write_varint(mut at: *mut u8, mut value: usize) -> *mut u8 {
+pub(crate) unsafe fn write_varint(mut at: *mut u8, mut value: usize) -> *mut u8 {
     // SAFETY: the caller's promise.
     unsafe {
         while value >= 0x80 {
@@ -142,7 +142,7 @@ unsafe fn write_varint(mut at: *mut u8, mut value: usize) -> *mut u8 {
 /// # Safety
 /// A varint lies here.
 #[inline]
-unsafe fn read_varint(mut at: *const u8) -> (usize, *const u8) {
+pub(crate) unsafe fn read_varint(mut at: *const u8) -> (usize, *const u8) {
     // SAFETY: the caller's promise.
     unsafe {
         let first = at.read();
@@ -204,6 +204,15 @@ unsafe impl Element for RawEntry {
         // SAFETY: a live entry with the flag has the field.
         (self.flags() & HAS_EXPIRY != 0)
             .then(|| Millis(unsafe { self.0.as_ptr().add(EXPIRY_AT).cast::<i64>().read_unaligned() }))
+    }
+
+    #[inline]
+    fn parts_expire_at(self) -> Option<Millis> {
+        if self.flags() & KIND_MASK != KIND_OBJECT || !Object::may_expire_in_parts(self.flags() >> CODE_SHIFT) {
+            return None;
+        }
+        // SAFETY: the entry owns the object; it is only looked at here.
+        unsafe { self.object() }.earliest_expiry()
     }
 
     unsafe fn dispose(self) {
@@ -431,6 +440,25 @@ impl RawEntry {
         }
     }
 
+    /// Has parts of the value taken out whose time has passed; `take` says how many. The table has to learn of it.
+    ///
+    /// # Safety
+    /// The caller holds the entry alone.
+    pub(crate) unsafe fn expire_parts(self, take: impl FnOnce(&mut Hash) -> usize) -> Remains {
+        assert!(self.parts_expire_at().is_some());
+        let (code, pointer) = self.object_parts();
+        // SAFETY: only hashes have parts that expire. The entry forgets its ownership until what has become of the hash is written back.
+        unsafe {
+            let mut hash = ManuallyDrop::new(Hash::from_parts(code, pointer));
+            let taken = take(&mut hash);
+            let remains = if hash.is_empty() { Remains::Nothing { taken } } else { Remains::Something { taken } };
+            let (code, pointer) = ManuallyDrop::into_inner(hash).into_parts();
+            self.0.as_ptr().write(self.flags() & ((1 << CODE_SHIFT) - 1) | code << CODE_SHIFT);
+            self.parts().value.cast_mut().cast::<NonNull<u8>>().write_unaligned(pointer);
+            remains
+        }
+    }
+
     fn memory_usage(self, samples: usize) -> usize {
         let outside = match self.kind() {
             // SAFETY: the entry keeps the count.
@@ -473,6 +501,12 @@ impl<'a> Entry<'a> {
     #[inline]
     pub fn expire_at(&self) -> Option<Millis> {
         self.raw.expire_at()
+    }
+
+    /// When the first part of its value expires by itself, or earlier: the first field of a hash.
+    #[inline]
+    pub fn parts_expire_at(&self) -> Option<Millis> {
+        self.raw.parts_expire_at()
     }
 
     /// Whether its time has passed. As in Redis, an entry still lives in the millisecond it expires at.
@@ -534,15 +568,23 @@ impl<'a> EntryMut<'a> {
         unsafe { Entry::new(self.raw) }
     }
 
+    /// Has parts of the value taken out whose time has passed.
+    pub(crate) fn expire_parts(&mut self, take: impl FnOnce(&mut Hash) -> usize) -> Remains {
+        let old = self.raw.parts_expire_at();
+        // SAFETY: this borrow holds the entry alone.
+        let remains = unsafe { self.raw.expire_parts(take) };
+        self.parts_expiry_changed(old, self.raw.parts_expire_at());
+        remains
+    }
+
     /// The collection, to be changed, if it is of this type.
     #[inline]
     pub fn into_typed<T: Collection>(self) -> Option<TypedMut<'a, T>> {
         if self.raw.kind() != KIND_OBJECT || !T::CODES.contains(&self.raw.object_parts().0) {
             return None;
         }
-        let pointer = self.raw.parts().value.cast_mut();
-        // SAFETY: the code says that it is a `T`; this borrow holds the entry alone, and passes on.
-        Some(unsafe { TypedMut::new(self.raw.0.as_ptr(), pointer) })
+        // SAFETY: the code says that it is a `T`.
+        Some(unsafe { TypedMut::new(self) })
     }
 
     /// Replaces the value, whatever its type; expiry and access bits stay.
@@ -555,15 +597,14 @@ impl<'a> EntryMut<'a> {
 
     /// Replaces value and expiry; `key` is this entry's key, from elsewhere.
     pub(crate) fn overwrite(&mut self, key: &[u8], payload: Payload<'_>, expiry: Option<Millis>) {
-        let old_expiry = self.raw.expire_at();
+        let old = Expiries::of(self.raw);
         // SAFETY: this borrow holds the entry alone; key and payload come from outside the keyspace.
         match unsafe { self.raw.rewrite(key, payload, expiry, self.raw.access_bits()) } {
-            Ok(()) if old_expiry.is_some() == expiry.is_some() => {
-                self.table.expiry_changed(self.place, old_expiry, expiry);
-                self.announce_expiry(expiry);
+            Ok(()) => {
+                let new = Expiries::of(self.raw);
+                self.table.expiries_changed(self.place, old, new);
+                self.announce_expiry(new.earliest());
             }
-            // The word in the table learns of the expiry.
-            Ok(()) => self.install(self.raw, old_expiry),
             Err(payload) => self.replace_payload(key, payload, expiry),
         }
     }
@@ -571,23 +612,37 @@ impl<'a> EntryMut<'a> {
     fn replace_payload(&mut self, key: &[u8], payload: Payload<'_>, expiry: Option<Millis>) {
         let old = self.raw;
         let new = RawEntry::new(key, payload, expiry, old.access_bits());
-        self.install(new, old.expire_at());
+        self.install(new, Expiries::of(old));
         // SAFETY: the table does not hold `old` any more, and this borrow was the only one.
         unsafe { old.dispose() };
     }
 
     /// Makes the table hold `new` in this place.
-    fn install(&mut self, new: RawEntry, old_expiry: Option<Millis>) {
-        self.table.replace(self.place, new, old_expiry);
+    fn install(&mut self, new: RawEntry, old: Expiries) {
+        self.table.replace(self.place, new, old);
         self.raw = new;
-        self.announce_expiry(new.expire_at());
+        self.announce_expiry(Expiries::of(new).earliest());
     }
 
-    fn announce_expiry(&self, expiry: Option<Millis>) {
-        if let Some(Millis(at)) = expiry
-            && at < self.earliest.load(Relaxed)
-        {
-            self.earliest.store(at, Relaxed);
+    #[inline]
+    fn announce_expiry(&self, at: Millis) {
+        if at.0 < self.earliest.load(Relaxed) {
+            self.earliest.store(at.0, Relaxed);
+        }
+    }
+
+    /// Where the parts of a collection's code and pointer lie: flags and value.
+    pub(crate) fn object_places(&self) -> (*mut u8, *mut u8) {
+        debug_assert_eq!(self.raw.kind(), KIND_OBJECT);
+        (self.raw.0.as_ptr(), self.raw.parts().value.cast_mut())
+    }
+
+    /// The value's parts expire at other times than before.
+    pub(crate) fn parts_expiry_changed(&mut self, old: Option<Millis>, new: Option<Millis>) {
+        if old != new {
+            let own = self.raw.expire_at();
+            self.table.expiries_changed(self.place, Expiries { own, parts: old }, Expiries { own, parts: new });
+            self.announce_expiry(new.unwrap_or(Millis::NEVER));
         }
     }
 
@@ -602,14 +657,14 @@ impl<'a> EntryMut<'a> {
     }
 
     pub fn set_expiry(&mut self, expiry: Option<Millis>) {
-        let old = self.raw.expire_at();
-        match (old, expiry) {
+        let old = Expiries::of(self.raw);
+        match (old.own, expiry) {
             (None, None) => {}
             (Some(_), Some(Millis(at))) => {
                 // SAFETY: the field is there, and this borrow holds the entry alone.
                 unsafe { self.raw.0.as_ptr().add(EXPIRY_AT).cast::<i64>().write_unaligned(at) };
-                self.table.expiry_changed(self.place, old, expiry);
-                self.announce_expiry(expiry);
+                self.table.expiries_changed(self.place, old, Expiries { own: expiry, ..old });
+                self.announce_expiry(Millis(at));
             }
             _ => {
                 // SAFETY: this borrow holds the entry alone, and the table learns of the new one at once.

@@ -37,7 +37,7 @@ mod value;
 pub use collection::{Collection, Hash, List, Listpack, Object, ObjectRef, Set, SortedSet, Stream, TypedMut, TypedRef};
 pub use entry::{Entry, EntryMut, Removed};
 pub use garbage::{Garbage, set_reaper};
-pub use space::{Cursor, Dropped, Held, Keyspace, Options, Space, TableFigures};
+pub use space::{Cursor, Dropped, Expired, Held, Keyspace, Options, Space, TableFigures};
 pub use table::Limits;
 pub use types::{DbIndex, Key, Millis, SHARD_BITS, SHARD_COUNT, ShardIndex};
 pub use value::{

@@ -14,7 +14,7 @@ use crate::entry::{Payload, RawEntry};
 use crate::hash::KeyHasher;
 use crate::prefetch::prefetch_for_write;
 use crate::shard_lock::{Holder, ShardLock};
-use crate::table::{Element, Limits, Surroundings, Table, TableCounters};
+use crate::table::{Due, Element, Expiries, Limits, Remains, Surroundings, Table, TableCounters};
 use crate::{
     DbIndex, Entry, EntryMut, Expiry, Key, Millis, NewValue, Removed, SHARD_BITS, SHARD_COUNT, ShardIndex, slab,
 };
@@ -401,6 +401,18 @@ impl Default for Held {
     }
 }
 
+/// What has gone because its time had passed.
+pub enum Expired<'a> {
+    /// A key with its value.
+    Key(Removed),
+    /// A field of the hash at this key.
+    Field { key: &'a [u8], field: &'a [u8] },
+    /// So many fields of this hash, which has others left: comes behind the last of them.
+    Fields { key: &'a [u8], fields: usize },
+    /// So many fields of a hash, and with the last of them the hash itself.
+    Hash { removed: Removed, fields: usize },
+}
+
 /// Which shards a [`Space`] may touch.
 enum Reach {
     /// Those that name `holder` in their lock, which are the locked ones.
@@ -523,9 +535,8 @@ impl<'a> Space<'a> {
         if table.len() == 1 {
             keyspace.note_occupied(key.shard().get(), tables);
         }
-        if let Some(Millis(at)) = entry.expire_at()
-            && at < shard.earliest.load(Relaxed)
-        {
+        let Millis(at) = Expiries::of(entry).earliest();
+        if at < shard.earliest.load(Relaxed) {
             shard.earliest.store(at, Relaxed);
         }
     }
@@ -575,29 +586,82 @@ impl<'a> Space<'a> {
         }
     }
 
-    /// Removes keys of this shard, of all databases, whose time has passed, at most `budget_keys`. Returns whether more are due.
+    /// Removes keys and fields of hashes in this shard, of all databases, whose time has passed, at most `budget` of them. Returns whether more
+    /// are due.
     pub fn expire_due(
         &mut self,
         shard: ShardIndex,
         now: Millis,
-        budget_keys: usize,
-        mut gone: impl FnMut(DbIndex, Removed),
+        budget: usize,
+        mut gone: impl FnMut(DbIndex, Expired<'_>),
     ) -> bool {
         let (keyspace, home) = (self.keyspace, shard.get());
         let around = keyspace.around(home);
         let (tables, shard) = self.tables_mut(home);
-        let mut left = budget_keys;
+        let mut left = budget;
         for index in 0..tables.count() {
             let Some(table) = tables.get_mut(index) else { continue };
-            // SAFETY: entries come out of the table, which was their only owner.
-            let gone = |entry| gone(DbIndex(index as u32), unsafe { Removed::new(entry) });
-            left -= table.expire_due(&around, now, left, gone);
+            let mut gone = |expired: Expired<'_>| gone(DbIndex(index as u32), expired);
+            let mut emptied = None;
+            left -= table.expire_due(&around, now, left, |due| match due {
+                Due::Element(entry) => {
+                    // SAFETY: the entry is out of the table, which was its only owner.
+                    let removed = unsafe { Removed::new(entry) };
+                    gone(match emptied.take() {
+                        None => Expired::Key(removed),
+                        Some(fields) => Expired::Hash { removed, fields },
+                    });
+                    Remains::Nothing { taken: 0 }
+                }
+                Due::Parts(entry, budget) => {
+                    // SAFETY: the table is held mutably, and looks at the entry again only when this is done.
+                    unsafe {
+                        let key = entry.key();
+                        let remains = entry.expire_parts(|hash| {
+                            hash.expire_due(now, budget, |field| gone(Expired::Field { key, field }))
+                        });
+                        match remains {
+                            Remains::Something { taken: 0 } => {}
+                            Remains::Something { taken } => gone(Expired::Fields { key, fields: taken }),
+                            Remains::Nothing { taken } => emptied = Some(taken),
+                        }
+                        remains
+                    }
+                }
+            });
         }
-        if left < budget_keys {
+        if left < budget {
             keyspace.note_occupied(home, tables);
         }
         shard.refresh_earliest(tables);
         tables.earliest() < now
+    }
+
+    /// Removes fields of the hash at this key whose time has passed: all of them from a small hash, of a large one those that are named.
+    pub fn expire_fields(
+        &mut self,
+        db: DbIndex,
+        key: Key<'_>,
+        now: Millis,
+        named: &[&[u8]],
+        mut gone: impl FnMut(Expired<'_>),
+    ) {
+        let Some(mut entry) = self.get_mut(db, key) else { return };
+        if entry.entry().parts_expire_at().is_none_or(|at| at >= now) {
+            return;
+        }
+        let key_bytes = key.bytes;
+        let remains = entry.expire_parts(|hash| {
+            hash.expire_named(now, named, |field| gone(Expired::Field { key: key_bytes, field }))
+        });
+        match remains {
+            Remains::Something { taken: 0 } => {}
+            Remains::Something { taken } => gone(Expired::Fields { key: key_bytes, fields: taken }),
+            Remains::Nothing { taken } => {
+                let removed = self.remove(db, key).expect("it was there just now");
+                gone(Expired::Hash { removed, fields: taken });
+            }
+        }
     }
 
     /// The number of keys in a database, expired ones that nobody has removed yet included.
@@ -611,6 +675,11 @@ impl<'a> Space<'a> {
     /// The number of keys with an expiry. Wide only.
     pub fn volatile_len(&self, db: DbIndex) -> usize {
         self.all_tables(db).map(Table::volatile_len).sum()
+    }
+
+    /// The number of hashes with fields that expire. Wide only.
+    pub fn volatile_in_fields_len(&self, db: DbIndex) -> usize {
+        self.all_tables(db).map(Table::volatile_in_parts_len).sum()
     }
 
     /// The mean time to live of the keys with an expiry, exact; 0 without such keys or when it lies in the past. Wide only.

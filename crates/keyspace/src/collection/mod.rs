@@ -27,6 +27,8 @@ use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut, RangeInclusive};
 use std::ptr::NonNull;
 
+use crate::{EntryMut, Millis};
+
 pub use self::hash::Hash;
 pub use self::list::List;
 pub use self::listpack::Listpack;
@@ -76,6 +78,12 @@ pub unsafe trait Collection: Sized + Default + Into<Object> + Send + Sync {
 
     /// Allocations that freeing it takes, roughly.
     fn free_cost(&self) -> usize;
+
+    /// When its first element expires, or earlier; `None` where none does.
+    #[inline]
+    fn earliest_expiry(&self) -> Option<Millis> {
+        None
+    }
 }
 
 /// Any collection.
@@ -121,6 +129,17 @@ impl Object {
 
     pub fn is_empty(&self) -> bool {
         each!(self, value => value.is_empty())
+    }
+
+    /// Whether elements of such an encoding may have an expiry.
+    #[inline]
+    pub(crate) fn may_expire_in_parts(code: Code) -> bool {
+        Hash::CODES_EXPIRING.contains(&code)
+    }
+
+    /// See [`Collection::earliest_expiry`].
+    pub fn earliest_expiry(&self) -> Option<Millis> {
+        each!(self, value => value.earliest_expiry())
     }
 
     /// See [`Collection::memory_usage`].
@@ -213,23 +232,24 @@ pub type ObjectRef<'a> = TypedRef<'a, Object>;
 /// A collection borrowed from the keyspace to be changed; what it has become is noted in its entry when this is dropped.
 pub struct TypedMut<'a, T: Collection> {
     value: ManuallyDrop<T>,
-    /// Where the entry's flags and its pointer lie.
-    flags: *mut u8,
-    pointer: *mut u8,
-    entry: PhantomData<&'a mut T>,
+    entry: EntryMut<'a>,
+    /// The earliest expiry of its elements as the table knows it.
+    expiry_known: Option<Millis>,
 }
 
 /// The code lies in the upper half of an entry's flags.
 pub(crate) const CODE_SHIFT: u32 = 4;
 
-impl<T: Collection> TypedMut<'_, T> {
+impl<'a, T: Collection> TypedMut<'a, T> {
     /// # Safety
-    /// `flags` and `pointer` are those of a live entry that holds a `T`, borrowed for this lifetime by this value alone.
-    pub(crate) unsafe fn new(flags: *mut u8, pointer: *mut u8) -> Self {
+    /// The entry holds a `T`.
+    pub(crate) unsafe fn new(entry: EntryMut<'a>) -> Self {
+        let (flags, pointer) = entry.object_places();
         // SAFETY: the caller's promise; the entry forgets its ownership until the value is written back.
         let value =
             unsafe { T::from_parts(flags.read() >> CODE_SHIFT, pointer.cast::<NonNull<u8>>().read_unaligned()) };
-        TypedMut { value: ManuallyDrop::new(value), flags, pointer, entry: PhantomData }
+        let expiry_known = value.earliest_expiry();
+        TypedMut { value: ManuallyDrop::new(value), entry, expiry_known }
     }
 }
 
@@ -252,12 +272,15 @@ impl<T: Collection> DerefMut for TypedMut<'_, T> {
 impl<T: Collection> Drop for TypedMut<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        let expiry = self.value.earliest_expiry();
+        let (flags, pointer) = self.entry.object_places();
         // SAFETY: taken once, here; the entry is borrowed by this value alone and becomes the owner again.
         unsafe {
-            let (code, pointer) = ManuallyDrop::take(&mut self.value).into_parts();
-            self.flags.write(self.flags.read() & ((1 << CODE_SHIFT) - 1) | code << CODE_SHIFT);
-            self.pointer.cast::<NonNull<u8>>().write_unaligned(pointer);
+            let (code, value) = ManuallyDrop::take(&mut self.value).into_parts();
+            flags.write(flags.read() & ((1 << CODE_SHIFT) - 1) | code << CODE_SHIFT);
+            pointer.cast::<NonNull<u8>>().write_unaligned(value);
         }
+        self.entry.parts_expiry_changed(self.expiry_known, expiry);
     }
 }
 

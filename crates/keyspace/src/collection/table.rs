@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
 use crate::hash::KeyHasher;
-use crate::table::{Element, Limits, Place, Surroundings, Table, TableCounters};
+use crate::prefetch::prefetch;
+use crate::table::{Element, Expiries, Limits, Place, Surroundings, Table, TableCounters};
 
 /// What all tables of collections have in common.
 struct Common {
@@ -93,8 +94,8 @@ impl<E: Element> ElementTable<E> {
 
     /// Puts another element with the same key in this place; the old one is the caller's.
     pub(crate) fn replace(&mut self, place: Place, element: E) -> E {
-        let old_expiry = self.0.at(place).expire_at();
-        self.0.replace(place, element, old_expiry)
+        let old = Expiries::of(self.0.at(place));
+        self.0.replace(place, element, old)
     }
 
     /// Takes the element out; it is the caller's.
@@ -118,6 +119,28 @@ impl<E: Element> ElementTable<E> {
         // As in the keyspace's cursors, the bits are reversed so that those of small tables are small numbers.
         let next = self.0.walk(cursor.reverse_bits(), count, |_, element| visit(element));
         next.map_or(0, u64::reverse_bits)
+    }
+
+    /// Visits every element. Each is asked for a few steps ahead, because they lie anywhere.
+    #[inline]
+    pub(crate) fn visit_all(&self, mut visit: impl FnMut(E)) {
+        const AHEAD: usize = 8;
+        let mut ahead: [Option<E>; AHEAD] = [None; AHEAD];
+        let mut next = 0;
+        for element in self.0.iter() {
+            let address = element.address().cast_const();
+            prefetch(address);
+            prefetch(address.wrapping_add(63));
+            if let Some(arrived) = ahead[next].replace(element) {
+                visit(arrived);
+            }
+            next = (next + 1) % AHEAD;
+        }
+        for step in 0..AHEAD {
+            if let Some(arrived) = ahead[(next + step) % AHEAD] {
+                visit(arrived);
+            }
+        }
     }
 
     pub(crate) fn for_each(&self, visit: impl FnMut(E) -> ControlFlow<()>) -> ControlFlow<()> {

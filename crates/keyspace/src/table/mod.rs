@@ -68,9 +68,64 @@ pub(crate) unsafe trait Element: Copy {
     /// The element is live for `'a` and its key unchanged.
     unsafe fn key<'a>(self) -> &'a [u8];
     fn expire_at(self) -> Option<Millis>;
+    /// When the first part of its value expires by itself, or earlier (a hash's fields).
+    #[inline]
+    fn parts_expire_at(self) -> Option<Millis> {
+        None
+    }
     /// # Safety
     /// Nobody uses the element any more.
     unsafe fn dispose(self);
+}
+
+/// When an element expires, and when the first part of its value does, or earlier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Expiries {
+    pub(crate) own: Option<Millis>,
+    pub(crate) parts: Option<Millis>,
+}
+
+impl Expiries {
+    #[inline]
+    pub(crate) fn of<E: Element>(element: E) -> Expiries {
+        Expiries { own: element.expire_at(), parts: element.parts_expire_at() }
+    }
+
+    #[inline]
+    pub(crate) fn any(self) -> bool {
+        self.own.is_some() || self.parts.is_some()
+    }
+
+    #[inline]
+    pub(crate) fn earliest(self) -> Millis {
+        self.own.unwrap_or(Millis::NEVER).min(self.parts.unwrap_or(Millis::NEVER))
+    }
+}
+
+/// How far a walk over due elements has come.
+pub(crate) struct Walked {
+    pub(crate) taken: usize,
+    /// The earliest expiry in the segments that were walked over.
+    pub(crate) earliest: Millis,
+    /// Where to go on; `None` at the end.
+    pub(crate) next: Option<u64>,
+}
+
+/// What a walk over due elements meets.
+pub(crate) enum Due<E> {
+    /// Its own time has passed: it is out of the table, and the caller's.
+    Element(E),
+    /// The time of parts may have passed. The caller takes them out, as many as the budget that comes with it, and says how many; the
+    /// element stays in the table unless [`Remains::Nothing`] is left of it.
+    Parts(E, usize),
+}
+
+/// What is left of an element whose due parts were taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remains {
+    Something { taken: usize },
+    /// It comes out of the table, and is given to the caller as [`Due::Element`] would be.
+    Nothing { taken: usize },
 }
 
 /// Counters of what single operations cost: the proof that growth never stops the world. Several shards write to the same, seldom.
@@ -145,16 +200,23 @@ fn fingerprint_of(position: u64) -> u8 {
     (position >> 10) as u8
 }
 
+/// A sum that asks for no more alignment than its neighbours: a shard fits its cache lines.
+#[derive(Clone, Copy)]
+#[repr(C, packed(8))]
+struct Sum(i128);
+
 /// The layout is fixed so that the directory's first words come first.
 #[repr(C)]
 pub(crate) struct Table<E: Element> {
     directory: Directory,
     len: usize,
     volatile: usize,
-    /// Lower bound of the earliest expiry.
+    /// Elements with parts that expire.
+    volatile_in_parts: usize,
+    /// Lower bound of the earliest expiry, that of parts included.
     earliest: Millis,
     /// Sum of all expiries: makes the average time to live exact.
-    expiry_sum: i128,
+    expiry_sum: Sum,
     elements: PhantomData<E>,
 }
 
@@ -173,8 +235,9 @@ impl<E: Element> Table<E> {
             directory: Directory::new(),
             len: 0,
             volatile: 0,
+            volatile_in_parts: 0,
             earliest: Millis::NEVER,
-            expiry_sum: 0,
+            expiry_sum: Sum(0),
             elements: PhantomData,
         }
     }
@@ -187,12 +250,16 @@ impl<E: Element> Table<E> {
         self.volatile
     }
 
+    pub(crate) fn volatile_in_parts_len(&self) -> usize {
+        self.volatile_in_parts
+    }
+
     pub(crate) fn earliest(&self) -> Millis {
         self.earliest
     }
 
     pub(crate) fn expiry_sum(&self) -> i128 {
-        self.expiry_sum
+        self.expiry_sum.0
     }
 
     #[inline]
@@ -299,7 +366,7 @@ impl<E: Element> Table<E> {
 
     /// Adds an element whose key is not in the table.
     pub(crate) fn insert(&mut self, around: &Surroundings<'_>, position: u64, element: E) -> Place {
-        let expiry = element.expire_at();
+        let expiries = Expiries::of(element);
         let mut work = None;
         let place = loop {
             let segment = self.directory.segment(position);
@@ -308,7 +375,7 @@ impl<E: Element> Table<E> {
                 if segment.is_none() || unsafe { (*segment.header()).len } as usize >= len_max(segment.buckets()) {
                     None
                 } else {
-                    let word = Word::new(element.address(), expiry.is_some(), segment.tag_of(position));
+                    let word = Word::new(element.address(), expiries.any(), segment.tag_of(position));
                     // SAFETY: as above.
                     unsafe { segment.place(word, fingerprint_of(position)) }
                 };
@@ -321,61 +388,79 @@ impl<E: Element> Table<E> {
             work.commit(around.counters);
         }
         self.len += 1;
-        if let Some(at) = expiry {
-            self.count_expiry(place.segment, at);
+        if expiries.any() {
+            self.count_expiry(place.segment, expiries);
         }
         place
     }
 
     /// Puts `element` where another with the same key was, and returns that.
-    pub(crate) fn replace(&mut self, place: Place, element: E, old_expiry: Option<Millis>) -> E {
-        let new_expiry = element.expire_at();
+    pub(crate) fn replace(&mut self, place: Place, element: E, old: Expiries) -> E {
+        let new = Expiries::of(element);
         // SAFETY: the place is valid, and the table is borrowed mutably.
-        let old = unsafe {
+        let replaced = unsafe {
             let word = place.word();
-            let old = *word;
-            *word = Word::new(element.address(), new_expiry.is_some(), old.tag());
-            old
+            let replaced = *word;
+            *word = Word::new(element.address(), new.any(), replaced.tag());
+            replaced
         };
-        self.expiry_changed(place, old_expiry, new_expiry);
-        Self::element(old)
+        self.recount_expiry(place.segment, old, new);
+        Self::element(replaced)
     }
 
-    /// The element at `place` has another expiry now; its word need not know yet.
-    pub(crate) fn expiry_changed(&mut self, place: Place, old: Option<Millis>, new: Option<Millis>) {
+    /// The element at `place` has other expiries now.
+    pub(crate) fn expiries_changed(&mut self, place: Place, old: Expiries, new: Expiries) {
+        if old.any() != new.any() {
+            // SAFETY: as in `replace`.
+            unsafe {
+                let word = place.word();
+                *word = Word::new((*word).address(), new.any(), (*word).tag());
+            }
+        }
+        self.recount_expiry(place.segment, old, new);
+    }
+
+    #[inline]
+    fn recount_expiry(&mut self, segment: SegmentRef, old: Expiries, new: Expiries) {
         if old == new {
             return;
         }
-        if let Some(at) = old {
-            self.discount_expiry(place.segment, at);
+        if old.any() {
+            self.discount_expiry(segment, old);
         }
-        if let Some(at) = new {
-            self.count_expiry(place.segment, at);
+        if new.any() {
+            self.count_expiry(segment, new);
         }
     }
 
-    fn count_expiry(&mut self, segment: SegmentRef, at: Millis) {
+    fn count_expiry(&mut self, segment: SegmentRef, expiries: Expiries) {
         // SAFETY: the segment is live, and the table is borrowed mutably.
         let header = unsafe { &mut *segment.header() };
         header.volatile += 1;
-        header.earliest = header.earliest.min(at);
-        self.volatile += 1;
-        self.earliest = self.earliest.min(at);
-        self.expiry_sum += i128::from(at.0);
+        header.earliest = header.earliest.min(expiries.earliest());
+        self.earliest = self.earliest.min(expiries.earliest());
+        if let Some(at) = expiries.own {
+            self.volatile += 1;
+            self.expiry_sum.0 += i128::from(at.0);
+        }
+        self.volatile_in_parts += usize::from(expiries.parts.is_some());
     }
 
-    fn discount_expiry(&mut self, segment: SegmentRef, at: Millis) {
+    fn discount_expiry(&mut self, segment: SegmentRef, expiries: Expiries) {
         // SAFETY: as in `count_expiry`.
         let header = unsafe { &mut *segment.header() };
         header.volatile -= 1;
         if header.volatile == 0 {
             header.earliest = Millis::NEVER;
         }
-        self.volatile -= 1;
-        if self.volatile == 0 {
+        if let Some(at) = expiries.own {
+            self.volatile -= 1;
+            self.expiry_sum.0 -= i128::from(at.0);
+        }
+        self.volatile_in_parts -= usize::from(expiries.parts.is_some());
+        if self.volatile == 0 && self.volatile_in_parts == 0 {
             self.earliest = Millis::NEVER;
         }
-        self.expiry_sum -= i128::from(at.0);
     }
 
     /// Takes the element out; it is the caller's now.
@@ -394,8 +479,9 @@ impl<E: Element> Table<E> {
         // SAFETY: the place is valid, and the table is borrowed mutably.
         let element = Self::element(unsafe { place.clear() });
         self.len -= 1;
-        if let Some(at) = element.expire_at() {
-            self.discount_expiry(place.segment, at);
+        let expiries = Expiries::of(element);
+        if expiries.any() {
+            self.discount_expiry(place.segment, expiries);
         }
         element
     }
@@ -685,58 +771,85 @@ impl<E: Element> Table<E> {
         }
     }
 
-    /// Takes out elements whose expiry lies before `now`, at most `budget` of them; returns how many. Segments in which nothing is due are passed
-    /// by their header, elements without an expiry by their word.
+    /// Takes out elements, and parts of elements, whose expiry lies before `now`, at most `budget` of them; returns how many. Segments in which
+    /// nothing is due are passed by their header, elements without an expiry by their word.
     pub(crate) fn expire_due(
         &mut self,
         around: &Surroundings<'_>,
         now: Millis,
         budget: usize,
-        mut gone: impl FnMut(E),
+        due: impl FnMut(Due<E>) -> Remains,
     ) -> usize {
-        let mut taken = 0;
-        let mut earliest = Millis::NEVER;
-        let mut next = Some(0u64);
-        while let Some(position) = next {
-            if self.earliest >= now || self.volatile == 0 {
-                return taken;
+        if self.earliest >= now {
+            return 0;
+        }
+        let walked = self.expire_from(around, now, 0, usize::MAX, budget, due);
+        if walked.next.is_none() {
+            self.earliest = walked.earliest;
+        }
+        walked.taken
+    }
+
+    /// The part of that from position `from` on, over at most `segments_max` segments. Who walks a table in such slices says in the end what the
+    /// earliest expiry is ([`Self::set_earliest`]).
+    pub(crate) fn expire_from(
+        &mut self,
+        around: &Surroundings<'_>,
+        now: Millis,
+        from: u64,
+        segments_max: usize,
+        budget: usize,
+        mut due: impl FnMut(Due<E>) -> Remains,
+    ) -> Walked {
+        let mut walked = Walked { taken: 0, earliest: Millis::NEVER, next: Some(from) };
+        let mut segments = 0;
+        while let Some(position) = walked.next {
+            if self.volatile + self.volatile_in_parts == 0 {
+                return Walked { earliest: Millis::NEVER, next: None, ..walked };
             }
+            if segments == segments_max {
+                return walked;
+            }
+            segments += 1;
             let segment = self.directory.segment(position);
-            next = segment_end(position, segment);
+            let next = segment_end(position, segment);
             // SAFETY: segments in the directory are live, and the table is borrowed mutably.
             let header = segment.header();
             // SAFETY: as above; no reference is kept over the calls below.
-            if unsafe { (*header).earliest } >= now {
-                // SAFETY: as above.
-                earliest = earliest.min(unsafe { (*header).earliest });
-                continue;
+            let mut earliest = Some(unsafe { (*header).earliest });
+            if earliest.is_some_and(|earliest| earliest < now) {
+                let len_before = self.len;
+                earliest = self.expire_segment(segment, now, budget, &mut walked.taken, &mut due);
+                if let Some(earliest) = earliest {
+                    // SAFETY: as above.
+                    unsafe { (*header).earliest = earliest };
+                }
+                if self.len < len_before {
+                    self.settle(around, position);
+                }
             }
-            let taken_before = taken;
-            let segment_earliest = self.expire_segment(segment, now, budget, &mut taken, &mut gone);
-            if let Some(segment_earliest) = segment_earliest {
-                // SAFETY: as above.
-                unsafe { (*header).earliest = segment_earliest };
-                earliest = earliest.min(segment_earliest);
-            }
-            if taken > taken_before {
-                self.settle(around, position);
-            }
-            if segment_earliest.is_none() {
-                return taken;
-            }
+            let Some(earliest) = earliest else {
+                return walked;
+            };
+            walked.earliest = walked.earliest.min(earliest);
+            walked.next = next;
         }
-        self.earliest = earliest;
-        taken
+        walked
     }
 
-    /// Takes the due elements of one segment. Returns its earliest expiry then, or `None` if the budget ended before.
+    /// The lower bound of the earliest expiry that a walk has found.
+    pub(crate) fn set_earliest(&mut self, earliest: Millis) {
+        self.earliest = earliest;
+    }
+
+    /// Takes what is due in one segment. Returns its earliest expiry then, or `None` if the budget ended before.
     fn expire_segment(
         &mut self,
         segment: SegmentRef,
         now: Millis,
         budget: usize,
         taken: &mut usize,
-        gone: &mut impl FnMut(E),
+        due: &mut impl FnMut(Due<E>) -> Remains,
     ) -> Option<Millis> {
         let mut earliest = Millis::NEVER;
         for index in 0..segment.buckets() {
@@ -745,15 +858,35 @@ impl<E: Element> Table<E> {
                 if !word.is_volatile() {
                     continue;
                 }
-                let at = Self::element(word).expire_at().expect("a volatile word's element has an expiry");
-                if at >= now {
-                    earliest = earliest.min(at);
-                } else if *taken == budget {
-                    return None;
-                } else {
-                    *taken += 1;
-                    gone(self.unlink(place));
+                let element = Self::element(word);
+                let before = Expiries::of(element);
+                if before.earliest() >= now {
+                    earliest = earliest.min(before.earliest());
+                    continue;
                 }
+                if *taken == budget {
+                    return None;
+                }
+                if before.own.is_some_and(|at| at < now) {
+                    *taken += 1;
+                    due(Due::Element(self.unlink(place)));
+                    continue;
+                }
+                let remains = due(Due::Parts(element, budget - *taken));
+                self.expiries_changed(place, before, Expiries::of(element));
+                match remains {
+                    Remains::Something { taken: parts } => *taken += parts,
+                    Remains::Nothing { taken: parts } => {
+                        *taken += parts;
+                        due(Due::Element(self.unlink(place)));
+                        continue;
+                    }
+                }
+                let left = Expiries::of(element).earliest();
+                if left < now {
+                    return None;
+                }
+                earliest = earliest.min(left);
             }
         }
         Some(earliest)
@@ -774,7 +907,8 @@ impl<E: Element> Table<E> {
             }
         }
         self.give_back(&mut Work::default());
-        (self.len, self.volatile, self.earliest, self.expiry_sum) = (0, 0, Millis::NEVER, 0);
+        (self.len, self.volatile, self.volatile_in_parts) = (0, 0, 0);
+        (self.earliest, self.expiry_sum) = (Millis::NEVER, Sum(0));
     }
 }
 

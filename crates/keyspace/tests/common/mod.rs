@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
-use keyspace::{DbIndex, Entry, Held, Keyspace, Limits, Millis, Options, ShardIndex, Space};
+use keyspace::{DbIndex, Entry, Expired, Held, Keyspace, Limits, Millis, Options, ShardIndex, Space};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -52,7 +52,10 @@ pub const DB: DbIndex = DbIndex(0);
 pub fn expire_all(space: &mut Space<'_>, now: Millis, budget: usize) -> Vec<(DbIndex, Vec<u8>)> {
     let mut gone = Vec::new();
     for shard in ShardIndex::all() {
-        while space.expire_due(shard, now, budget, |db, removed| gone.push((db, removed.key().to_vec()))) {}
+        while space.expire_due(shard, now, budget, |db, expired| match expired {
+            Expired::Key(removed) => gone.push((db, removed.key().to_vec())),
+            _ => panic!("only keys expire here"),
+        }) {}
     }
     gone
 }
