@@ -208,7 +208,7 @@ mod tests {
     fn options_and_their_errors() {
         let parse = |line: &'static str| {
             let words: Vec<&[u8]> = line.split_ascii_whitespace().map(str::as_bytes).collect();
-            Options::parse(&words).map(|options| options.count)
+            Options::parse(&words, Walk::Keyspace).map(|options| options.count)
         };
         assert_eq!(parse("COUNT 5 MATCH z count 7 TYPE nothing"), Ok(7));
         for line in ["COUNT", "COUNT 0", "COUNT -1", "MATCH", "TYPE", "FOO", "FOO 1", "COUNT 1 FOO"] {
