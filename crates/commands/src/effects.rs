@@ -216,3 +216,127 @@ impl Effects {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Rig, effects, events};
+
+    #[test]
+    fn a_command_that_changes_nothing_has_no_effect() {
+        effects(&[
+            ("SET a 1 XX", ""),
+            ("GET a", ""),
+            ("sEt a 1", "sEt a 1"),
+            ("SET a 2 NX", ""),
+            ("INCR", ""),
+            ("GETSET a 2", "SET a 2"),
+            ("GETDEL a", "DEL a"),
+            ("GETDEL a", ""),
+            ("MSET a 1 b 2", "MSET a 1 b 2"),
+            ("DEBUG POPULATE 3", ""),
+            ("SELECT 1", ""),
+            ("FLUSHDB", "[1] FLUSHDB"),
+            ("SWAPDB 0 1", "[1] SWAPDB 0 1"),
+        ]);
+    }
+
+    #[test]
+    fn what_expires_does_so_everywhere_at_the_same_instant() {
+        effects(&[
+            ("SET a 1 EX 100", "SET a 1 PXAT 1700000100000"),
+            ("SET a 1 PX 5 GET NX", ""),
+            ("SET a 2 KEEPTTL GET", "SET a 2 KEEPTTL"),
+            ("set a 2 pxat 1700000100000 get", "set a 2 pxat 1700000100000 get"),
+            ("SETEX a 100 get", "SET a get PXAT 1700000100000"),
+            ("PSETEX a 100 get", "SET a get PXAT 1700000000100"),
+            ("expire a 10 gt", "PEXPIREAT a 1700000010000 gt"),
+            ("EXPIRE a 10 NX", ""),
+            ("EXPIREAT a 1700000010", "PEXPIREAT a 1700000010000"),
+            ("pexpireat a 1700000010001", "pexpireat a 1700000010001"),
+            ("GETEX a", ""),
+            ("GETEX a EX 1", "PEXPIREAT a 1700000001000"),
+            ("GETEX a PERSIST", "PERSIST a"),
+            ("GETEX a EXAT 1", "DEL a"),
+            ("SET a 1", "SET a 1"),
+            ("EXPIRE a -1", "DEL a"),
+            ("MSETEX 2 a EX b EX NX EX 1", "MSETEX 2 a EX b EX NX PXAT 1700000001000"),
+            ("MSETEX 1 a 1 EX 1 EX 2 XX", "MSETEX 1 a 1 PXAT 1700000002000 XX"),
+            ("MSETEX 1 a 1 KEEPTTL", "MSETEX 1 a 1 KEEPTTL"),
+            ("INCRBYFLOAT a 0.1", "SET a 1.1 KEEPTTL"),
+        ]);
+    }
+
+    #[test]
+    fn conditions_on_the_value_hold_here_and_are_not_asked_elsewhere() {
+        effects(&[
+            ("SET a get", "SET a get"),
+            ("SET a get IFEQ get GET", "SET a get IFEQ get"),
+            ("SET a 1 IFEQ get EX 1", "SET a 1 PXAT 1700000001000"),
+            ("DELIFEQ a 2", ""),
+            ("DELIFEQ a 1", "DEL a"),
+        ]);
+    }
+
+    #[test]
+    fn events_in_redis_order() {
+        events(&[
+            ("GET a", "keymiss a"),
+            ("OBJECT ENCODING a", ""),
+            ("SET a 1 EX 100", "new a, set a, expire a"),
+            ("MSETNX b 1 b 2", "new b, set b, overwritten b, set b"),
+            ("INCRBYFLOAT a 1", "incrbyfloat a"),
+            ("GETSET c 1", "keymiss c, new c, set c"),
+            ("RENAME a b", "new b, rename_from a, rename_to b, overwritten b"),
+            ("COPY b c REPLACE", "new c, copy_to c, overwritten c"),
+            ("COPY b c DB 1", "[1] new c, [1] copy_to c"),
+            ("MOVE b 1", "[1] new b, move_from b, [1] move_to b"),
+            ("DEL c c b", "del c"),
+            ("APPEND a 1", "new a, append a"),
+            ("EXPIRE a 100", "expire a"),
+            ("PERSIST a", "persist a"),
+            ("PERSIST a", ""),
+            ("EXPIRE a 0", "del a"),
+        ]);
+    }
+
+    #[test]
+    fn expired_keys_leave_first() {
+        let mut rig = Rig::recording();
+        for (verb, unlink_expired) in [("DEL", false), ("UNLINK", true)] {
+            rig.readers.unlink_expired = unlink_expired;
+            rig.script(&[("MSET a 1 b 1 c 1", "+OK"), ("PEXPIRE a 1", ":1"), ("PEXPIRE b 1", ":1")]);
+            rig.now.0 += 2;
+            rig.effects.clear();
+            rig.script(&[("SET a 2", "+OK"), ("GET b", "$-1"), ("GET c", "$1 1")]);
+            let recorded: Vec<&'static str> = rig.effects.events().iter().map(|event| event.name).collect();
+            assert_eq!(recorded, ["expired", "new", "set", "expired", "keymiss"]);
+            assert_eq!(rig.take_effects(), format!("{verb} a; SET a 2 | {verb} b"));
+        }
+    }
+
+    #[test]
+    fn the_wide_side_does_not_tell_again_what_the_narrow_side_missed() {
+        let mut effects = Effects::default();
+        effects.serve(Readers { journal: true, events: EventClass::all(), unlink_expired: false });
+        effects.begin(DbIndex(0));
+        effects.expired(DbIndex(0), b"gone");
+        effects.notify(EventClass::KEY_MISS, "keymiss", DbIndex(0), b"gone");
+        effects.end_for_wide();
+        effects.close_unit();
+        effects.begin(DbIndex(0));
+        effects.notify(EventClass::KEY_MISS, "keymiss", DbIndex(0), b"gone");
+        effects.end(&[b"SET", b"gone", b"1"], true);
+        effects.close_unit();
+        assert_eq!(effects.units().map(<[Effect]>::len).collect::<Vec<_>>(), [1, 1]);
+        let names: Vec<&str> = effects.events().iter().map(|event| event.name).collect();
+        assert_eq!(names, ["expired", "keymiss"]);
+    }
+
+    #[test]
+    fn nothing_is_recorded_for_nobody() {
+        let mut rig = Rig::new();
+        rig.script(&[("SET a 1", "+OK"), ("GET b", "$-1"), ("DEL a", ":1")]);
+        assert_eq!((rig.take_effects(), rig.take_events()), (String::new(), String::new()));
+    }
+}

@@ -17,7 +17,7 @@ use crate::blocking::Ready;
 use crate::client::{Client, Clients, Place, Session};
 use crate::context::{Ctx, Host, Reach, ShutdownOptions};
 use crate::db::{Db, Manners};
-use crate::effects::{Effects, Readers};
+use crate::effects::{Effect, Effects, Event, EventClass, Readers};
 use crate::error::{Error, Stop};
 use crate::global::{DebugSettings, Global, Role, World};
 use crate::keys;
@@ -34,6 +34,36 @@ pub fn script(steps: &[(&str, &str)]) {
     for wide in [false, true] {
         let mut rig = Rig { wide, ..Rig::default() };
         rig.script(steps);
+    }
+}
+
+/// Runs the script on both sides of the gate and compares every command's effects: what the journal gets.
+///
+/// ```ignore
+/// effects(&[("SET a 1", "SET a 1"), ("GETEX a PERSIST", ""), ("RPUSH l x y", "RPUSH l x y"), ("LMPOP 1 l LEFT", "LPOP l 1")]);
+/// ```
+///
+/// Several effects of a unit are separated by `; `, units by ` | `; before one of another database than 0 stands its number, `[1] `.
+#[track_caller]
+pub fn effects(steps: &[(&str, &str)]) {
+    recorded("the effects", steps, Rig::take_effects);
+}
+
+/// The same for events: `new a, set a`.
+#[track_caller]
+pub fn events(steps: &[(&str, &str)]) {
+    recorded("the events", steps, Rig::take_events);
+}
+
+#[track_caller]
+fn recorded(what: &str, steps: &[(&str, &str)], take: fn(&mut Rig) -> String) {
+    for wide in [false, true] {
+        let mut rig = Rig { wide, ..Rig::recording() };
+        for (command, expected) in steps {
+            rig.run(command);
+            assert_eq!(&take(&mut rig), expected, "{what} of {command} (wide: {wide})");
+            rig.effects.clear();
+        }
     }
 }
 
@@ -99,6 +129,29 @@ impl Default for Rig {
 impl Rig {
     pub fn new() -> Rig {
         Rig::default()
+    }
+
+    /// A rig that records everything.
+    pub fn recording() -> Rig {
+        let readers = Readers { journal: true, events: EventClass::all(), unlink_expired: false };
+        Rig { readers, ..Rig::default() }
+    }
+
+    /// The effects that were recorded, in the form of [`effects`].
+    pub fn take_effects(&mut self) -> String {
+        let show = |effect: &Effect| shown(effect.db, &String::from_utf8_lossy(&effect.args.join(&b' ')));
+        let unit = |unit: &[Effect]| unit.iter().map(show).collect::<Vec<_>>().join("; ");
+        let text = self.effects.units().map(unit).collect::<Vec<_>>().join(" | ");
+        self.effects.clear();
+        text
+    }
+
+    /// The events that were recorded, in the form of [`events`].
+    pub fn take_events(&mut self) -> String {
+        let show = |event: &Event| shown(event.db, &format!("{} {}", event.name, String::from_utf8_lossy(&event.key)));
+        let text = self.effects.events().iter().map(show).collect::<Vec<_>>().join(", ");
+        self.effects.clear();
+        text
     }
 
     #[track_caller]
@@ -201,6 +254,10 @@ impl Rig {
         }
         result
     }
+}
+
+fn shown(db: DbIndex, text: &str) -> String {
+    if db == DbIndex(0) { text.to_owned() } else { format!("[{}] {text}", db.0) }
 }
 
 /// A server of nothing but registries.

@@ -76,12 +76,20 @@ fn say_when(cx: &mut Ctx<'_>, count: usize, options: &Options<'_>, expiry: Expir
     }
     let at = at.0.to_string();
     let mut args = cx.args[..2 + 2 * count].to_vec();
-    match options.condition {
-        Some(Condition::Absent) => args.push(b"NX"),
-        Some(Condition::Present) => args.push(b"XX"),
-        Some(Condition::Equals(_)) | None => {}
+    let mut words = cx.args[2 + 2 * count..].iter().copied();
+    let mut said = false;
+    while let Some(word) = words.next() {
+        if word.eq_ignore_ascii_case(b"NX") || word.eq_ignore_ascii_case(b"XX") {
+            args.push(word);
+            continue;
+        }
+        // An expiry with its number; the last of several has won.
+        words.next();
+        if !said {
+            args.extend([b"PXAT", at.as_bytes()]);
+            said = true;
+        }
     }
-    args.extend([b"PXAT", at.as_bytes()]);
     cx.db.effects.instead(&args);
 }
 

@@ -171,7 +171,7 @@ impl Link {
         let mut transaction: Option<Vec<Effect>> = None;
         loop {
             let args = self.command();
-            match (&args[0][..], &mut transaction) {
+            match (&args[0].to_ascii_uppercase()[..], &mut transaction) {
                 (b"SELECT", _) => {
                     self.db = String::from_utf8_lossy(&args[1]).parse().expect("a database");
                 }
