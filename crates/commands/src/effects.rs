@@ -14,7 +14,7 @@
 //! What lies between two `close_unit` is one unit: the journal wraps it in MULTI and EXEC if it holds more than one
 //! effect. Without a reader nothing is recorded, and asking costs a branch.
 //!
-//! `docs/effects.md` lists the commands whose effect is not themselves; `tests/effects.rs` compares all of them with real servers.
+//! `docs/effects.md` lists the commands whose effect is not themselves; `tests/effects` compares all of them with real servers.
 
 pub use config::KeyspaceEvents as EventClass;
 use keyspace::DbIndex;
