@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use commands::client::Place;
 use commands::{Client, ClientFlags, Session, Settings, ThreadStats};
 use config::LogLevel;
-use keyspace::{Cursor, Millis, ShardIndex};
+use keyspace::{Cursor, Expired, Millis, ShardIndex};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use resp::{Decoder, Limits, Owned, ProtocolError, Reply, Step};
@@ -912,9 +912,9 @@ impl EventLoop {
                 let mut expired = 0;
                 let effects = self.scratch.effects();
                 effects.serve(readers(&world.global));
-                let more = space.expire_due(index, now, EXPIRE_SLICE_KEYS, |db, removed| {
-                    expired += 1;
-                    effects.expired(db, removed.key());
+                let more = space.expire_due(index, now, EXPIRE_SLICE_KEYS, |db, gone| {
+                    expired += u64::from(matches!(gone, Expired::Key(_)));
+                    effects.gone(db, &gone);
                     // Each by itself: nothing ties them together but the time.
                     effects.close_unit();
                 });
