@@ -288,6 +288,7 @@ impl Dispatcher<'_> {
     }
 
     /// Runs what was planned, job by job.
+    #[expect(clippy::too_many_arguments, reason = "borrows of the batch that have nothing else in common")]
     fn run_plans<'a>(
         &self,
         global: &'a Global,
