@@ -235,8 +235,18 @@ impl<'a> Db<'a> {
     /// The same, and creates the key if it is not there. Its collection is empty then, and must not stay so.
     #[inline]
     pub fn write_or_create<T: Collection>(&mut self, key: Key<'_>) -> Result<TypedMut<'_, T>, Stop> {
+        self.write_or_create_with(key, T::default)
+    }
+
+    /// The same with a collection that is not the usual empty one.
+    #[inline]
+    pub fn write_or_create_with<T: Collection>(
+        &mut self,
+        key: Key<'_>,
+        new: impl FnOnce() -> T,
+    ) -> Result<TypedMut<'_, T>, Stop> {
         if self.live::<true, false>(key).is_none() {
-            self.set(key, NewValue::Object(T::default().into()), Expiry::Clear);
+            self.set(key, NewValue::Object(new().into()), Expiry::Clear);
         }
         let entry = self.space.get_mut(self.index, key).expect("it is there, or was created just now");
         entry.into_typed().ok_or(Stop::Error(Error::WrongType))

@@ -45,6 +45,8 @@ pub struct Settings {
     pub events: EventClass,
     /// Expired keys leave with UNLINK (`lazyfree-lazy-expire`).
     pub unlink_expired: bool,
+    /// Keys that a command removes besides leave with UNLINK, not DEL (`lazyfree-lazy-server-del`).
+    pub unlink_deleted: bool,
 }
 
 impl Settings {
@@ -101,6 +103,7 @@ impl Settings {
             hll_sparse_bytes_max: size(config.get(directives::HLL_SPARSE_MAX_BYTES)),
             events: events_sent(config.get(directives::NOTIFY_KEYSPACE_EVENTS)),
             unlink_expired: config.get(directives::LAZYFREE_LAZY_EXPIRE),
+            unlink_deleted: config.get(directives::LAZYFREE_LAZY_SERVER_DEL),
         }
     }
 }

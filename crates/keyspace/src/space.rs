@@ -651,9 +651,8 @@ impl<'a> Space<'a> {
             return;
         }
         let key_bytes = key.bytes;
-        let remains = entry.expire_parts(|hash| {
-            hash.expire_named(now, named, |field| gone(Expired::Field { key: key_bytes, field }))
-        });
+        let remains = entry
+            .expire_parts(|hash| hash.expire_named(now, named, |field| gone(Expired::Field { key: key_bytes, field })));
         match remains {
             Remains::Something { taken: 0 } => {}
             Remains::Something { taken } => gone(Expired::Fields { key: key_bytes, fields: taken }),

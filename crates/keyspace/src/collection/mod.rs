@@ -17,7 +17,7 @@ mod hash;
 pub mod limits;
 mod list;
 pub mod listpack;
-mod set;
+pub mod set;
 mod sorted_set;
 mod stream;
 pub(crate) mod table;
