@@ -534,3 +534,218 @@ impl Ready {
         self.databases.push(db);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Rig;
+
+    /// Runs on both sides of the gate.
+    fn rigs(test: impl Fn(&mut Rig)) {
+        for wide in [false, true] {
+            test(&mut Rig { wide, ..Rig::new() });
+        }
+    }
+
+    fn served(rig: &mut Rig, expected: &[(u64, &str)]) {
+        let replies = rig.unblocked();
+        let replies: Vec<(u64, &str)> = replies.iter().map(|(client, reply)| (*client, &**reply)).collect();
+        assert_eq!(replies, expected, "(wide: {})", rig.wide);
+    }
+
+    #[test]
+    fn timeouts_that_redis_refuses_and_accepts() {
+        rigs(|rig| {
+            let reply = |timeout: &str, expected: &str| {
+                let mut rig = Rig { wide: rig.wide, ..Rig::new() };
+                assert_eq!(rig.run(&format!("BLPOP k '{timeout}'")), expected, "BLPOP k '{timeout}'");
+            };
+            for timeout in ["x", "nan", "", " 1", "1 ", "1.5abc"] {
+                reply(timeout, "-ERR timeout is not a float or out of range");
+            }
+            for timeout in ["-1", "-inf", "-1e400", "-1e20"] {
+                reply(timeout, "-ERR timeout is negative");
+            }
+            for timeout in ["inf", "1e400", "1e18", "9223372036854775", "9223372036854775807", "18446744073709551616"] {
+                reply(timeout, "-ERR timeout is out of range");
+            }
+            for timeout in ["0", "-0", "-0.0001", "1e3", "0x10", "0x1p-1", "+1", "0.0001", "9e15", "9223370000000000"] {
+                reply(timeout, "BLOCKED");
+            }
+        });
+    }
+
+    #[test]
+    fn in_order_of_arrival_one_element_each() {
+        rigs(|rig| {
+            for client in 2..=4 {
+                assert_eq!(rig.client(client).run("BLPOP l 0"), "BLOCKED");
+            }
+            rig.client(1).script(&[("RPUSH l a b", ":2"), ("LLEN l", ":0")]);
+            served(rig, &[(2, "*2 $1 l $1 a"), (3, "*2 $1 l $1 b")]);
+            // Who was served waits behind the others the next time.
+            assert_eq!(rig.client(2).run("BLPOP l 0"), "BLOCKED");
+            rig.client(1).script(&[("RPUSH l c d e", ":3"), ("LRANGE l 0 -1", "*1 $1 e")]);
+            served(rig, &[(4, "*2 $1 l $1 c"), (2, "*2 $1 l $1 d")]);
+            assert!(rig.world.global.waiters.is_empty());
+        });
+    }
+
+    #[test]
+    fn the_first_key_of_several_counts_and_is_waited_for_once() {
+        rigs(|rig| {
+            assert_eq!(rig.client(2).run("BLPOP l a l b 0"), "BLOCKED");
+            let count = rig.world.global.waiters.count();
+            assert_eq!(count, WaitersCount { clients: 1, keys: 3, ..WaitersCount::default() });
+            rig.client(1).script(&[("LPUSH b x", ":1")]);
+            served(rig, &[(2, "*2 $1 b $1 x")]);
+            assert_eq!(rig.client(2).run("BRPOP l a 7.5"), "BLOCKED");
+            let count = rig.world.global.waiters.count();
+            assert_eq!(count, WaitersCount { clients: 1, clients_with_timeout: 1, keys: 2, keys_on_nokey: 0 });
+            // Another type does not wake, and is an error where it stands before the key that does.
+            rig.client(1).script(&[("SET l x", "+OK"), ("RPUSH a x", ":1"), ("LLEN a", ":1")]);
+            served(rig, &[(2, "-WRONGTYPE Operation against a key holding the wrong kind of value")]);
+        });
+    }
+
+    #[test]
+    fn whatever_makes_a_list() {
+        for command in ["RENAME x l", "COPY x l", "SWAPDB 0 1", "SELECT 1;MOVE l 0", "SELECT 1;COPY l l DB 0"] {
+            rigs(|rig| {
+                rig.script(&[("RPUSH x 1", ":1"), ("SELECT 1", "+OK"), ("RPUSH l 1", ":1"), ("SELECT 0", "+OK")]);
+                assert_eq!(rig.client(2).run("BLPOP l 0"), "BLOCKED");
+                rig.client(1);
+                command.split(';').for_each(|command| drop(rig.run(command)));
+                served(rig, &[(2, "*2 $1 l $1 1")]);
+            });
+        }
+    }
+
+    #[test]
+    fn a_wait_ends_once() {
+        rigs(|rig| {
+            for client in 2..=5 {
+                assert_eq!(rig.client(client).run("BLPOP l 1"), "BLOCKED");
+            }
+            rig.time_out(2);
+            served(rig, &[(2, "*-1")]);
+            rig.client(1).script(&[
+                ("CLIENT UNBLOCK 2", ":0"),
+                ("CLIENT UNBLOCK 3", ":1"),
+                ("CLIENT UNBLOCK 3", ":0"),
+                ("CLIENT UNBLOCK 4 ERROR", ":1"),
+            ]);
+            served(rig, &[(3, "*-1"), (4, "-UNBLOCKED client unblocked via CLIENT UNBLOCK")]);
+            // Nothing is lost to a client that was killed.
+            rig.script(&[("CLIENT KILL ID 5", ":1"), ("RPUSH l a", ":1"), ("LLEN l", ":1")]);
+            served(rig, &[]);
+        });
+    }
+
+    #[test]
+    fn the_reply_is_in_the_protocol_of_the_client() {
+        rigs(|rig| {
+            rig.client(2).run("HELLO 3");
+            assert_eq!(rig.run("BLPOP l 1"), "BLOCKED");
+            assert_eq!(rig.client(3).run("BLPOP l 1"), "BLOCKED");
+            rig.time_out(2);
+            rig.time_out(3);
+            served(rig, &[(2, "_"), (3, "*-1")]);
+            assert_eq!(rig.client(2).run("GET zz"), "_");
+        });
+    }
+
+    #[test]
+    fn who_is_served_may_serve_others() {
+        rigs(|rig| {
+            rig.readers.journal = true;
+            assert_eq!(rig.client(2).run("BLMOVE a b LEFT RIGHT 0"), "BLOCKED");
+            assert_eq!(rig.client(3).run("BLMOVE b a LEFT RIGHT 0"), "BLOCKED");
+            assert_eq!(rig.client(4).run("BLPOP a 0"), "BLOCKED");
+            rig.effects.clear();
+            rig.client(1).script(&[("RPUSH a 1", ":1"), ("EXISTS a b", ":0")]);
+            served(rig, &[(2, "$1 1"), (3, "$1 1"), (4, "*2 $1 a $1 1")]);
+            // Each command is a unit of its own.
+            let units: Vec<Vec<String>> = rig
+                .effects
+                .units()
+                .map(|unit| {
+                    unit.iter().map(|effect| String::from_utf8_lossy(&effect.args.join(&b' ')).into_owned()).collect()
+                })
+                .collect();
+            assert_eq!(units, [["RPUSH a 1"], ["LMOVE a b LEFT RIGHT"], ["LMOVE b a LEFT RIGHT"], ["LPOP a"]]);
+        });
+    }
+
+    #[test]
+    fn the_same_key_at_both_ends() {
+        rigs(|rig| {
+            assert_eq!(rig.client(2).run("BLMOVE a a LEFT RIGHT 0"), "BLOCKED");
+            assert_eq!(rig.client(3).run("BLMOVE a a LEFT RIGHT 0"), "BLOCKED");
+            rig.client(1).script(&[("RPUSH a 1 2", ":2"), ("LRANGE a 0 -1", "*2 $1 1 $1 2")]);
+            served(rig, &[(2, "$1 1"), (3, "$1 2")]);
+        });
+    }
+
+    #[test]
+    fn what_a_consumer_group_waits_on_may_go() {
+        rigs(|rig| {
+            // BLPOP in the place of a command that wants to know.
+            let registry = rig.world.global.registry.clone();
+            let command = registry.find(b"blpop").expect("it is there");
+            let on_timeout: fn(&mut Reply) = |reply| reply.null_array();
+            let block = Block { on: BlockOn::StreamGroup, keys: 1..2, timeout: None, on_timeout, args: None };
+            rig.run("SET g x PX 10");
+            let session = rig.client(2).session.clone();
+            rig.world.global.waiters.add(&session, Proto::Resp2, command, &[b"BLPOP", b"g", b"0"], block, 0);
+            rig.now.0 += 11;
+            assert_eq!(rig.client(3).run("BLPOP g 0"), "BLOCKED");
+            // That has found the key gone, so the first one has looked, found nothing, and waits behind the second.
+            rig.client(1).script(&[("RPUSH g 1", ":1")]);
+            served(rig, &[(3, "*2 $1 g $1 1")]);
+            rig.script(&[("SET g x", "+OK")]);
+            served(rig, &[(2, "-WRONGTYPE Operation against a key holding the wrong kind of value")]);
+        });
+    }
+
+    #[test]
+    fn statistics_count_a_call_when_it_has_its_reply() {
+        rigs(|rig| {
+            let id = rig.world.global.registry.find(b"blpop").expect("it is there").id as usize;
+            let counts = |rig: &Rig| {
+                let command = &rig.host.stats[0].by_command[id];
+                (command.calls.get(), command.failed.get())
+            };
+            for client in 2..=4 {
+                assert_eq!(rig.client(client).run("BLPOP l 1"), "BLOCKED");
+            }
+            assert_eq!(counts(rig), (0, 0));
+            rig.client(1).run("RPUSH l a");
+            rig.run("CLIENT UNBLOCK 3 ERROR");
+            assert_eq!(counts(rig), (2, 1));
+            rig.time_out(4);
+            assert_eq!(counts(rig), (3, 1));
+        });
+    }
+
+    #[test]
+    fn a_waiter_costs_others_nothing_but_a_look() {
+        let mut waiters = Waiters::default();
+        let keyspace = Keyspace::new(&keyspace::Options::default());
+        let mut rig = Rig::new();
+        let registry = rig.world.global.registry.clone();
+        let command = registry.find(b"blpop").expect("it is there");
+        let block = |on| Block { on, keys: 1..2, timeout: None, on_timeout: |reply| reply.null_array(), args: None };
+        waiters.add(&rig.client(1).session, Proto::Resp2, command, &[b"BLPOP", b"l", b"0"], block(BlockOn::List), 0);
+        waiters.add(&rig.client(2).session, Proto::Resp2, command, &[b"x", b"g", b"0"], block(BlockOn::StreamGroup), 0);
+        let concern = |key: &[u8], writes| waiters.concern(&[keyspace.key(b"zz"), keyspace.key(key)], writes);
+        assert!(concern(b"l", true) && concern(b"g", true) && !concern(b"other", true));
+        // A read finds at most that a key's time has come.
+        assert!(!concern(b"l", false) && concern(b"g", false) && !concern(b"other", false));
+        waiters.remove(1);
+        waiters.remove(1);
+        assert_eq!(waiters.count(), WaitersCount { clients: 1, keys: 1, keys_on_nokey: 1, ..WaitersCount::default() });
+        waiters.remove(2);
+        assert!(waiters.is_empty() && waiters.queues.is_empty());
+    }
+}
