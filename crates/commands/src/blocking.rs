@@ -245,6 +245,7 @@ impl Waiters {
         let before = self.by_client.insert(client.id, arrival);
         assert!(before.is_none(), "client {} waits twice", client.id);
         client.set_flag(ClientFlags::BLOCKED, true);
+        client.argument_bytes.store(waiter.args.iter().map(Vec::len).sum(), Relaxed);
         self.by_arrival.insert(arrival, waiter);
     }
 
@@ -275,8 +276,10 @@ impl Waiters {
         if queues.is_empty() {
             self.queues.remove(&db);
         }
-        self.by_client.remove(&waiter.session.client.id);
-        waiter.session.client.set_flag(ClientFlags::BLOCKED, false);
+        let client = &waiter.session.client;
+        self.by_client.remove(&client.id);
+        client.set_flag(ClientFlags::BLOCKED, false);
+        client.argument_bytes.store(0, Relaxed);
     }
 }
 

@@ -91,6 +91,8 @@ impl Connection {
             + size_of::<commands::Client>()
             + self.decoder.memory_bytes()
             + held
+            // Of a blocking command, while it waits.
+            + self.session.client.argument_bytes.load(Relaxed)
             + self.output_bytes()
     }
 
