@@ -27,6 +27,8 @@ bitflags! {
         const IMPORT_SOURCE = 1 << 5;
         /// Waits behind CLIENT PAUSE.
         const PAUSED = 1 << 6;
+        /// Waits in a blocking command. Changes on the wide side only.
+        const BLOCKED = 1 << 7;
     }
 }
 
@@ -174,6 +176,7 @@ pub enum ReplyMode {
 }
 
 /// The state of a connection that only its own commands touch.
+#[derive(Clone)]
 pub struct Session {
     pub client: Arc<Client>,
     pub db: DbIndex,
@@ -203,6 +206,18 @@ impl Session {
     pub fn select(&mut self, db: DbIndex) {
         self.db = db;
         self.client.db.store(db.0, Relaxed);
+    }
+
+    /// Whether the reply of the command that has just ended is sent; CLIENT REPLY SKIP moves on.
+    #[inline]
+    pub fn keeps_reply(&mut self) -> bool {
+        match self.reply_mode {
+            ReplyMode::On => return true,
+            ReplyMode::Off => {}
+            ReplyMode::SkipNext => self.reply_mode = ReplyMode::Skip,
+            ReplyMode::Skip => self.reply_mode = ReplyMode::On,
+        }
+        false
     }
 
     pub fn has(&self, flag: ClientFlags) -> bool {

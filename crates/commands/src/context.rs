@@ -99,6 +99,9 @@ pub trait Host: Send + Sync {
     fn clients(&self) -> &Clients;
     /// Asks the client's event loop to close it. A client that kills itself is closed after its reply.
     fn kill(&self, client: &Arc<Client>);
+    /// Delivers the reply that a blocked client has waited for, before the access that caused it ends. `close` ends the connection
+    /// behind it.
+    fn unblock(&self, client: &Client, reply: Reply, close: bool);
     /// Wakes all event loops: a pause has ended, or a setting has changed that they look at.
     fn wake_all(&self);
     /// All threads' counters.

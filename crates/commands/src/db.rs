@@ -6,9 +6,10 @@ use keyspace::{
 };
 use smallvec::SmallVec;
 
-use crate::blocking::Ready;
+use crate::client::{ClientFlags, Session};
 use crate::effects::{Effects, EventClass};
 use crate::error::{Error, Stop};
+use crate::global::{Global, Role};
 use crate::stats::ThreadStats;
 
 /// How expiry and access are treated, from the configuration, the world's state and the client.
@@ -22,6 +23,22 @@ pub struct Manners {
     pub see_expired: bool,
     /// Access bits hold LFU time and counter instead of the LRU clock.
     pub lfu: Option<Lfu>,
+}
+
+impl Manners {
+    /// How this client's commands treat expiry and access times.
+    pub fn of(global: &Global, session: &Session, now: Millis) -> Manners {
+        Manners {
+            no_touch: session.has(ClientFlags::NO_TOUCH),
+            keep_expired: global.role == Role::Replica || global.settings.import_mode || global.pause_at(now).is_some(),
+            see_expired: global.settings.import_mode && session.has(ClientFlags::IMPORT_SOURCE),
+            lfu: global.settings.lfu.then(|| Lfu {
+                log_factor: global.settings.lfu_log_factor,
+                decay_minutes: global.settings.lfu_decay_minutes,
+                random: rand::random::<u64>() | 1,
+            }),
+        }
+    }
 }
 
 /// The parameters of the LFU counter.
@@ -103,8 +120,6 @@ pub struct Db<'a> {
     pub manners: Manners,
     /// What is changed, for others.
     pub effects: &'a mut Effects,
-    /// Keys that clients may have been waiting for.
-    pub ready: Ready,
 }
 
 impl<'a> Db<'a> {
@@ -157,6 +172,7 @@ impl<'a> Db<'a> {
         if !self.manners.keep_expired && self.space.remove(self.index, key).is_some() {
             self.stats.expired_keys.add(1);
             self.effects.expired(self.index, key.bytes());
+            self.effects.signal(self.index, key.bytes());
         }
     }
 
@@ -259,6 +275,7 @@ impl<'a> Db<'a> {
             return false;
         }
         self.space.remove(self.index, key);
+        self.signal(key);
         self.notify(EventClass::GENERIC, "del", key.bytes());
         true
     }
@@ -288,6 +305,7 @@ impl<'a> Db<'a> {
             self.live::<false, false>(key);
         }
         self.space.set_created_access_bits(access::created(self.manners.lfu.as_ref(), self.now));
+        self.signal(key);
         self.space.set(self.index, key, value, expiry)
     }
 
@@ -316,12 +334,14 @@ impl<'a> Db<'a> {
     #[inline]
     pub fn take(&mut self, key: Key<'_>) -> Option<Removed> {
         self.live::<false, false>(key)?;
+        self.signal(key);
         self.space.remove(self.index, key)
     }
 
     /// Puts what was taken out under another name or into another database, where it counts as new: it was used just now.
     pub fn put(&mut self, index: DbIndex, key: Key<'_>, value: Removed) {
         self.space.put(index, key, value);
+        self.effects.signal(index, key.bytes());
         if let Some(entry) = self.space.get(index, key) {
             entry.set_access_bits(access::created(self.manners.lfu.as_ref(), self.now));
         }
@@ -354,7 +374,12 @@ impl<'a> Db<'a> {
     /// what changes an existing one: XADD, XGROUP DESTROY.
     #[inline]
     pub fn signal(&mut self, key: Key<'_>) {
-        self.ready.signal(self.index, key);
+        self.effects.signal(self.index, key.bytes());
+    }
+
+    /// The same for every key of a database: FLUSHDB, SWAPDB.
+    pub fn signal_database(&mut self, index: DbIndex) {
+        self.effects.signal_database(index);
     }
 
     /// Counts changes for the save points.

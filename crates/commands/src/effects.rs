@@ -19,6 +19,8 @@
 pub use config::KeyspaceEvents as EventClass;
 use keyspace::{DbIndex, Expired};
 
+use crate::blocking::Ready;
+
 /// A command that makes the same change elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effect {
@@ -44,10 +46,13 @@ pub struct Readers {
     pub events: EventClass,
     /// Expired keys leave with UNLINK, not DEL (`lazyfree-lazy-expire`).
     pub unlink_expired: bool,
+    /// Clients wait for keys, and this access serves them.
+    pub waiters: bool,
 }
 
 impl Readers {
-    pub const NONE: Readers = Readers { journal: false, events: EventClass::empty(), unlink_expired: false };
+    pub const NONE: Readers =
+        Readers { journal: false, events: EventClass::empty(), unlink_expired: false, waiters: false };
 }
 
 /// What becomes of the command in execution itself.
@@ -72,6 +77,8 @@ pub struct Effects {
     events: Vec<Event>,
     /// How many events there were when the command in execution began.
     events_before: usize,
+    /// The keys that blocked clients may find something at now.
+    ready: Ready,
 }
 
 impl Default for Effects {
@@ -84,6 +91,7 @@ impl Default for Effects {
             unit_ends: Vec::new(),
             events: Vec::new(),
             events_before: 0,
+            ready: Ready::default(),
         }
     }
 }
@@ -148,6 +156,21 @@ impl Effects {
                 self.notify(EventClass::HASH, "hexpired", db, removed.key());
                 self.notify(EventClass::GENERIC, "del", db, removed.key());
             }
+        }
+    }
+
+    /// Clients that are blocked on this key may find something now.
+    #[inline]
+    pub fn signal(&mut self, db: DbIndex, key: &[u8]) {
+        if self.readers.waiters {
+            self.ready.add(db, key);
+        }
+    }
+
+    /// The same for every key of a database.
+    pub(crate) fn signal_database(&mut self, db: DbIndex) {
+        if self.readers.waiters {
+            self.ready.add_database(db);
         }
     }
 
@@ -217,6 +240,12 @@ impl Effects {
     /// The events that were recorded.
     pub fn events(&self) -> &[Event] {
         &self.events
+    }
+
+    /// The keys that were signalled since the last call.
+    #[inline]
+    pub fn take_ready(&mut self) -> Ready {
+        std::mem::take(&mut self.ready)
     }
 
     /// All was read.

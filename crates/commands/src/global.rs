@@ -6,6 +6,7 @@ use std::sync::Arc;
 use config::Config;
 use keyspace::{Keyspace, Millis};
 
+use crate::blocking::Waiters;
 use crate::registry::Registry;
 use crate::settings::Settings;
 
@@ -23,6 +24,8 @@ pub struct Global {
     pub registry: Arc<Registry>,
     pub role: Role,
     pub pause: Option<Pause>,
+    /// The clients that are blocked in a command.
+    pub waiters: Waiters,
     pub debug: DebugSettings,
     pub run_id: String,
     pub started: Millis,

@@ -6,15 +6,16 @@
 //!
 //! Every script runs twice, on the narrow side (wide where the command asks for it) and completely on the wide one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use config::{Changes, Config, LogLevel, SetError};
 use keyspace::{DbIndex, Dropped, Held, Keyspace, Millis, Options};
 use parking_lot::Mutex;
-use resp::Reply;
+use resp::{Proto, Reply};
 
-use crate::blocking::Ready;
-use crate::client::{Client, Clients, Place, Session};
+use crate::blocking::{self, Release, Serving};
+use crate::client::{Client, ClientFlags, Clients, Place, Session};
 use crate::context::{Ctx, Host, Reach, ShutdownOptions};
 use crate::db::{Db, Manners};
 use crate::effects::{Effect, Effects, Event, EventClass, Readers};
@@ -23,7 +24,7 @@ use crate::global::{DebugSettings, Global, Role, World};
 use crate::keys;
 use crate::registry::Registry;
 use crate::settings::Settings;
-use crate::spec::Side;
+use crate::spec::{Flags, Side};
 use crate::stats::ThreadStats;
 
 /// Runs the script on both sides of the gate and compares every reply.
@@ -67,10 +68,13 @@ fn recorded(what: &str, steps: &[(&str, &str)], take: fn(&mut Rig) -> String) {
     }
 }
 
-/// A world, one client, and a clock that stands still unless a test moves it.
+/// A world, one client (or several, in turns), and a clock that stands still unless a test moves it.
 pub struct Rig {
     pub world: World,
+    /// Of the client whose turn it is.
     pub session: Session,
+    /// The other clients, with their protocols.
+    pub others: BTreeMap<u64, (Session, Proto)>,
     pub host: TestHost,
     pub now: Millis,
     pub reply: Reply,
@@ -92,12 +96,9 @@ impl Default for Rig {
             stats: vec![Arc::new(ThreadStats::new(registry.all().len()))],
             log: Mutex::default(),
             shutdowns: Mutex::default(),
+            unblocked: Mutex::default(),
         };
-        let place = Place { thread: 0, token: 0 };
-        let client =
-            Client::new(host.clients.next_id(), place, "127.0.0.1:50000".into(), "127.0.0.1:6379".into(), 8, now);
-        let client = Arc::new(client);
-        host.clients.insert(client.clone());
+        let client = host.connect(now);
         Rig {
             world: World {
                 global: Global {
@@ -106,6 +107,7 @@ impl Default for Rig {
                     registry,
                     role: Role::Primary,
                     pause: None,
+                    waiters: Default::default(),
                     debug: DebugSettings::default(),
                     run_id: "0123456789abcdef0123456789abcdef01234567".into(),
                     started: now,
@@ -116,6 +118,7 @@ impl Default for Rig {
                 keyspace: Keyspace::new(&Options { seed: [1, 2, 3, 4], ..Options::default() }),
             },
             session: Session::new(client, true, true),
+            others: BTreeMap::new(),
             host,
             now,
             reply: Reply::default(),
@@ -133,13 +136,13 @@ impl Rig {
 
     /// A rig that records everything.
     pub fn recording() -> Rig {
-        let readers = Readers { journal: true, events: EventClass::all(), unlink_expired: false };
+        let readers = Readers { journal: true, events: EventClass::all(), unlink_expired: false, waiters: false };
         Rig { readers, ..Rig::default() }
     }
 
     /// The effects that were recorded, in the form of [`effects`].
     pub fn take_effects(&mut self) -> String {
-        let show = |effect: &Effect| shown(effect.db, &String::from_utf8_lossy(&effect.args.join(&b' ')));
+        let show = |effect: &Effect| in_database(effect.db, &String::from_utf8_lossy(&effect.args.join(&b' ')));
         let unit = |unit: &[Effect]| unit.iter().map(show).collect::<Vec<_>>().join("; ");
         let text = self.effects.units().map(unit).collect::<Vec<_>>().join(" | ");
         self.effects.clear();
@@ -148,10 +151,41 @@ impl Rig {
 
     /// The events that were recorded, in the form of [`events`].
     pub fn take_events(&mut self) -> String {
-        let show = |event: &Event| shown(event.db, &format!("{} {}", event.name, String::from_utf8_lossy(&event.key)));
+        let show =
+            |event: &Event| in_database(event.db, &format!("{} {}", event.name, String::from_utf8_lossy(&event.key)));
         let text = self.effects.events().iter().map(show).collect::<Vec<_>>().join(", ");
         self.effects.clear();
         text
+    }
+
+    /// Gives the turn to another client. The first one has the number 1, and each new one the next.
+    pub fn client(&mut self, number: u64) -> &mut Rig {
+        if number == self.session.client.id {
+            return self;
+        }
+        let (session, proto) = self.others.remove(&number).unwrap_or_else(|| {
+            let client = self.host.connect(self.now);
+            assert_eq!(client.id, number, "clients are numbered in order");
+            (Session::new(client, true, true), Proto::Resp2)
+        });
+        let before = std::mem::replace(&mut self.session, session);
+        self.others.insert(before.client.id, (before, self.reply.proto()));
+        self.reply.set_proto(proto);
+        self
+    }
+
+    /// The replies that blocked clients have got since the last call, in order, each with the client's number. A space stands for each
+    /// line end.
+    pub fn unblocked(&mut self) -> Vec<(u64, String)> {
+        let replies = std::mem::take(&mut *self.host.unblocked.lock());
+        replies.into_iter().map(|(id, reply)| (id, shown(&bytes(&reply)))).collect()
+    }
+
+    /// The time of a blocked client is over.
+    pub fn time_out(&mut self, number: u64) {
+        let stats = self.host.stats[0].clone();
+        let released = blocking::release(&mut self.world.global, &self.host, &stats, number, Release::Timeout);
+        assert!(released, "client {number} is not blocked");
     }
 
     #[track_caller]
@@ -166,12 +200,13 @@ impl Rig {
     pub fn run(&mut self, line: &str) -> String {
         let args = config::words::split_words(line.as_bytes()).expect("a test's command line has balanced quotes");
         let args: Vec<&[u8]> = args.iter().map(|arg| &**arg).collect();
-        let reply = self.run_args(&args);
-        String::from_utf8_lossy(&reply).replace("\r\n", " ").trim_end().to_owned()
+        shown(&self.run_args(&args))
     }
 
-    /// Runs one command and returns its reply's bytes.
+    /// Runs one command and returns its reply's bytes, or `BLOCKED`. Then the clients are served that it has made something ready for:
+    /// see [`Rig::unblocked`].
     pub fn run_args(&mut self, args: &[&[u8]]) -> Vec<u8> {
+        assert!(!self.session.has(ClientFlags::BLOCKED), "a blocked client runs nothing");
         let registry = self.world.global.registry.clone();
         let result = registry.resolve(args).map_err(Stop::Error).and_then(|command| {
             let wide = self.wide || command.spec.side == Side::Wide;
@@ -184,13 +219,30 @@ impl Rig {
             Ok(()) => {}
             Err(Stop::Error(error)) => self.reply.error(error.render()),
             Err(Stop::Wide) => panic!("a command asked for the wide side on the wide side"),
-            Err(Stop::Block(_)) => return b"BLOCKED".to_vec(),
+            Err(Stop::Block(block)) => {
+                let command = registry.resolve(args).expect("it has run");
+                self.world.global.waiters.add(&self.session, self.reply.proto(), command, args, *block, 0);
+                self.serve();
+                return b"BLOCKED".to_vec();
+            }
         }
-        let bytes = self.reply.segments().flatten().copied().collect();
+        self.serve();
+        let bytes = bytes(&self.reply);
         let proto = self.reply.proto();
         self.reply = Reply::default();
         self.reply.set_proto(proto);
         bytes
+    }
+
+    /// Serves the clients that wait for what was made ready.
+    fn serve(&mut self) {
+        let World { global, keyspace } = &mut self.world;
+        let stats = self.host.stats[0].clone();
+        let mut serving =
+            Serving { global, keyspace, host: &self.host, stats: &stats, effects: &mut self.effects, now: self.now };
+        let mut run = |cx: &mut Ctx<'_>| (cx.command.spec.run.expect("it has run")(cx), 0);
+        // SAFETY: the rig has one thread, and the command's space was dropped.
+        unsafe { serving.serve(&mut run) };
     }
 
     fn attempt(&mut self, command: &crate::Command, args: &[&[u8]], wide: bool) -> Result<(), Stop> {
@@ -204,18 +256,16 @@ impl Rig {
         for key in &keys {
             held.insert(key.shard());
         }
+        if !wide && global.waiters.concern(&keys, command.spec.flags.contains(Flags::WRITE)) {
+            return Err(Stop::Wide);
+        }
         let space = if wide {
             // SAFETY: the rig has one thread, and the space before this one was dropped.
             unsafe { keyspace.wide() }
         } else {
             keyspace.narrow(&held)
         };
-        let manners = Manners {
-            see_expired: global.settings.import_mode && self.session.has(crate::ClientFlags::IMPORT_SOURCE),
-            keep_expired: global.settings.import_mode,
-            no_touch: self.session.has(crate::ClientFlags::NO_TOUCH),
-            ..Manners::default()
-        };
+        let manners = Manners::of(global, &self.session, self.now);
         let stats = self.host.stats[0].clone();
         let index: DbIndex = self.session.db;
         let mark = self.reply.len();
@@ -224,15 +274,7 @@ impl Rig {
             keys: &keys,
             large: &[],
             reply: &mut self.reply,
-            db: Db {
-                space,
-                index,
-                now: self.now,
-                stats: &stats,
-                manners,
-                effects: &mut self.effects,
-                ready: Ready::default(),
-            },
+            db: Db { space, index, now: self.now, stats: &stats, manners, effects: &mut self.effects },
             session: &mut self.session,
             command,
             reach: if wide { Reach::Wide(global) } else { Reach::Narrow(global) },
@@ -241,7 +283,8 @@ impl Rig {
         };
         let handler = command.spec.run.expect("the registry only finds commands that run");
         let dirty_before = stats.dirty.get();
-        cx.db.effects.serve(self.readers);
+        let waiters = wide && !cx.global().waiters.is_empty();
+        cx.db.effects.serve(Readers { waiters, ..self.readers });
         cx.db.effects.begin(index);
         let result = handler(&mut cx);
         match result {
@@ -256,8 +299,17 @@ impl Rig {
     }
 }
 
-fn shown(db: DbIndex, text: &str) -> String {
+fn in_database(db: DbIndex, text: &str) -> String {
     if db == DbIndex(0) { text.to_owned() } else { format!("[{}] {text}", db.0) }
+}
+
+fn bytes(reply: &Reply) -> Vec<u8> {
+    reply.segments().flatten().copied().collect()
+}
+
+/// A reply with a space for each line end.
+fn shown(reply: &[u8]) -> String {
+    String::from_utf8_lossy(reply).replace("\r\n", " ").trim_end().to_owned()
 }
 
 /// A server of nothing but registries.
@@ -266,6 +318,19 @@ pub struct TestHost {
     pub stats: Vec<Arc<ThreadStats>>,
     pub log: Mutex<Vec<String>>,
     pub shutdowns: Mutex<Vec<ShutdownOptions>>,
+    /// Replies of clients that were blocked, by id.
+    pub unblocked: Mutex<Vec<(u64, Reply)>>,
+}
+
+impl TestHost {
+    fn connect(&self, now: Millis) -> Arc<Client> {
+        let id = self.clients.next_id();
+        let place = Place { thread: 0, token: id as usize - 1 };
+        let (address, local_address) = (format!("127.0.0.1:{}", 49_999 + id), "127.0.0.1:6379".into());
+        let client = Arc::new(Client::new(id, place, address, local_address, 7 + id as i32, now));
+        self.clients.insert(client.clone());
+        client
+    }
 }
 
 impl Host for TestHost {
@@ -275,6 +340,10 @@ impl Host for TestHost {
     fn kill(&self, client: &Arc<Client>) {
         client.killed.store(true, std::sync::atomic::Ordering::Relaxed);
         self.clients.remove(client.id);
+    }
+    fn unblock(&self, client: &Client, reply: Reply, close: bool) {
+        assert!(!close, "no test of a command makes this server a replica");
+        self.unblocked.lock().push((client.id, reply));
     }
     fn wake_all(&self) {}
     fn stats(&self) -> &[Arc<ThreadStats>] {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use commands::Session;
 use keyspace::Millis;
@@ -22,8 +23,10 @@ pub struct Connection {
     pub proto: Proto,
     /// What the socket did not take. Replies are appended here as long as it exists.
     pub output: Option<Box<Reply>>,
-    /// Requests that wait behind CLIENT PAUSE, in order. While there are any nothing more is read.
+    /// Input that waits behind CLIENT PAUSE or a blocking command, in order. While there is any nothing more is read.
     pub held: VecDeque<Held>,
+    /// Waits for a key. Nothing is executed or read before the reply comes, by mail.
+    pub blocked: Option<Blocked>,
     /// Since when the output is above the soft limit.
     pub soft_limit_since: Option<Millis>,
     /// The peer has closed its side; what it sent before may still wait to be read.
@@ -32,7 +35,15 @@ pub struct Connection {
     pub counted_bytes: i64,
 }
 
-/// A piece of a paused connection's input.
+/// The state of a connection whose client is blocked in a command. That it waits, and for what, stands in the world's
+/// [`Waiters`](commands::blocking::Waiters).
+#[derive(Clone, Copy, Debug)]
+pub struct Blocked {
+    /// `None`: it waits for ever.
+    pub deadline: Option<Instant>,
+}
+
+/// A piece of the input of a connection that waits.
 pub enum Held {
     /// Undecoded bytes, beginning with a whole request.
     Bytes(Vec<u8>),
@@ -49,14 +60,16 @@ impl Connection {
             proto: Proto::Resp2,
             output: None,
             held: VecDeque::new(),
+            blocked: None,
             soft_limit_since: None,
             peer_ended: false,
             counted_bytes: 0,
         }
     }
 
-    pub fn is_paused(&self) -> bool {
-        !self.held.is_empty()
+    /// Nothing more may be read or executed now.
+    pub fn waits(&self) -> bool {
+        self.blocked.is_some() || !self.held.is_empty()
     }
 
     /// Bytes that wait to be sent.
@@ -78,6 +91,8 @@ impl Connection {
             + size_of::<commands::Client>()
             + self.decoder.memory_bytes()
             + held
+            // Of a blocking command, while it waits.
+            + self.session.client.argument_bytes.load(Relaxed)
             + self.output_bytes()
     }
 

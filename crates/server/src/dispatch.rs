@@ -10,16 +10,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::Duration;
 
-use commands::blocking::Ready;
-use commands::db::{Db, Lfu, Manners};
+use commands::blocking::{Block, Serving};
+use commands::db::{Db, Manners};
 use commands::effects::Readers;
 use commands::global::{Global, Pause, Role, World};
 use commands::keys::{self, KeyPlan};
 use commands::spec::{Flags, Side};
-use commands::{Command, Ctx, Effects, Error, Reach, Registry, ReplyMode, Session, Stop, ThreadStats};
+use commands::{Command, Ctx, Effects, Error, Reach, Registry, Session, Stop, ThreadStats};
 use fastant::Instant;
-use keyspace::{Held, Key, Keyspace, Millis, Space};
+use keyspace::{DbIndex, Held, Key, Keyspace, Millis, Space};
 use resp::{Mark, Reply};
 
 use crate::operation::crash;
@@ -128,6 +129,8 @@ pub enum Progress {
     Done,
     /// This one has to wait behind CLIENT PAUSE; it and what follows were not executed.
     Paused { at: usize },
+    /// The one before this waits for a key. What follows was not executed.
+    Blocked { at: usize, timeout: Option<Duration> },
     /// So much was replied that it has to be sent before this one is executed.
     Full { at: usize },
     /// The connection is to be closed after its replies; the requests behind this were not executed.
@@ -145,6 +148,8 @@ pub struct Job<'a> {
     reply: &'a mut Reply,
     /// The length of the reply before this job.
     replied_before: usize,
+    /// Where it began.
+    first: usize,
     /// The first request that was not executed yet.
     next: usize,
     /// So many are in the batch.
@@ -170,11 +175,18 @@ impl<'a> Job<'a> {
             session,
             reply,
             replied_before,
+            first,
             next: first,
             planned: 0,
             wide_next: false,
             progress: None,
         }
+    }
+
+    /// How many of its requests have run to their end.
+    pub fn executed(&self) -> u64 {
+        let blocked = matches!(self.progress, Some(Progress::Blocked { .. }));
+        (self.next - self.first) as u64 - u64::from(blocked)
     }
 
     /// Where it stopped, once [`Dispatcher::run`] is through.
@@ -306,7 +318,7 @@ impl Dispatcher<'_> {
         let mut plans = plans.iter();
         let mut jobs = jobs.iter_mut().filter(|job| job.planned > 0);
         let Some(first) = jobs.next() else { return };
-        let Job { requests, large, session, reply, replied_before, next, planned, progress, wide_next } = first;
+        let Job { requests, large, session, reply, replied_before, next, planned, progress, wide_next, .. } = first;
         let mut cx = Ctx {
             args: &[],
             keys: &[],
@@ -316,9 +328,8 @@ impl Dispatcher<'_> {
                 index: session.db,
                 now,
                 stats: self.stats,
-                manners: manners(global, session, now),
+                manners: Manners::of(global, session, now),
                 effects,
-                ready: Ready::default(),
             },
             session,
             reply,
@@ -352,12 +363,14 @@ impl Dispatcher<'_> {
                         *progress = Some(Progress::Closed);
                         break;
                     }
+                    Err(BatchEnd::Blocked(_)) => unreachable!("nobody begins to wait on the narrow side"),
                 }
             }
             mine.for_each(drop);
             let Some(following) = jobs.next() else { return };
-            let Job { requests, large, session, reply, replied_before, next, planned, progress, wide_next } = following;
-            cx.db.manners = manners(global, session, now);
+            let Job { requests, large, session, reply, replied_before, next, planned, progress, wide_next, .. } =
+                following;
+            cx.db.manners = Manners::of(global, session, now);
             cx.large = large;
             cx.session = session;
             cx.reply = reply;
@@ -378,17 +391,17 @@ impl Dispatcher<'_> {
         }
         let World { global, keyspace } = &mut *world;
         let plan = plan(&self.shared.registry, keyspace, args, &mut keys);
-        let manners = manners(global, job.session, now);
+        let manners = Manners::of(global, job.session, now);
         let mut access = Access::new(global, now);
         let effects = &mut self.scratch.effects;
-        effects.serve(readers(global));
+        effects.serve(Readers { waiters: !global.waiters.is_empty(), ..readers(global) });
         // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
         let space = unsafe { keyspace.wide() };
         let mut cx = Ctx {
             args: &[],
             keys: &[],
             large: job.large,
-            db: Db { space, index: job.session.db, now, stats: self.stats, manners, effects, ready: Ready::default() },
+            db: Db { space, index: job.session.db, now, stats: self.stats, manners, effects },
             session: job.session,
             reply: job.reply,
             command: self.shared.registry.by_id(0),
@@ -406,8 +419,45 @@ impl Dispatcher<'_> {
             Err(BatchEnd::Wide) => unreachable!("a command asked for the wide side on the wide side"),
             Err(BatchEnd::Closed) => job.progress = Some(Progress::Closed),
             Err(BatchEnd::Paused) => job.progress = Some(Progress::Paused { at: job.next }),
+            Err(BatchEnd::Blocked(timeout)) => {
+                job.next += 1;
+                job.progress = Some(Progress::Blocked { at: job.next, timeout });
+            }
         }
-        cx.db.effects.clear();
+        drop(cx);
+        self.serve(&mut world, now);
+        self.scratch.effects.clear();
+    }
+
+    /// Serves the clients that wait for what this access has changed.
+    fn serve(&mut self, world: &mut World, now: Millis) {
+        let World { global, keyspace } = world;
+        let effects = &mut self.scratch.effects;
+        let mut serving = Serving { global, keyspace, host: self.shared, stats: self.stats, effects, now };
+        // SAFETY: all gates are closed, and the command's Space was dropped.
+        unsafe {
+            serving.serve(&mut |cx| {
+                let handler = cx.command.spec.run.expect("a command that waits has run");
+                // SAFETY: the waiter holds the client and the arguments for longer than the handler runs.
+                let executing = crash::executing(&cx.session.client, cx.args);
+                let began = Instant::now();
+                let outcome = handler(cx);
+                drop(executing);
+                (outcome, began.elapsed().as_nanos() as u64)
+            });
+        }
+    }
+
+    /// Keys that others may wait for have gone without a command: serves those clients.
+    #[cold]
+    pub fn serve_gone(&mut self, gone: &[(DbIndex, Box<[u8]>)]) {
+        let mut world = self.shared.gates.wide();
+        let now = now();
+        let effects = &mut self.scratch.effects;
+        effects.serve(Readers { waiters: true, ..readers(&world.global) });
+        gone.iter().for_each(|(db, key)| effects.signal(*db, key));
+        self.serve(&mut world, now);
+        self.scratch.effects.clear();
     }
 }
 
@@ -420,6 +470,8 @@ enum BatchEnd {
     Paused,
     /// The connection is to be closed.
     Closed,
+    /// The client waits for a key, at most so long.
+    Blocked(Option<Duration>),
 }
 
 /// The same memory for elements of another lifetime.
@@ -470,8 +522,9 @@ struct Access {
     /// When the command in execution began.
     began: Instant,
     latency_tracking: bool,
-    is_paused: bool,
-    pauses_reads: bool,
+    /// Something may stop a command from being executed here and now: one branch for all of it.
+    is_guarded: bool,
+    pause: Option<Pause>,
 }
 
 impl Access {
@@ -481,8 +534,24 @@ impl Access {
         Access {
             began: Instant::now(),
             latency_tracking: global.settings.latency_tracking,
-            is_paused: pause.is_some(),
-            pauses_reads: pause.is_some_and(|pause| !pause.writes_only),
+            is_guarded: pause.is_some() || !global.waiters.is_empty(),
+            pause,
+        }
+    }
+
+    /// Whether the command has to wait behind CLIENT PAUSE, or may make something ready that a client waits for, who is served
+    /// before anybody else sees it.
+    #[cold]
+    fn guard(&self, cx: &Ctx<'_>, command: &Command, keys: &[Key<'_>]) -> Result<(), BatchEnd> {
+        let flags = command.spec.flags;
+        if let Some(pause) = self.pause
+            && (!pause.writes_only || flags.intersects(Flags::WRITE.union(Flags::MAY_REPLICATE)))
+        {
+            return Err(BatchEnd::Paused);
+        }
+        match cx.reach {
+            Reach::Narrow(global) if global.waiters.concern(keys, flags.contains(Flags::WRITE)) => Err(BatchEnd::Wide),
+            _ => Ok(()),
         }
     }
 
@@ -512,13 +581,12 @@ impl Access {
             self.refuse(cx, args, &error);
             return after_reply(cx, mark);
         }
-        if self.is_paused
-            && (self.pauses_reads || command.spec.flags.intersects(Flags::WRITE.union(Flags::MAY_REPLICATE)))
-        {
-            return Err(BatchEnd::Paused);
+        let keys = &keys[plan.first_key as usize..][..plan.key_count as usize];
+        if self.is_guarded {
+            self.guard(cx, command, keys)?;
         }
         cx.args = args;
-        cx.keys = &keys[plan.first_key as usize..][..plan.key_count as usize];
+        cx.keys = keys;
         cx.command = command;
         cx.db.index = cx.session.db;
         let handler = command.spec.run.expect("resolve() only finds commands that run");
@@ -536,10 +604,9 @@ impl Access {
                 cx.db.effects.close_unit();
                 return Err(BatchEnd::Wide);
             }
-            // Nothing blocks before its part of the server is here.
             Err(Stop::Block(block)) => {
-                (block.on_timeout)(cx.reply);
-                false
+                assert!(cx.reply.mark() == mark, "{} replied before it blocked", command.full_name);
+                return Err(self.block(cx, *block));
             }
             Err(Stop::Error(error)) => {
                 assert!(cx.reply.mark() == mark, "{} replied before it failed", command.full_name);
@@ -559,6 +626,24 @@ impl Access {
         stats.by_command[command.id as usize].record(ns, failed, self.latency_tracking);
         cx.session.last_command = command.id;
         after_reply(cx, mark)
+    }
+
+    /// Makes the client wait. Its command is counted when it has its reply.
+    #[cold]
+    fn block(&mut self, cx: &mut Ctx<'_>, block: Block) -> BatchEnd {
+        // It may have found keys whose time had come.
+        cx.db.effects.end(cx.args, false);
+        cx.db.effects.close_unit();
+        let ended = Instant::now();
+        let ns = ended.duration_since(self.began).as_nanos() as u64;
+        self.began = ended;
+        cx.session.last_command = cx.command.id;
+        let timeout = block.timeout;
+        let Reach::Wide(global) = &mut cx.reach else {
+            unreachable!("nobody begins to wait on the narrow side");
+        };
+        global.waiters.add(cx.session, cx.reply.proto(), cx.command, cx.args, block, ns);
+        BatchEnd::Blocked(timeout)
     }
 
     #[cold]
@@ -648,17 +733,8 @@ fn protected(cx: &Ctx<'_>, command: &Command) -> Option<Error> {
 /// What CLIENT REPLY has asked for happens to the reply behind `mark`.
 #[inline]
 fn after_reply(cx: &mut Ctx<'_>, mark: Mark) -> Result<(), BatchEnd> {
-    match cx.session.reply_mode {
-        ReplyMode::On => {}
-        ReplyMode::Off => cx.reply.truncate(mark),
-        ReplyMode::SkipNext => {
-            cx.reply.truncate(mark);
-            cx.session.reply_mode = ReplyMode::Skip;
-        }
-        ReplyMode::Skip => {
-            cx.reply.truncate(mark);
-            cx.session.reply_mode = ReplyMode::On;
-        }
+    if !cx.session.keeps_reply() {
+        cx.reply.truncate(mark);
     }
     if cx.session.close_after_reply { Err(BatchEnd::Closed) } else { Ok(()) }
 }
@@ -671,20 +747,7 @@ pub fn readers(global: &Global) -> Readers {
         journal: false,
         events: global.settings.events,
         unlink_expired: global.settings.unlink_expired,
-    }
-}
-
-/// How this client's commands treat expiry and access times.
-fn manners(global: &Global, session: &Session, now: Millis) -> Manners {
-    let import_source = session.has(commands::ClientFlags::IMPORT_SOURCE);
-    Manners {
-        no_touch: session.has(commands::ClientFlags::NO_TOUCH),
-        keep_expired: global.role == Role::Replica || global.settings.import_mode || global.pause_at(now).is_some(),
-        see_expired: global.settings.import_mode && import_source,
-        lfu: global.settings.lfu.then(|| Lfu {
-            log_factor: global.settings.lfu_log_factor,
-            decay_minutes: global.settings.lfu_decay_minutes,
-            random: rand::random::<u64>() | 1,
-        }),
+        // On the narrow side nobody can be served: a command that somebody's key depends on is not executed there.
+        waiters: false,
     }
 }

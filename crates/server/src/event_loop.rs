@@ -8,11 +8,13 @@
 //! *Why several connections a turn?* At depth 1 a request has one key, and what it costs is three cache misses in a row.
 //! Taken together, the misses of sixteen connections overlap.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use commands::blocking::{self, Release};
 use commands::client::Place;
 use commands::{Client, ClientFlags, Session, Settings, ThreadStats};
 use config::LogLevel;
@@ -23,7 +25,7 @@ use resp::{Decoder, Limits, Owned, ProtocolError, Reply, Step};
 use slab::Slab;
 use smallvec::SmallVec;
 
-use crate::connection::{Connection, Held, Written, write_reply};
+use crate::connection::{Blocked, Connection, Held, Written, write_reply};
 use crate::dispatch::{Dispatcher, Job, Progress, REPLY_BYTES_MAX, Requests, Scratch, readers};
 use crate::listener::{Accepted, Listener, Stream};
 use crate::mailbox::{Mail, Mailbox};
@@ -83,6 +85,8 @@ pub struct EventLoop {
     accept_again: Vec<usize>,
     /// Connections that wait behind CLIENT PAUSE.
     paused: Vec<usize>,
+    /// When the time of connections ends that are blocked in a command.
+    deadlines: BTreeSet<(Instant, usize)>,
     next_tick: Instant,
     /// The connection that the next tick's checks begin with.
     next_checked: usize,
@@ -116,6 +120,7 @@ impl EventLoop {
             writing: Vec::new(),
             accept_again: Vec::new(),
             paused: Vec::new(),
+            deadlines: BTreeSet::new(),
             next_tick: Instant::now(),
             next_checked: 0,
             expiring: None,
@@ -158,6 +163,7 @@ impl EventLoop {
             }
             self.read_ready();
             self.write_more();
+            self.time_out_blocked();
             if Instant::now() >= self.next_tick {
                 self.tick();
             }
@@ -175,7 +181,8 @@ impl EventLoop {
         {
             return Duration::ZERO;
         }
-        self.next_tick.saturating_duration_since(Instant::now())
+        let next = self.deadlines.first().map_or(self.next_tick, |(deadline, _)| self.next_tick.min(*deadline));
+        next.saturating_duration_since(Instant::now())
     }
 
     // -----------------------------------------------------------------------------------------------------------------
@@ -189,6 +196,11 @@ impl EventLoop {
                 Mail::Kill { token, id } => {
                     if self.connection(token).is_some_and(|connection| connection.session.client.id == id) {
                         self.close(token);
+                    }
+                }
+                Mail::Unblocked { token, id, reply, close } => {
+                    if self.connection(token).is_some_and(|connection| connection.session.client.id == id) {
+                        self.unblocked(token, *reply, close);
                     }
                 }
                 Mail::Look => self.look(),
@@ -309,6 +321,11 @@ impl EventLoop {
         let Some(mut connection) = self.connections.try_remove(token).flatten() else {
             return;
         };
+        if let Some(Blocked { deadline }) = connection.blocked {
+            // At once: what comes now is for others.
+            self.shared.gates.wide().global.waiters.remove(connection.session.client.id);
+            deadline.map(|deadline| self.deadlines.remove(&(deadline, token)));
+        }
         // What was said before the end is still delivered, as far as the socket takes it at once.
         let _ = connection.flush_output();
         self.shared.clients.remove(connection.session.client.id);
@@ -330,8 +347,8 @@ impl EventLoop {
             return;
         };
         connection.peer_ended = true;
-        // As in Redis, requests that wait behind CLIENT PAUSE go with the client that does not wait for them.
-        if connection.is_paused() {
+        // As in Redis, a blocked client that hangs up is gone, and so is one whose requests wait behind CLIENT PAUSE.
+        if connection.waits() {
             self.close(token);
         }
     }
@@ -388,9 +405,10 @@ impl EventLoop {
         let mut dispatcher =
             Dispatcher { shared: &self.shared, thread: self.index, stats: &self.stats, scratch: &mut self.scratch };
         dispatcher.run(&mut jobs);
-        let progress: SmallVec<[Progress; SEATS_MAX]> = jobs.into_iter().map(Job::progress).collect();
+        let progress: SmallVec<[(u64, Progress); SEATS_MAX]> =
+            jobs.into_iter().map(|job| (job.executed(), job.progress())).collect();
 
-        for (index, (mut seat, progress)) in seats.drain(..).zip(progress).enumerate() {
+        for (index, (mut seat, (executed, progress))) in seats.drain(..).zip(progress).enumerate() {
             let requests = &requests[index];
             let bytes = &buffers[index][..seat.count];
             let output = match &mut seat.connection.output {
@@ -398,7 +416,7 @@ impl EventLoop {
                 None => &self.replies[index],
             };
             seat.connection.proto = output.proto();
-            seat.connection.session.client.commands.add(requests.len() as u64);
+            seat.connection.session.client.commands.add(executed);
             let token = seat.token;
             let peer_ended = seat.connection.peer_ended;
             self.connections[token] = Some(seat.connection);
@@ -408,7 +426,7 @@ impl EventLoop {
             std::mem::swap(&mut self.reply, &mut self.replies[index]);
             let progress = self.go_on(token, requests, progress, now);
             let held_from = match progress {
-                Progress::Paused { at } => requests.byte_start(at),
+                Progress::Paused { at } | Progress::Blocked { at, .. } => requests.byte_start(at),
                 _ => 0,
             };
             if self.settle(token, bytes, &mut seat.at, seat.end, progress, held_from, now) {
@@ -426,7 +444,7 @@ impl EventLoop {
     fn take_seat(&mut self, token: usize, buffer: &mut [u8]) -> Option<Seat> {
         let place = self.connections.get_mut(token)?;
         let connection = place.as_mut()?;
-        if connection.is_paused() || connection.session.close_after_reply {
+        if connection.waits() || connection.session.close_after_reply {
             return None;
         }
         if connection.decoder.large_spare().is_some() {
@@ -495,7 +513,7 @@ impl EventLoop {
             let progress = self.execute(token, &requests, 0, &[]);
             let progress = self.go_on(token, &requests, progress, now);
             let held_from = match progress {
-                Progress::Paused { at } => requests.byte_start(at),
+                Progress::Paused { at } | Progress::Blocked { at, .. } => requests.byte_start(at),
                 _ => 0,
             };
             self.spare = requests.recycle();
@@ -520,13 +538,17 @@ impl EventLoop {
     ) -> bool {
         match progress {
             Progress::Done => {}
-            Progress::Paused { .. } => {
+            Progress::Paused { .. } | Progress::Blocked { .. } => {
                 // Everything gathered began in this buffer, so the decoder can begin there again.
-                let rest = bytes[held_from..].to_vec();
+                let rest = &bytes[held_from..];
                 if let Some(connection) = self.connection(token) {
                     connection.decoder = Decoder::new();
                 }
-                self.hold(token, [Held::Bytes(rest)]);
+                self.keep(token, (!rest.is_empty()).then(|| Held::Bytes(rest.to_vec())));
+                match progress {
+                    Progress::Blocked { timeout, .. } => self.block(token, timeout),
+                    _ => self.pause(token),
+                }
                 self.finish(token, now);
                 return false;
             }
@@ -584,12 +606,14 @@ impl EventLoop {
         match progress {
             Progress::Done | Progress::Full { .. } => true,
             Progress::Closed | Progress::Gone => false,
-            Progress::Paused { .. } => {
-                let mut held = vec![Held::Request(request)];
-                if !rest.is_empty() {
-                    held.push(Held::Bytes(rest.to_vec()));
+            Progress::Paused { .. } | Progress::Blocked { .. } => {
+                self.keep(token, (!rest.is_empty()).then(|| Held::Bytes(rest.to_vec())));
+                if let Progress::Blocked { timeout, .. } = progress {
+                    self.block(token, timeout);
+                } else {
+                    self.keep(token, Some(Held::Request(request)));
+                    self.pause(token);
                 }
-                self.hold(token, held);
                 false
             }
         }
@@ -628,12 +652,13 @@ impl EventLoop {
         let mut jobs = [Job::new(requests, first, large, session, reply)];
         Dispatcher { shared, thread: *index, stats, scratch }.run(&mut jobs);
         let [job] = jobs;
+        let executed = job.executed();
         let progress = job.progress();
         *proto = match output {
             Some(output) => output.proto(),
             None => self.reply.proto(),
         };
-        session.client.commands.add(requests.len() as u64);
+        session.client.commands.add(executed);
         progress
     }
 
@@ -754,14 +779,18 @@ impl EventLoop {
     // CLIENT PAUSE
     // -----------------------------------------------------------------------------------------------------------------
 
-    /// Keeps the rest of a connection's input until the pause ends, in front of what is held already.
-    fn hold(&mut self, token: usize, held: impl IntoIterator<Item = Held, IntoIter: DoubleEndedIterator>) {
+    /// Keeps a piece of a connection's input, in front of what is held already.
+    fn keep(&mut self, token: usize, held: Option<Held>) {
+        if let (Some(connection), Some(held)) = (self.connection(token), held) {
+            connection.held.push_front(held);
+        }
+    }
+
+    /// The connection goes on with what is held of it when the pause ends.
+    fn pause(&mut self, token: usize) {
         let Some(connection) = self.connection(token) else {
             return;
         };
-        for piece in held.into_iter().rev() {
-            connection.held.push_front(piece);
-        }
         connection.session.client.set_flag(ClientFlags::PAUSED, true);
         if !self.paused.contains(&token) {
             self.paused.push(token);
@@ -775,14 +804,17 @@ impl EventLoop {
         }
     }
 
+    /// Executes what is held of a connection.
     fn resume(&mut self, token: usize) {
         let now = now();
+        if let Some(connection) = self.connection(token) {
+            connection.session.client.set_flag(ClientFlags::PAUSED, false);
+        }
         loop {
             let Some(connection) = self.connection(token) else {
                 return;
             };
             let Some(held) = connection.held.pop_front() else {
-                connection.session.client.set_flag(ClientFlags::PAUSED, false);
                 // What arrived meanwhile has had its edge.
                 self.unfinished.push(token);
                 return;
@@ -796,10 +828,74 @@ impl EventLoop {
                 }
             }
             match self.connection(token) {
-                Some(connection) if connection.held.len() <= pieces && !connection.session.close_after_reply => {}
-                // Held again, or gone.
+                Some(connection)
+                    if connection.held.len() <= pieces
+                        && connection.blocked.is_none()
+                        && !connection.session.close_after_reply => {}
+                // Held again, blocked, or gone.
                 _ => return,
             }
+        }
+    }
+
+    // -----------------------------------------------------------------------------------------------------------------
+    // Blocking commands
+    // -----------------------------------------------------------------------------------------------------------------
+
+    /// The connection's client has begun to wait for a key.
+    fn block(&mut self, token: usize, timeout: Option<Duration>) {
+        // A time beyond what the clock can show is no end.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let Some(connection) = self.connection(token) else {
+            return;
+        };
+        assert!(connection.blocked.is_none(), "a blocked connection has executed a command");
+        connection.blocked = Some(Blocked { deadline });
+        let hung_up = connection.peer_ended.then_some(connection.session.client.id);
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, token));
+        }
+        if let Some(id) = hung_up {
+            // Before it began to wait, so there is no further edge. It still gets what was replied so far.
+            self.mailbox.send(Mail::Kill { token, id });
+        }
+    }
+
+    /// Ends the waiting of those whose time is over. Who was served meanwhile is not a waiter any more, and has mail.
+    fn time_out_blocked(&mut self) {
+        let now = Instant::now();
+        if self.deadlines.first().is_none_or(|(deadline, _)| *deadline > now) {
+            return;
+        }
+        let shared = self.shared.clone();
+        let mut world = shared.gates.wide();
+        while let Some(&(deadline, token)) = self.deadlines.first()
+            && deadline <= now
+        {
+            self.deadlines.pop_first();
+            let client = &self.connections[token].as_ref().expect("the connection has no seat").session.client;
+            blocking::release(&mut world.global, &*shared, &self.stats, client.id, Release::Timeout);
+        }
+        drop(world);
+        self.read_mail();
+    }
+
+    /// A blocked client has its reply, and goes on with what it has sent meanwhile.
+    fn unblocked(&mut self, token: usize, mut reply: Reply, close: bool) {
+        let Some(connection) = self.connection(token) else {
+            return;
+        };
+        let blocked = connection.blocked.take().expect("a waiter is claimed once");
+        connection.session.client.commands.add(1);
+        connection.session.close_after_reply |= close;
+        if connection.session.keeps_reply() {
+            let connection = self.connections[token].as_mut().expect("the connection has no seat");
+            output(connection, &mut self.reply).append(&mut reply);
+        }
+        blocked.deadline.map(|deadline| self.deadlines.remove(&(deadline, token)));
+        self.finish(token, now());
+        if !close {
+            self.resume(token);
         }
     }
 
@@ -847,9 +943,7 @@ impl EventLoop {
             };
             let client = &connection.session.client;
             let idle_seconds = (now.0 - client.last_interaction.load(Relaxed)) / 1000;
-            if self.settings.timeout_seconds > 0
-                && !connection.is_paused()
-                && idle_seconds > self.settings.timeout_seconds
+            if self.settings.timeout_seconds > 0 && !connection.waits() && idle_seconds > self.settings.timeout_seconds
             {
                 self.shared.log(LogLevel::Verbose, &format!("Closing idle client id={}", client.id));
                 self.close(token);
@@ -912,11 +1006,17 @@ impl EventLoop {
                 let mut expired = 0;
                 let effects = self.scratch.effects();
                 effects.serve(readers(&world.global));
+                let waiters = &world.global.waiters;
+                let mut waited_for = Vec::new();
                 let more = space.expire_due(index, now, EXPIRE_SLICE_KEYS, |db, gone| {
-                    expired += u64::from(matches!(gone, Expired::Key(_)));
                     effects.gone(db, &gone);
                     // Each by itself: nothing ties them together but the time.
                     effects.close_unit();
+                    let (Expired::Key(removed) | Expired::Hash { removed, .. }) = &gone else { return };
+                    expired += u64::from(matches!(gone, Expired::Key(_)));
+                    if !waiters.is_empty() && waiters.concern_end_of(db, removed.key()) {
+                        waited_for.push((db, removed.key().into()));
+                    }
                 });
                 effects.clear();
                 self.stats.expired_keys.add(expired);
@@ -925,6 +1025,17 @@ impl EventLoop {
                 }
                 self.stats.expire_cycle_ns.add(began.elapsed().as_nanos() as u64);
                 self.expiring = (shard < keyspace::SHARD_COUNT).then_some(shard);
+                drop(space);
+                drop(world);
+                if !waited_for.is_empty() {
+                    Dispatcher {
+                        shared: &self.shared,
+                        thread: self.index,
+                        stats: &self.stats,
+                        scratch: &mut self.scratch,
+                    }
+                    .serve_gone(&waited_for);
+                }
                 return;
             }
             shard += threads;

@@ -6,8 +6,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use commands::{Client, ClientFlags, Clients, Db, Error, Global, Host, Settings, ShutdownOptions, ThreadStats};
 use config::{Changes, LogLevel, SetError, directives};
 use keyspace::{Dropped, Millis};
+use resp::Reply;
 
 use crate::listener::{self, Accepted, Listener};
+use crate::mailbox::Mail;
 use crate::operation::signals::{self, Termination};
 use crate::operation::{LOG, crash, info, log::LogSettings, memory, process};
 use crate::shared::{Shared, now};
@@ -19,6 +21,11 @@ impl Host for Shared {
 
     fn kill(&self, client: &Arc<Client>) {
         Shared::kill(self, client);
+    }
+
+    fn unblock(&self, client: &Client, reply: Reply, close: bool) {
+        let mail = Mail::Unblocked { token: client.token, id: client.id, reply: Box::new(reply), close };
+        self.mailboxes[client.thread].send(mail);
     }
 
     fn wake_all(&self) {

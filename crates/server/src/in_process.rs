@@ -40,6 +40,7 @@ impl InProcess {
             registry: registry.clone(),
             role: Role::Primary,
             pause: None,
+            waiters: Default::default(),
             debug: DebugSettings::default(),
             run_id: "0".repeat(40),
             started: now,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mio::Waker;
 use parking_lot::Mutex;
+use resp::Reply;
 
 use crate::listener::Accepted;
 
@@ -14,6 +15,8 @@ pub enum Mail {
     Connection(Accepted),
     /// Close this client.
     Kill { token: usize, id: u64 },
+    /// The reply that a blocked client has waited for; `close` ends the connection behind it.
+    Unblocked { token: usize, id: u64, reply: Box<Reply>, close: bool },
     /// Look again: a pause has ended, a setting has changed, the server ends.
     Look,
     /// Go on accepting connections.

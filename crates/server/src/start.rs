@@ -224,6 +224,7 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
         registry: registry.clone(),
         role: Role::Primary,
         pause: None,
+        waiters: Default::default(),
         debug: DebugSettings::default(),
         run_id: run_id.iter().map(|byte| format!("{byte:02x}")).collect(),
         started: now,

@@ -1,5 +1,7 @@
 //! `FLUSHALL` and `FLUSHDB`.
 
+use keyspace::DbIndex;
+
 use crate::context::{Ctx, Outcome};
 use crate::error::Error;
 use crate::spec::{Acl, Arg, Flags, Group, Side, Spec};
@@ -53,6 +55,11 @@ fn flush(cx: &mut Ctx<'_>, all: bool) -> Outcome {
         _ => return Err(Error::Syntax.into()),
     }
     let dropped = if all { cx.db.space.flush_all() } else { cx.db.space.flush_db(cx.db.index) };
+    for index in 0..cx.global().settings.databases {
+        if all || DbIndex(index) == cx.db.index {
+            cx.db.signal_database(DbIndex(index));
+        }
+    }
     // A small flush is one change for the save points, as in Redis.
     cx.db.changed((dropped.len() as u64).max(1));
     if dropped.len() <= FREED_AT_ONCE_KEYS_MAX {

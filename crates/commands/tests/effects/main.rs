@@ -345,7 +345,8 @@ fn play(rig: &mut Rig, command: &[Vec<u8>]) -> Observed {
         rig.now.0 += 3;
     }
     let settings = &rig.world.global.settings;
-    rig.readers = Readers { journal: true, events: settings.events, unlink_expired: settings.unlink_expired };
+    rig.readers =
+        Readers { journal: true, events: settings.events, unlink_expired: settings.unlink_expired, ..Readers::NONE };
     let effect = |effect: &commands::effects::Effect| Effect { db: effect.db.0, args: effect.args.clone() };
     let units = rig.effects.units().map(|unit| unit.iter().map(effect).collect()).collect();
     let event = |event: &commands::effects::Event| Event {

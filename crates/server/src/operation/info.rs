@@ -194,16 +194,13 @@ fn clients(sources: &InfoSources<'_>, report: &mut Report) {
     let most = |buffer: fn(&commands::Client) -> usize| clients.iter().map(|client| buffer(client)).max().unwrap_or(0);
     report.field("client_recent_max_input_buffer", most(|client| client.query_buffer_bytes.load(Relaxed)));
     report.field("client_recent_max_output_buffer", most(|client| client.output_bytes.load(Relaxed)));
-    report.zeros(&[
-        "blocked_clients",
-        "tracking_clients",
-        "pubsub_clients",
-        "watching_clients",
-        "clients_in_timeout_table",
-        "total_watched_keys",
-        "total_blocking_keys",
-        "total_blocking_keys_on_nokey",
-    ]);
+    let waiters = sources.global.map(|global| global.waiters.count()).unwrap_or_default();
+    report.field("blocked_clients", waiters.clients);
+    report.zeros(&["tracking_clients", "pubsub_clients", "watching_clients"]);
+    report.field("clients_in_timeout_table", waiters.clients_with_timeout);
+    report.zeros(&["total_watched_keys"]);
+    report.field("total_blocking_keys", waiters.keys);
+    report.field("total_blocking_keys_on_nokey", waiters.keys_on_nokey);
     if let Some(global) = sources.global {
         let (reason, actions, left_ms) = match global.pause_at(sources.now) {
             Some(pause) => {

@@ -111,7 +111,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let mut killed = 0;
     for client in open_clients(cx) {
         if filter.matches(&client, own, now) {
-            kill(cx, &client);
+            kill(cx, &client)?;
             killed += 1;
         }
     }
@@ -124,7 +124,7 @@ fn by_address(cx: &mut Ctx<'_>, address: &[u8]) -> Outcome {
     let Some(client) = open_clients(cx).find(|client| client.address.as_bytes() == address) else {
         return cx.fail("ERR No such client");
     };
-    kill(cx, &client);
+    kill(cx, &client)?;
     cx.reply.ok();
     Ok(())
 }
@@ -134,13 +134,15 @@ fn open_clients(cx: &Ctx<'_>) -> impl Iterator<Item = Arc<Client>> + use<> {
     cx.host.clients().all().into_iter().filter(|client| !client.killed.load(Relaxed))
 }
 
-fn kill(cx: &mut Ctx<'_>, client: &Arc<Client>) {
+fn kill(cx: &mut Ctx<'_>, client: &Arc<Client>) -> Outcome {
+    cx.global_mut()?.waiters.remove(client.id);
     if client.id == cx.session.client.id {
         // It still gets this reply, and nothing behind it.
         cx.session.close_after_reply = true;
     } else {
         cx.host.kill(client);
     }
+    Ok(())
 }
 
 #[cfg(test)]

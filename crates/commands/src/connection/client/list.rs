@@ -172,7 +172,8 @@ pub(super) fn idle_seconds(client: &Client, now: Millis) -> i64 {
 
 /// The letters of `flags=`, in Redis's order; `N` if there is none.
 pub(super) fn letters(client: &Client) -> String {
-    const BEFORE_KILLED: &[(ClientFlags, char)] = &[(ClientFlags::PAUSED, 'b'), (ClientFlags::CLOSE_AFTER_REPLY, 'c')];
+    const BEFORE_KILLED: &[(ClientFlags, char)] =
+        &[(ClientFlags::PAUSED.union(ClientFlags::BLOCKED), 'b'), (ClientFlags::CLOSE_AFTER_REPLY, 'c')];
     const BEHIND_KILLED: &[(ClientFlags, char)] = &[
         (ClientFlags::UNIX_SOCKET, 'U'),
         (ClientFlags::READONLY, 'r'),
@@ -182,7 +183,7 @@ pub(super) fn letters(client: &Client) -> String {
     ];
     let flags = client.flags();
     let set = |table: &'static [(ClientFlags, char)]| {
-        table.iter().filter(move |(flag, _)| flags.contains(*flag)).map(|&(_, letter)| letter)
+        table.iter().filter(move |(flag, _)| flags.intersects(*flag)).map(|&(_, letter)| letter)
     };
     let killed = client.killed.load(Relaxed).then_some('A');
     let letters: String = set(BEFORE_KILLED).chain(killed).chain(set(BEHIND_KILLED)).collect();

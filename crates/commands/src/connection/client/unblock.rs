@@ -1,8 +1,9 @@
 //! `CLIENT UNBLOCK`.
 
 use super::check_arguments_max;
+use crate::blocking::{self, Release};
 use crate::context::{Ctx, Outcome};
-use crate::spec::{Acl, Arg, Flags, Group, Spec};
+use crate::spec::{Acl, Arg, Flags, Group, Side, Spec};
 
 pub const SPEC: Spec = Spec {
     name: "unblock",
@@ -17,6 +18,8 @@ pub const SPEC: Spec = Spec {
         Arg::integer("client-id"),
         Arg::one_of("unblock-type", &[Arg::word("timeout", "TIMEOUT"), Arg::word("error", "ERROR")]).optional(),
     ],
+    // A waiter is claimed wide: by this, its timeout, or what it waits for.
+    side: Side::Wide,
     run: Some(run),
     ..Spec::NEW
 };
@@ -29,9 +32,13 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         }
         _ => {}
     }
-    cx.int(2)?;
-    // No command blocks yet, and a client behind CLIENT PAUSE cannot be unblocked in Redis either.
-    cx.reply.int(0);
+    let id = cx.int(2)?;
+    let why = if cx.word(3, "ERROR") { Release::Error } else { Release::Timeout };
+    let (host, stats) = (cx.host, cx.db.stats);
+    let global = cx.global_mut()?;
+    // A client behind CLIENT PAUSE cannot be unblocked in Redis either.
+    let released = u64::try_from(id).is_ok_and(|id| blocking::release(global, host, stats, id, why));
+    cx.reply.int(i64::from(released));
     Ok(())
 }
 
