@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn the_wide_side_does_not_tell_again_what_the_narrow_side_missed() {
         let mut effects = Effects::default();
-        effects.serve(Readers { journal: true, events: EventClass::all(), unlink_expired: false });
+        effects.serve(Readers { journal: true, events: EventClass::all(), unlink_expired: false, waiters: false });
         effects.begin(DbIndex(0));
         effects.expired(DbIndex(0), b"gone");
         effects.notify(EventClass::KEY_MISS, "keymiss", DbIndex(0), b"gone");
