@@ -186,6 +186,13 @@ impl<'a> Db<'a> {
         self.live::<false, false>(key)
     }
 
+    /// Looks several keys up without leaving any trace at all, to hold all of them at once.
+    pub fn glance_all(&mut self, keys: &[Key<'_>]) -> SmallVec<[Option<Entry<'_>>; 4]> {
+        keys.iter().for_each(|&key| drop(self.live::<false>(key)));
+        let visible = |entry: &Entry<'_>| !entry.is_expired(self.now) || self.manners.see_expired;
+        keys.iter().map(|&key| self.space.get(self.index, key).filter(visible)).collect()
+    }
+
     /// Looks a key up to change it.
     #[inline]
     pub fn write(&mut self, key: Key<'_>) -> Option<EntryMut<'_>> {
