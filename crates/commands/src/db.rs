@@ -188,9 +188,12 @@ impl<'a> Db<'a> {
 
     /// Looks several keys up without leaving any trace at all, to hold all of them at once.
     pub fn glance_all(&mut self, keys: &[Key<'_>]) -> SmallVec<[Option<Entry<'_>>; 4]> {
-        keys.iter().for_each(|&key| drop(self.live::<false>(key)));
-        let visible = |entry: &Entry<'_>| !entry.is_expired(self.now) || self.manners.see_expired;
-        keys.iter().map(|&key| self.space.get(self.index, key).filter(visible)).collect()
+        for &key in keys {
+            self.live::<false>(key);
+        }
+        let this = &*self;
+        let shown = |entry: &Entry<'_>| !entry.is_expired(this.now) || this.manners.see_expired;
+        keys.iter().map(|&key| this.space.get(this.index, key).filter(shown)).collect()
     }
 
     /// Looks a key up to change it.

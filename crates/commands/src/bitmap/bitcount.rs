@@ -86,7 +86,7 @@ mod tests {
             ("BITCOUNT s", ":0"),
             ("BITCOUNT s 0 -1 BIT", ":0"),
             ("SET s 12345", "+OK"),
-            ("BITCOUNT s", ":16"),
+            ("BITCOUNT s", ":17"),
             ("BITCOUNT no", ":0"),
         ]);
     }

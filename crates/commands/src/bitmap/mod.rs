@@ -71,7 +71,7 @@ mod tests {
         for (line, changes, hits, misses) in [
             ("SETBIT b 0 1", 1, 0, 0),
             ("SETBIT b 1 1", 0, 0, 0),
-            ("SETBIT b 2 0", 0, 0, 0),
+            ("SETBIT b 3 0", 0, 0, 0),
             ("SETBIT b 100 0", 1, 0, 0),
             ("SETBIT no 0 0", 1, 0, 0),
             ("GETBIT b 0", 0, 1, 0),
