@@ -237,7 +237,7 @@ fn run_ro(cx: &mut Ctx<'_>) -> Outcome {
 fn read(cx: &mut Ctx<'_>, plan: &Plan) -> Outcome {
     let operations = Operations::of(cx).flatten();
     let string = cx.db.read(cx.keys[0]).map(ExpectString::string).transpose()?;
-    let mut reply = |bytes: &[u8]| {
+    let reply = |bytes: &[u8]| {
         cx.reply.array(plan.operations);
         for operation in operations {
             cx.reply.int(operation.field.get(bytes, operation.offset));
