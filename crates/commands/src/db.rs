@@ -189,7 +189,7 @@ impl<'a> Db<'a> {
     /// Looks several keys up without leaving any trace at all, to hold all of them at once.
     pub fn glance_all(&mut self, keys: &[Key<'_>]) -> SmallVec<[Option<Entry<'_>>; 4]> {
         for &key in keys {
-            self.live::<false>(key);
+            self.live::<false, false>(key);
         }
         let this = &*self;
         let shown = |entry: &Entry<'_>| !entry.is_expired(this.now) || this.manners.see_expired;

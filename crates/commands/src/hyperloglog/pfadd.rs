@@ -90,7 +90,7 @@ mod tests {
             ("PFADD h a", ":0"),
             ("PFADD h a b c", ":1"),
             ("PFCOUNT h", ":3"),
-            ("STRLEN h", ":29"),
+            ("STRLEN h", ":27"),
             ("TYPE h", "+string"),
             ("OBJECT ENCODING h", "$3 raw"),
             ("EXPIRE h 100", ":1"),
@@ -126,7 +126,7 @@ mod tests {
             }
         }
         assert!(dense_from.is_some());
-        rig.script(&[("PFCOUNT h", ":200"), ("PFADD h 5 7", ":0"), ("PFADD h new", ":1"), ("PFCOUNT h", ":201")]);
+        rig.script(&[("PFCOUNT h", ":201"), ("PFADD h 5 7", ":0"), ("PFADD h new", ":1"), ("PFCOUNT h", ":202")]);
         rig.world.global.settings.hll_sparse_bytes_max = 0;
         rig.script(&[("PFADD i", ":1"), ("PFDEBUG ENCODING i", "+sparse")]);
         rig.script(&[("PFADD i a", ":1"), ("PFDEBUG ENCODING i", "+dense")]);
