@@ -13,6 +13,7 @@
 
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::ops::RangeInclusive;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -775,6 +776,17 @@ impl<'a> EntryMut<'a> {
         let raw = self.raw;
         // SAFETY: as in `set_value`.
         self.replace_payload(unsafe { raw.key() }, payload, raw.expire_at());
+    }
+
+    /// Takes the bytes out of an out-of-line text that nobody else holds, if their capacity is in this range: memory for the value that
+    /// is about to replace the text, which is empty from now on.
+    pub fn take_large(&mut self, capacity: RangeInclusive<usize>) -> Option<Vec<u8>> {
+        if self.raw.kind() != KIND_LARGE {
+            return None;
+        }
+        // SAFETY: the entry owns a count of this Arc, and keeps it.
+        let mut text = ManuallyDrop::new(unsafe { Arc::from_raw(self.raw.large()) });
+        Arc::get_mut(&mut text).filter(|text| capacity.contains(&text.capacity())).map(std::mem::take)
     }
 
     fn with_large<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
