@@ -29,7 +29,7 @@ use crate::value::{IntBuffer, canonical_int};
 const HEADER_BYTES: usize = 6;
 const END: u8 = 0xFF;
 /// Header and end.
-const EMPTY_BYTES: usize = HEADER_BYTES + 1;
+pub(super) const EMPTY_BYTES: usize = HEADER_BYTES + 1;
 /// In the header: too many to be counted there.
 const LEN_UNKNOWN: u16 = u16::MAX;
 /// An element's encoding, length and backward length at most, without its text.
@@ -48,6 +48,13 @@ unsafe impl Sync for Listpack {}
 /// The place of an element. Any change of the listpack invalidates it: using one that is not valid panics or finds another element, no worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(u32);
+
+impl Position {
+    /// Of the element at this byte of [`Listpack::elements`].
+    pub(super) fn of_offset(at: usize) -> Position {
+        Position((HEADER_BYTES + at) as u32)
+    }
+}
 
 /// An element.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +127,7 @@ impl fmt::Display for InvalidListpack {
 impl std::error::Error for InvalidListpack {}
 
 /// An element's bytes, ready to be put in its place.
-struct Encoded<'a> {
+pub(super) struct Encoded<'a> {
     head: [u8; 9],
     head_len: usize,
     text: &'a [u8],
@@ -130,7 +137,7 @@ struct Encoded<'a> {
 
 impl<'a> Encoded<'a> {
     #[inline]
-    fn of(text: &'a [u8]) -> Encoded<'a> {
+    pub(super) fn of(text: &'a [u8]) -> Encoded<'a> {
         match canonical_int(text) {
             Some(number) => Encoded::of_int(number),
             None => Encoded::of_text(text),
@@ -193,14 +200,22 @@ impl<'a> Encoded<'a> {
         Encoded { head, head_len, text, back, back_len }
     }
 
-    fn len(&self) -> usize {
+    /// Whether the element at the beginning of `bytes` is this one.
+    #[inline]
+    pub(super) fn is_at(&self, bytes: &[u8]) -> bool {
+        bytes[0] == self.head[0]
+            && bytes.starts_with(&self.head[..self.head_len])
+            && bytes[self.head_len..].starts_with(self.text)
+    }
+
+    pub(super) fn len(&self) -> usize {
         self.head_len + self.text.len() + self.back_len
     }
 
     /// # Safety
     /// There is room for `len()` bytes.
     #[inline]
-    unsafe fn write(&self, at: *mut u8) {
+    pub(super) unsafe fn write(&self, at: *mut u8) {
         // SAFETY: the caller's promise, part by part.
         unsafe {
             ptr::copy_nonoverlapping(self.head.as_ptr(), at, self.head_len);
@@ -225,7 +240,7 @@ fn back_len_of(len: usize) -> usize {
 
 /// The classes of the global allocator: four between powers of two.
 #[inline]
-fn capacity_for(len: usize) -> usize {
+pub(super) fn capacity_for(len: usize) -> usize {
     if len <= 8 {
         8
     } else if len <= 128 {
@@ -339,6 +354,13 @@ impl Listpack {
     pub fn as_bytes(&self) -> &[u8] {
         // SAFETY: so many bytes belong to this listpack.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr(), self.byte_len()) }
+    }
+
+    /// Without header and end.
+    #[inline]
+    pub(super) fn elements(&self) -> &[u8] {
+        let bytes = self.as_bytes();
+        &bytes[HEADER_BYTES..bytes.len() - 1]
     }
 
     #[inline]
@@ -575,7 +597,7 @@ impl Listpack {
     }
 
     /// Adds elements that are encoded already.
-    fn extend_raw(&mut self, elements: &[u8], count: usize) {
+    pub(super) fn extend_raw(&mut self, elements: &[u8], count: usize) {
         let len = self.len() + count;
         let at = self.byte_len() - 1;
         self.resize(at, 0, elements.len());
@@ -692,7 +714,7 @@ fn checked_element_len(bytes: &[u8]) -> Option<usize> {
 }
 
 #[inline]
-fn element_len_with_back(bytes: &[u8]) -> usize {
+pub(super) fn element_len_with_back(bytes: &[u8]) -> usize {
     let len = element_len(bytes);
     len + back_len_of(len)
 }
@@ -763,6 +785,45 @@ pub struct Iter<'a> {
     bytes: &'a [u8],
     from: usize,
     to: usize,
+}
+
+impl<'a> Iter<'a> {
+    /// Over elements without header and end.
+    #[inline]
+    pub(super) fn over(bytes: &'a [u8]) -> Iter<'a> {
+        Iter { bytes, from: 0, to: bytes.len() }
+    }
+
+    /// Over elements up to byte `to`.
+    #[inline]
+    pub(super) fn until(bytes: &'a [u8], to: usize) -> Iter<'a> {
+        Iter { bytes, from: 0, to }
+    }
+
+    /// Byte offset of what comes next from the front.
+    #[inline]
+    pub(super) fn from(&self) -> usize {
+        self.from
+    }
+
+    /// Byte offset behind what comes next from the back; after `next_back` that of what it returned.
+    #[inline]
+    pub(super) fn to(&self) -> usize {
+        self.to
+    }
+
+    /// Passes over one element from the front.
+    #[inline]
+    pub(super) fn skip_front(&mut self) {
+        self.from += element_len_with_back(&self.bytes[self.from..]);
+    }
+
+    /// Passes over one element from the back.
+    #[inline]
+    pub(super) fn skip_back(&mut self) {
+        let len = decoded_back_len(&self.bytes[..self.to]).expect("a listpack's own backward length");
+        self.to -= len + back_len_of(len);
+    }
 }
 
 impl<'a> Iterator for Iter<'a> {
