@@ -22,6 +22,7 @@
 
 use std::alloc::{self, Layout};
 use std::fmt;
+use std::ops::ControlFlow;
 use std::ptr::{self, NonNull};
 
 use crate::value::{IntBuffer, canonical_int};
@@ -198,14 +199,6 @@ impl<'a> Encoded<'a> {
             *byte = (len >> shift) as u8 & 0x7F | if index == 0 { 0 } else { 0x80 };
         }
         Encoded { head, head_len, text, back, back_len }
-    }
-
-    /// Whether the element at the beginning of `bytes` is this one.
-    #[inline]
-    pub(super) fn is_at(&self, bytes: &[u8]) -> bool {
-        bytes[0] == self.head[0]
-            && bytes.starts_with(&self.head[..self.head_len])
-            && bytes[self.head_len..].starts_with(self.text)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -717,6 +710,117 @@ fn checked_element_len(bytes: &[u8]) -> Option<usize> {
 pub(super) fn element_len_with_back(bytes: &[u8]) -> usize {
     let len = element_len(bytes);
     len + back_len_of(len)
+}
+
+/// All bytes of an element that begins with this one, where it alone says so; else 0.
+static STEP: [u8; 256] = {
+    let mut steps = [0; 256];
+    let mut code = 0;
+    while code < 256 {
+        steps[code] = match code {
+            0x00..0x80 => 2,
+            0x80..0xC0 => 2 + (code as u8 & 0x3F),
+            0xC0..0xE0 => 3,
+            0xF1 => 4,
+            0xF2 => 5,
+            0xF3 => 6,
+            0xF4 => 10,
+            _ => 0,
+        };
+        code += 1;
+    }
+    steps
+};
+
+/// Walks over elements from byte `at` on, until `visit` breaks or there are no more. It is given the place and length of each.
+///
+/// Elements of one length often follow each other. To guess that the next is as long as this one, and to look later, lets the processor run ahead
+/// over many elements; following each length in turn would make it wait for memory at every one.
+#[inline(always)]
+pub(super) fn step_through(
+    bytes: &[u8],
+    mut at: usize,
+    mut visit: impl FnMut(usize, usize) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    while at < bytes.len() {
+        let len = element_len_with_back(&bytes[at..]);
+        loop {
+            visit(at, len)?;
+            at += len;
+            if at >= bytes.len() || usize::from(STEP[usize::from(bytes[at])]) != len {
+                break;
+            }
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// The same from byte `to` backwards.
+#[inline(always)]
+pub(super) fn step_back(
+    bytes: &[u8],
+    mut to: usize,
+    mut visit: impl FnMut(usize, usize) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    while to > 0 {
+        let len = decoded_back_len(&bytes[..to]).expect("a listpack's own backward length");
+        let back_len = back_len_of(len);
+        let back = bytes[to - 1];
+        let len = len + back_len;
+        loop {
+            to -= len;
+            visit(to, len)?;
+            if to == 0 || back_len != 1 || bytes[to - 1] != back {
+                break;
+            }
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// An element that is looked for: tells nearly all others apart by eight of their bytes.
+pub(super) struct Needle<'a> {
+    encoded: Encoded<'a>,
+    /// The last eight bytes of the text, and where they are from the element's beginning. Texts that begin alike are more common than such that
+    /// end alike.
+    tail: Option<(u64, usize)>,
+}
+
+impl<'a> Needle<'a> {
+    pub(super) fn of(text: &'a [u8]) -> Needle<'a> {
+        let encoded = Encoded::of(text);
+        // Only where the first byte tells the length, and so that the tail is there.
+        let tail = (encoded.head_len == 1)
+            .then(|| encoded.text.last_chunk::<8>())
+            .flatten()
+            .map(|tail| (u64::from_le_bytes(*tail), 1 + encoded.text.len() - 8));
+        Needle { encoded, tail }
+    }
+
+    /// Whether it is the element at this place.
+    #[inline(always)]
+    pub(super) fn is_at(&self, bytes: &[u8], at: usize) -> bool {
+        if bytes[at] != self.encoded.head[0] {
+            return false;
+        }
+        if let Some((tail, tail_at)) = self.tail
+            && bytes[at + tail_at..].first_chunk::<8>().is_some_and(|found| u64::from_le_bytes(*found) != tail)
+        {
+            return false;
+        }
+        self.is_surely_at(&bytes[at..])
+    }
+
+    #[inline]
+    fn is_surely_at(&self, bytes: &[u8]) -> bool {
+        let Encoded { head, head_len, text, .. } = &self.encoded;
+        let same = |a: &[u8], b: &[u8]| match b.len() {
+            // Not worth a call.
+            0..16 => a.len() >= b.len() && a.iter().zip(b).all(|(a, b)| a == b),
+            _ => a.starts_with(b),
+        };
+        same(bytes, &head[..*head_len]) && same(&bytes[*head_len..], text)
+    }
 }
 
 /// The length that the backward bytes at the end say.

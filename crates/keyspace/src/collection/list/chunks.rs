@@ -10,6 +10,7 @@
 //!
 //! - A push starts a node when the end's node is full ([`Node::accepts`]); a large element is a node for itself.
 //! - Removing never joins nodes; empty ones go.
+//! - A large element that takes a smaller one's place divides the node; both parts are joined with their neighbours, if they fit.
 //! - An insertion into a full node goes to the neighbour if it is at that side and has room, or into a node of its own there; in the middle the
 //!   node is split, and then neighbours that fit together are joined.
 //!
@@ -18,7 +19,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-use super::super::listpack::{Encoded, Iter, Listpack, element_len_with_back};
+use super::super::listpack::{Encoded, Iter, Listpack, Needle, element_len_with_back, step_back, step_through};
 use super::node::{Contents, Node};
 use super::run::{COUNT_MAX, Run};
 use super::{End, ListItem, NewItem};
@@ -246,7 +247,7 @@ impl Chunks {
     /// The indexes of elements with this text, from an end on, until `found` breaks or so many elements were compared.
     pub(super) fn find_each(
         &self,
-        needle: &Encoded<'_>,
+        needle: &Needle<'_>,
         text: &[u8],
         from: End,
         compared_max: usize,
@@ -294,7 +295,7 @@ impl Chunks {
     }
 
     /// The first element with this text.
-    pub(super) fn first_place(&self, needle: &Encoded<'_>, text: &[u8]) -> Option<Place> {
+    pub(super) fn first_place(&self, needle: &Needle<'_>, text: &[u8]) -> Option<Place> {
         let mut scratch = Vec::new();
         for (number, node) in self.nodes.iter().enumerate() {
             match node.contents(&mut scratch) {
@@ -353,7 +354,7 @@ impl Chunks {
         iter.skip_back();
         let at = iter.to();
         run.remove(at, end - at, 1);
-        self.join_around(place.node);
+        self.join_around(place.node + 1);
     }
 
     pub(super) fn insert(&mut self, place: Place, after: bool, item: NewItem<'_>) {
@@ -468,7 +469,7 @@ impl Chunks {
     }
 
     /// Removes up to `count_max` elements with this text, from an end on. Returns how many.
-    pub(super) fn remove_matching(&mut self, needle: &Encoded<'_>, text: &[u8], from: End, count_max: usize) -> usize {
+    pub(super) fn remove_matching(&mut self, needle: &Needle<'_>, text: &[u8], from: End, count_max: usize) -> usize {
         let mut scratch = Vec::new();
         let mut elements: Vec<(usize, usize)> = Vec::new();
         let mut removed = 0;
@@ -572,21 +573,31 @@ fn walk_elements(
 /// The byte at which element `nth` of `count` begins, or where the last one ends.
 pub(super) fn offset_of(bytes: &[u8], count: usize, nth: usize) -> usize {
     if nth <= count / 2 {
-        bytes_of(bytes, nth)
-    } else {
-        let mut iter = Iter::over(bytes);
-        (nth..count).for_each(|_| iter.skip_back());
-        iter.to()
+        return bytes_of(bytes, nth);
     }
+    let mut left = count - nth;
+    let mut offset = bytes.len();
+    if left > 0 {
+        let _ = step_back(bytes, bytes.len(), |at, _| {
+            offset = at;
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+    }
+    offset
 }
 
 /// The bytes of the first `count` elements.
-pub(super) fn bytes_of(bytes: &[u8], count: usize) -> usize {
-    let mut at = 0;
-    for _ in 0..count {
-        at += element_len_with_back(&bytes[at..]);
+fn bytes_of(bytes: &[u8], mut count: usize) -> usize {
+    let mut offset = 0;
+    if count > 0 {
+        let _ = step_through(bytes, 0, |at, len| {
+            offset = at + len;
+            count -= 1;
+            if count == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
     }
-    at
+    offset
 }
 
 /// Compares up to `compared_max` elements from an end on; of those that match says which it is, counted from that end, and its place and length
@@ -596,30 +607,25 @@ pub(super) fn match_elements(
     bytes: &[u8],
     from: End,
     compared_max: usize,
-    needle: &Encoded<'_>,
+    needle: &Needle<'_>,
     mut matched: impl FnMut(usize, usize, usize) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     let mut nth = 0;
-    if from == End::Front {
-        let mut at = 0;
-        while at < bytes.len() && nth < compared_max {
-            let len = element_len_with_back(&bytes[at..]);
-            if needle.is_at(&bytes[at..]) {
-                matched(nth, at, len)?;
-            }
-            at += len;
-            nth += 1;
+    let mut broke = ControlFlow::Continue(());
+    let visit = |at: usize, len: usize| {
+        if nth == compared_max {
+            return ControlFlow::Break(());
         }
-    } else {
-        let mut iter = Iter::over(bytes);
-        while iter.to() > 0 && nth < compared_max {
-            let end = iter.to();
-            iter.skip_back();
-            if needle.is_at(&bytes[iter.to()..]) {
-                matched(nth, iter.to(), end - iter.to())?;
-            }
-            nth += 1;
+        if needle.is_at(bytes, at) {
+            broke = matched(nth, at, len);
+            broke?;
         }
-    }
-    ControlFlow::Continue(())
+        nth += 1;
+        ControlFlow::Continue(())
+    };
+    let _ = match from {
+        End::Front => step_through(bytes, 0, visit),
+        End::Back => step_back(bytes, bytes.len(), visit),
+    };
+    broke
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use self::chunks::{Chunks, match_elements, offset_of};
 use super::limits::ListLimits;
-use super::listpack::{Encoded, Iter, Position};
+use super::listpack::{Iter, Needle, Position};
 use super::{Code, Collection, Listpack, box_from_raw, box_into_raw};
 
 /// Elements in an order of their own, with two ends.
@@ -235,7 +235,7 @@ impl List {
 
     /// Inserts an element before or after the first one with the text `pivot`. Says whether there is such a one.
     pub fn insert(&mut self, pivot: &[u8], after: bool, item: NewItem<'_>) -> bool {
-        let needle = Encoded::of(pivot);
+        let needle = Needle::of(pivot);
         match self {
             List::Packed(listpack) => {
                 let mut place = None;
@@ -264,7 +264,7 @@ impl List {
 
     /// Removes up to `count_max` elements with this text, from an end on. Returns how many.
     pub fn remove_matching(&mut self, text: &[u8], from: End, count_max: usize) -> usize {
-        let needle = Encoded::of(text);
+        let needle = Needle::of(text);
         match self {
             List::Packed(listpack) => {
                 let mut places = Vec::new();
@@ -293,7 +293,7 @@ impl List {
         compared_max: usize,
         mut found: impl FnMut(usize) -> ControlFlow<()>,
     ) {
-        let needle = Encoded::of(text);
+        let needle = Needle::of(text);
         match self {
             List::Packed(listpack) => {
                 let len = listpack.len();
