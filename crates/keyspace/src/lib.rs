@@ -25,6 +25,7 @@ pub mod collection;
 mod entry;
 mod garbage;
 mod hash;
+pub mod lzf;
 mod planted;
 mod prefetch;
 mod shard_lock;
@@ -34,7 +35,10 @@ mod table;
 mod types;
 mod value;
 
-pub use collection::{Collection, Hash, List, Listpack, Object, ObjectRef, Set, SortedSet, Stream, TypedMut, TypedRef};
+pub use collection::{
+    Collection, End, Hash, List, ListFigures, ListItem, Listpack, NewItem, Object, ObjectRef, Set, SortedSet, Stream,
+    TypedMut, TypedRef,
+};
 pub use entry::{Entry, EntryMut, Removed};
 pub use garbage::{Garbage, set_reaper};
 pub use space::{Cursor, Dropped, Expired, Held, Keyspace, Options, Space, TableFigures};

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use config::LogLevel;
-use keyspace::{DbIndex, Entry, Expiry, NewValue};
+use keyspace::{Collection, DbIndex, Entry, Expiry, List, NewValue};
 use resp::{Proto, Reply};
 use sha1::{Digest, Sha1};
 
@@ -198,13 +198,25 @@ fn object(cx: &mut Ctx<'_>) -> Outcome {
         return Err(Error::NoSuchKey.into());
     };
     let bits = entry.access_bits();
-    let line = format!(
+    let mut line = format!(
         "Value at:{:p} refcount:1 encoding:{} lru:{} lru_seconds_idle:{}",
         entry.key().as_ptr(),
         entry.value().encoding_name(),
         bits,
         access::idle_ms(bits, now) / 1000
     );
+    if let Some(list) = entry.typed::<List>()
+        && let Some(figures) = list.figures()
+    {
+        line += &format!(
+            " ql_nodes:{} ql_avg_node:{:.2} ql_listpack_max:{} ql_compressed:{} ql_uncompressed_size:{}",
+            figures.nodes,
+            list.len() as f64 / figures.nodes as f64,
+            figures.listpack_size_max,
+            i32::from(figures.is_compressed),
+            figures.bytes
+        );
+    }
     cx.reply.simple(&line);
     Ok(())
 }
@@ -279,6 +291,14 @@ fn entry_digest(hasher: &mut Sha1, entry: &Entry<'_>) {
     hasher.update(value.type_name());
     if let Some(text) = value.as_str() {
         text.with_bytes(|bytes| hasher.update(bytes));
+    }
+    if let Some(list) = entry.typed::<List>() {
+        list.walk(0, false, |item| {
+            let item = item.to_vec();
+            hasher.update((item.len() as u64).to_le_bytes());
+            hasher.update(item);
+            ControlFlow::Continue(())
+        });
     }
     if let Some(at) = entry.expire_at() {
         hasher.update(at.0.to_le_bytes());

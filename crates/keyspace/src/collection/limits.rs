@@ -15,6 +15,58 @@ impl Default for ListLimits {
     }
 }
 
+impl ListLimits {
+    /// Bytes of a listpack whose size is given in elements, and of the largest element that shares a node then.
+    const SAFE_BYTES_MAX: usize = 8 << 10;
+
+    /// More elements than this are not kept in one node, whatever was configured.
+    const COUNT_MAX: i64 = i16::MAX as i64;
+
+    /// The size as Redis 8.2 keeps it and `DEBUG OBJECT` shows it.
+    pub fn size(self) -> i64 {
+        self.listpack_size_max.clamp(-5, ListLimits::COUNT_MAX)
+    }
+
+    /// Bytes of one listpack.
+    #[inline]
+    pub fn bytes_max(self) -> usize {
+        match self.size() {
+            0.. => ListLimits::SAFE_BYTES_MAX,
+            kind => 2048 << kind.unsigned_abs(),
+        }
+    }
+
+    /// Elements of one listpack; none allows 0, which means 1.
+    #[inline]
+    fn count_max(self) -> usize {
+        match self.size() {
+            size @ 0.. => size.max(1) as usize,
+            _ => usize::MAX,
+        }
+    }
+
+    /// Whether one listpack may have so many bytes and elements.
+    #[inline]
+    pub fn allow(self, bytes: usize, count: usize) -> bool {
+        bytes <= self.bytes_max() && count <= self.count_max()
+    }
+
+    /// Whether a large list that has shrunk to this becomes a listpack again: half of the limit, so that a list at the limit does not go
+    /// back and forth. Where elements are limited, bytes do not count. (Observed.)
+    pub fn allow_return(self, bytes: usize, count: usize) -> bool {
+        match self.size() {
+            0.. => count <= self.count_max() / 2,
+            _ => bytes <= self.bytes_max() / 2,
+        }
+    }
+
+    /// Whether a text of this length gets a node for itself.
+    #[inline]
+    pub fn is_large(self, text_len: usize) -> bool {
+        text_len > self.bytes_max()
+    }
+}
+
 /// `set-max-intset-entries`, `set-max-listpack-entries` and `set-max-listpack-value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetLimits {

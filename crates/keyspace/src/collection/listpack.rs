@@ -22,6 +22,7 @@
 
 use std::alloc::{self, Layout};
 use std::fmt;
+use std::ops::ControlFlow;
 use std::ptr::{self, NonNull};
 
 use crate::value::{IntBuffer, canonical_int};
@@ -29,7 +30,7 @@ use crate::value::{IntBuffer, canonical_int};
 const HEADER_BYTES: usize = 6;
 const END: u8 = 0xFF;
 /// Header and end.
-const EMPTY_BYTES: usize = HEADER_BYTES + 1;
+pub(super) const EMPTY_BYTES: usize = HEADER_BYTES + 1;
 /// In the header: too many to be counted there.
 const LEN_UNKNOWN: u16 = u16::MAX;
 /// An element's encoding, length and backward length at most, without its text.
@@ -48,6 +49,13 @@ unsafe impl Sync for Listpack {}
 /// The place of an element. Any change of the listpack invalidates it: using one that is not valid panics or finds another element, no worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(u32);
+
+impl Position {
+    /// Of the element at this byte of [`Listpack::elements`].
+    pub(super) fn of_offset(at: usize) -> Position {
+        Position((HEADER_BYTES + at) as u32)
+    }
+}
 
 /// An element.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +128,7 @@ impl fmt::Display for InvalidListpack {
 impl std::error::Error for InvalidListpack {}
 
 /// An element's bytes, ready to be put in its place.
-struct Encoded<'a> {
+pub(super) struct Encoded<'a> {
     head: [u8; 9],
     head_len: usize,
     text: &'a [u8],
@@ -130,7 +138,7 @@ struct Encoded<'a> {
 
 impl<'a> Encoded<'a> {
     #[inline]
-    fn of(text: &'a [u8]) -> Encoded<'a> {
+    pub(super) fn of(text: &'a [u8]) -> Encoded<'a> {
         match canonical_int(text) {
             Some(number) => Encoded::of_int(number),
             None => Encoded::of_text(text),
@@ -193,14 +201,14 @@ impl<'a> Encoded<'a> {
         Encoded { head, head_len, text, back, back_len }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.head_len + self.text.len() + self.back_len
     }
 
     /// # Safety
     /// There is room for `len()` bytes.
     #[inline]
-    unsafe fn write(&self, at: *mut u8) {
+    pub(super) unsafe fn write(&self, at: *mut u8) {
         // SAFETY: the caller's promise, part by part.
         unsafe {
             ptr::copy_nonoverlapping(self.head.as_ptr(), at, self.head_len);
@@ -225,7 +233,7 @@ fn back_len_of(len: usize) -> usize {
 
 /// The classes of the global allocator: four between powers of two.
 #[inline]
-fn capacity_for(len: usize) -> usize {
+pub(super) fn capacity_for(len: usize) -> usize {
     if len <= 8 {
         8
     } else if len <= 128 {
@@ -339,6 +347,13 @@ impl Listpack {
     pub fn as_bytes(&self) -> &[u8] {
         // SAFETY: so many bytes belong to this listpack.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr(), self.byte_len()) }
+    }
+
+    /// Without header and end.
+    #[inline]
+    pub(super) fn elements(&self) -> &[u8] {
+        let bytes = self.as_bytes();
+        &bytes[HEADER_BYTES..bytes.len() - 1]
     }
 
     #[inline]
@@ -575,7 +590,7 @@ impl Listpack {
     }
 
     /// Adds elements that are encoded already.
-    fn extend_raw(&mut self, elements: &[u8], count: usize) {
+    pub(super) fn extend_raw(&mut self, elements: &[u8], count: usize) {
         let len = self.len() + count;
         let at = self.byte_len() - 1;
         self.resize(at, 0, elements.len());
@@ -692,9 +707,120 @@ fn checked_element_len(bytes: &[u8]) -> Option<usize> {
 }
 
 #[inline]
-fn element_len_with_back(bytes: &[u8]) -> usize {
+pub(super) fn element_len_with_back(bytes: &[u8]) -> usize {
     let len = element_len(bytes);
     len + back_len_of(len)
+}
+
+/// All bytes of an element that begins with this one, where it alone says so; else 0.
+static STEP: [u8; 256] = {
+    let mut steps = [0; 256];
+    let mut code = 0;
+    while code < 256 {
+        steps[code] = match code {
+            0x00..0x80 => 2,
+            0x80..0xC0 => 2 + (code as u8 & 0x3F),
+            0xC0..0xE0 => 3,
+            0xF1 => 4,
+            0xF2 => 5,
+            0xF3 => 6,
+            0xF4 => 10,
+            _ => 0,
+        };
+        code += 1;
+    }
+    steps
+};
+
+/// Walks over elements from byte `at` on, until `visit` breaks or there are no more. It is given the place and length of each.
+///
+/// Elements of one length often follow each other. To guess that the next is as long as this one, and to look later, lets the processor run ahead
+/// over many elements; following each length in turn would make it wait for memory at every one.
+#[inline(always)]
+pub(super) fn step_through(
+    bytes: &[u8],
+    mut at: usize,
+    mut visit: impl FnMut(usize, usize) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    while at < bytes.len() {
+        let len = element_len_with_back(&bytes[at..]);
+        loop {
+            visit(at, len)?;
+            at += len;
+            if at >= bytes.len() || usize::from(STEP[usize::from(bytes[at])]) != len {
+                break;
+            }
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// The same from byte `to` backwards.
+#[inline(always)]
+pub(super) fn step_back(
+    bytes: &[u8],
+    mut to: usize,
+    mut visit: impl FnMut(usize, usize) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    while to > 0 {
+        let len = decoded_back_len(&bytes[..to]).expect("a listpack's own backward length");
+        let back_len = back_len_of(len);
+        let back = bytes[to - 1];
+        let len = len + back_len;
+        loop {
+            to -= len;
+            visit(to, len)?;
+            if to == 0 || back_len != 1 || bytes[to - 1] != back {
+                break;
+            }
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// An element that is looked for: tells nearly all others apart by eight of their bytes.
+pub(super) struct Needle<'a> {
+    encoded: Encoded<'a>,
+    /// The last eight bytes of the text, and where they are from the element's beginning. Texts that begin alike are more common than such that
+    /// end alike.
+    tail: Option<(u64, usize)>,
+}
+
+impl<'a> Needle<'a> {
+    pub(super) fn of(text: &'a [u8]) -> Needle<'a> {
+        let encoded = Encoded::of(text);
+        // Only where the first byte tells the length, and so that the tail is there.
+        let tail = (encoded.head_len == 1)
+            .then(|| encoded.text.last_chunk::<8>())
+            .flatten()
+            .map(|tail| (u64::from_le_bytes(*tail), 1 + encoded.text.len() - 8));
+        Needle { encoded, tail }
+    }
+
+    /// Whether it is the element at this place.
+    #[inline(always)]
+    pub(super) fn is_at(&self, bytes: &[u8], at: usize) -> bool {
+        if bytes[at] != self.encoded.head[0] {
+            return false;
+        }
+        if let Some((tail, tail_at)) = self.tail
+            && bytes[at + tail_at..].first_chunk::<8>().is_some_and(|found| u64::from_le_bytes(*found) != tail)
+        {
+            return false;
+        }
+        self.is_surely_at(&bytes[at..])
+    }
+
+    #[inline]
+    fn is_surely_at(&self, bytes: &[u8]) -> bool {
+        let Encoded { head, head_len, text, .. } = &self.encoded;
+        let same = |a: &[u8], b: &[u8]| match b.len() {
+            // Not worth a call.
+            0..16 => a.len() >= b.len() && a.iter().zip(b).all(|(a, b)| a == b),
+            _ => a.starts_with(b),
+        };
+        same(bytes, &head[..*head_len]) && same(&bytes[*head_len..], text)
+    }
 }
 
 /// The length that the backward bytes at the end say.
@@ -763,6 +889,45 @@ pub struct Iter<'a> {
     bytes: &'a [u8],
     from: usize,
     to: usize,
+}
+
+impl<'a> Iter<'a> {
+    /// Over elements without header and end.
+    #[inline]
+    pub(super) fn over(bytes: &'a [u8]) -> Iter<'a> {
+        Iter { bytes, from: 0, to: bytes.len() }
+    }
+
+    /// Over elements up to byte `to`.
+    #[inline]
+    pub(super) fn until(bytes: &'a [u8], to: usize) -> Iter<'a> {
+        Iter { bytes, from: 0, to }
+    }
+
+    /// Byte offset of what comes next from the front.
+    #[inline]
+    pub(super) fn from(&self) -> usize {
+        self.from
+    }
+
+    /// Byte offset behind what comes next from the back; after `next_back` that of what it returned.
+    #[inline]
+    pub(super) fn to(&self) -> usize {
+        self.to
+    }
+
+    /// Passes over one element from the front.
+    #[inline]
+    pub(super) fn skip_front(&mut self) {
+        self.from += element_len_with_back(&self.bytes[self.from..]);
+    }
+
+    /// Passes over one element from the back.
+    #[inline]
+    pub(super) fn skip_back(&mut self) {
+        let len = decoded_back_len(&self.bytes[..self.to]).expect("a listpack's own backward length");
+        self.to -= len + back_len_of(len);
+    }
 }
 
 impl<'a> Iterator for Iter<'a> {

@@ -30,7 +30,7 @@ use std::ptr::NonNull;
 use crate::{EntryMut, Millis};
 
 pub use self::hash::Hash;
-pub use self::list::List;
+pub use self::list::{End, List, ListFigures, ListItem, NewItem};
 pub use self::listpack::Listpack;
 pub use self::set::Set;
 pub use self::sorted_set::SortedSet;
