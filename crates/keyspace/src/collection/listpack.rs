@@ -26,8 +26,8 @@ use std::ptr::{self, NonNull};
 
 use crate::value::{IntBuffer, canonical_int};
 
-const HEADER_BYTES: usize = 6;
-const END: u8 = 0xFF;
+pub(super) const HEADER_BYTES: usize = 6;
+pub(super) const END: u8 = 0xFF;
 /// Header and end.
 const EMPTY_BYTES: usize = HEADER_BYTES + 1;
 /// In the header: too many to be counted there.
@@ -120,7 +120,7 @@ impl fmt::Display for InvalidListpack {
 impl std::error::Error for InvalidListpack {}
 
 /// An element's bytes, ready to be put in its place.
-struct Encoded<'a> {
+pub(super) struct Encoded<'a> {
     head: [u8; 9],
     head_len: usize,
     text: &'a [u8],
@@ -130,7 +130,7 @@ struct Encoded<'a> {
 
 impl<'a> Encoded<'a> {
     #[inline]
-    fn of(text: &'a [u8]) -> Encoded<'a> {
+    pub(super) fn of(text: &'a [u8]) -> Encoded<'a> {
         match canonical_int(text) {
             Some(number) => Encoded::of_int(number),
             None => Encoded::of_text(text),
@@ -155,7 +155,7 @@ impl<'a> Encoded<'a> {
         Encoded::finish(head, head_len, text)
     }
 
-    fn of_int(number: i64) -> Encoded<'a> {
+    pub(super) fn of_int(number: i64) -> Encoded<'a> {
         let mut head = [0; 9];
         let bytes = number.to_le_bytes();
         let mut put = |code: u8, count: usize| {
@@ -197,6 +197,13 @@ impl<'a> Encoded<'a> {
         self.head_len + self.text.len() + self.back_len
     }
 
+    /// For whoever keeps the bytes of a listpack in a vector, to add many elements at once.
+    pub(super) fn push_to(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.head[..self.head_len]);
+        bytes.extend_from_slice(self.text);
+        bytes.extend_from_slice(&self.back[..self.back_len]);
+    }
+
     /// # Safety
     /// There is room for `len()` bytes.
     #[inline]
@@ -213,7 +220,7 @@ impl<'a> Encoded<'a> {
 
 /// How many backward bytes say that an element is `len` long.
 #[inline]
-fn back_len_of(len: usize) -> usize {
+pub(super) fn back_len_of(len: usize) -> usize {
     match len {
         0..=127 => 1,
         128..16_383 => 2,
@@ -692,14 +699,14 @@ fn checked_element_len(bytes: &[u8]) -> Option<usize> {
 }
 
 #[inline]
-fn element_len_with_back(bytes: &[u8]) -> usize {
+pub(super) fn element_len_with_back(bytes: &[u8]) -> usize {
     let len = element_len(bytes);
     len + back_len_of(len)
 }
 
 /// The length that the backward bytes at the end say.
 #[inline]
-fn decoded_back_len(bytes: &[u8]) -> Option<usize> {
+pub(super) fn decoded_back_len(bytes: &[u8]) -> Option<usize> {
     let mut len = 0;
     for (index, &byte) in bytes.iter().rev().take(5).enumerate() {
         len |= usize::from(byte & 0x7F) << (7 * index);
@@ -712,7 +719,7 @@ fn decoded_back_len(bytes: &[u8]) -> Option<usize> {
 
 /// Whether the element at the beginning is this text, which is no integer's.
 #[inline]
-fn is_text(bytes: &[u8], text: &[u8]) -> bool {
+pub(super) fn is_text(bytes: &[u8], text: &[u8]) -> bool {
     let code = bytes[0];
     let at = match code {
         0x80..0xC0 if usize::from(code & 0x3F) == text.len() => 1,
@@ -725,7 +732,7 @@ fn is_text(bytes: &[u8], text: &[u8]) -> bool {
 
 /// The element at the beginning, and its bytes without the backward length.
 #[inline]
-fn decode(bytes: &[u8]) -> (Item<'_>, usize) {
+pub(super) fn decode(bytes: &[u8]) -> (Item<'_>, usize) {
     let code = bytes[0];
     match code {
         0x00..0x80 => (Item::Int(i64::from(code)), 1),
