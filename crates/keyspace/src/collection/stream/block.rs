@@ -183,7 +183,8 @@ impl Block {
         for field in pairs.iter().step_by(2) {
             let element = &self.bytes[at..];
             // Most names are texts; an integer is never kept as one.
-            if !listpack::is_text(element, field) && !matches!(decode(element).0, number @ Item::Int(_) if number.is(field))
+            if !listpack::is_text(element, field)
+                && !matches!(decode(element).0, number @ Item::Int(_) if number.is(field))
             {
                 return false;
             }
@@ -213,7 +214,9 @@ impl Block {
         let (ms, next) = int_at(&self.bytes, at + 2);
         let (seq, next) = int_at(&self.bytes, next);
         let same_fields = flags & SAME_FIELDS != 0;
-        let (field_count, fields_at) = if same_fields { (self.master().0, next) } else {
+        let (field_count, fields_at) = if same_fields {
+            (self.master().0, next)
+        } else {
             let (count, next) = int_at(&self.bytes, next);
             (count as usize, next)
         };

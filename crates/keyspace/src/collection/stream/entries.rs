@@ -164,7 +164,8 @@ impl Entries {
         let blocks = self.blocks.len();
         let looked_at = if samples == 0 { blocks } else { samples.min(blocks) };
         let bytes: usize = self.blocks.iter().take(looked_at).map(Block::memory_usage).sum();
-        self.blocks.memory_usage() + if looked_at == 0 { 0 } else { (bytes as f64 / looked_at as f64 * blocks as f64) as usize }
+        self.blocks.memory_usage()
+            + if looked_at == 0 { 0 } else { (bytes as f64 / looked_at as f64 * blocks as f64) as usize }
     }
 
     /// Adds an entry of these fields and values, which alternate. Its id must follow the last one.
@@ -283,10 +284,12 @@ impl Entries {
 /// Whether an entry goes into this block, or into one behind it.
 fn has_room(block: &Block, pairs: &[&[u8]], limits: StreamLimits) -> bool {
     let bytes: usize = pairs.iter().map(|text| text.len()).sum();
-    let bytes_max = if limits.node_bytes_max == 0 { BLOCK_BYTES_MAX } else { limits.node_bytes_max.min(BLOCK_BYTES_MAX) };
+    let bytes_max =
+        if limits.node_bytes_max == 0 { BLOCK_BYTES_MAX } else { limits.node_bytes_max.min(BLOCK_BYTES_MAX) };
     let (live, deleted) = block.counts();
     // As observed of Redis 8.2: the entry's texts count, what encodes them does not, and deleted entries do.
-    block.bytes().len() + bytes < bytes_max && (limits.node_entries_max == 0 || live + deleted < limits.node_entries_max)
+    block.bytes().len() + bytes < bytes_max
+        && (limits.node_entries_max == 0 || live + deleted < limits.node_entries_max)
 }
 
 /// See [`Entries::range`].

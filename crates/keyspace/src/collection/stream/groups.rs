@@ -209,7 +209,10 @@ impl Group {
         self.pending.get_mut(&id)
     }
 
-    pub fn pending_range(&self, ids: RangeInclusive<StreamId>) -> impl DoubleEndedIterator<Item = (StreamId, &Pending)> {
+    pub fn pending_range(
+        &self,
+        ids: RangeInclusive<StreamId>,
+    ) -> impl DoubleEndedIterator<Item = (StreamId, &Pending)> {
         // The standard library's tree refuses a range that ends before it starts.
         let some = (ids.start() <= ids.end()).then(|| self.pending.range(ids));
         some.into_iter().flatten().map(|(&id, pending)| (id, pending))
