@@ -172,11 +172,11 @@ fn syntax<T>(cx: &Ctx<'_>) -> Result<T, Stop> {
 fn create(cx: &mut Ctx<'_>) -> Outcome {
     let key = cx.keys[0];
     let options = Options::parse(cx, true)?;
-    let last_id = match cx.db.write_as::<Stream>(key)? {
-        None if !options.make_stream => return cx.fail(NO_KEY),
-        None => StreamId::MIN,
-        Some(stream) => stream.entries.last_id(),
-    };
+    let last_id = cx.db.write_as::<Stream>(key)?.map(|stream| stream.entries.last_id());
+    if last_id.is_none() && !options.make_stream {
+        return cx.fail(NO_KEY);
+    }
+    let last_id = last_id.unwrap_or(StreamId::MIN);
     let id = if cx.args[4] == b"$" { last_id } else { ids::parse(cx.args[4])? };
     let mut stream = cx.db.write_or_create::<Stream>(key)?;
     let entries_read = options.entries_read(&stream.entries);
