@@ -27,8 +27,8 @@ use std::ptr::{self, NonNull};
 
 use crate::value::{IntBuffer, canonical_int};
 
-const HEADER_BYTES: usize = 6;
-const END: u8 = 0xFF;
+pub(super) const HEADER_BYTES: usize = 6;
+pub(super) const END: u8 = 0xFF;
 /// Header and end.
 pub(super) const EMPTY_BYTES: usize = HEADER_BYTES + 1;
 /// In the header: too many to be counted there.
@@ -163,7 +163,7 @@ impl<'a> Encoded<'a> {
         Encoded::finish(head, head_len, text)
     }
 
-    fn of_int(number: i64) -> Encoded<'a> {
+    pub(super) fn of_int(number: i64) -> Encoded<'a> {
         let mut head = [0; 9];
         let bytes = number.to_le_bytes();
         let mut put = |code: u8, count: usize| {
@@ -205,6 +205,13 @@ impl<'a> Encoded<'a> {
         self.head_len + self.text.len() + self.back_len
     }
 
+    /// For whoever keeps the bytes of a listpack in a vector, to add many elements at once.
+    pub(super) fn push_to(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.head[..self.head_len]);
+        bytes.extend_from_slice(self.text);
+        bytes.extend_from_slice(&self.back[..self.back_len]);
+    }
+
     /// # Safety
     /// There is room for `len()` bytes.
     #[inline]
@@ -221,7 +228,7 @@ impl<'a> Encoded<'a> {
 
 /// How many backward bytes say that an element is `len` long.
 #[inline]
-fn back_len_of(len: usize) -> usize {
+pub(super) fn back_len_of(len: usize) -> usize {
     match len {
         0..=127 => 1,
         128..16_383 => 2,
@@ -825,7 +832,7 @@ impl<'a> Needle<'a> {
 
 /// The length that the backward bytes at the end say.
 #[inline]
-fn decoded_back_len(bytes: &[u8]) -> Option<usize> {
+pub(super) fn decoded_back_len(bytes: &[u8]) -> Option<usize> {
     let mut len = 0;
     for (index, &byte) in bytes.iter().rev().take(5).enumerate() {
         len |= usize::from(byte & 0x7F) << (7 * index);
@@ -838,7 +845,7 @@ fn decoded_back_len(bytes: &[u8]) -> Option<usize> {
 
 /// Whether the element at the beginning is this text, which is no integer's.
 #[inline]
-fn is_text(bytes: &[u8], text: &[u8]) -> bool {
+pub(super) fn is_text(bytes: &[u8], text: &[u8]) -> bool {
     let code = bytes[0];
     let at = match code {
         0x80..0xC0 if usize::from(code & 0x3F) == text.len() => 1,
@@ -851,7 +858,7 @@ fn is_text(bytes: &[u8], text: &[u8]) -> bool {
 
 /// The element at the beginning, and its bytes without the backward length.
 #[inline]
-fn decode(bytes: &[u8]) -> (Item<'_>, usize) {
+pub(super) fn decode(bytes: &[u8]) -> (Item<'_>, usize) {
     let code = bytes[0];
     match code {
         0x00..0x80 => (Item::Int(i64::from(code)), 1),

@@ -19,7 +19,7 @@ mod list;
 pub mod listpack;
 pub mod set;
 mod sorted_set;
-mod stream;
+pub mod stream;
 pub(crate) mod table;
 
 use std::marker::PhantomData;
