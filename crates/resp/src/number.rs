@@ -216,7 +216,7 @@ pub(crate) fn round_shift(value: u128, shift: u32, sticky: bool) -> u128 {
 ///
 /// | value | text |
 /// |---|---|
-/// | whole, up to 2^62 | `100000`, `0` (also for -0) |
+/// | whole, up to 2^62 | `100000`, `-0` |
 /// | few zeros to add | `123456789012345680`, `0.00001` |
 /// | else | `1e+20`, `1.5e-10` |
 /// | not finite | `inf`, `-inf`, `nan` |
@@ -232,7 +232,9 @@ impl DoubleText {
         // Whole numbers have a road of their own in Redis, up to half of i64's range; there the digits are exact, not
         // shortest: 4611686018427387904.
         const WHOLE_MAX: f64 = (1u64 << 62) as f64;
-        if value.abs() <= WHOLE_MAX && value.trunc() == value {
+        if value == 0.0 && value.is_sign_negative() {
+            text.append(b"-0");
+        } else if value.abs() <= WHOLE_MAX && value.trunc() == value {
             text.append(itoa::Buffer::new().format(value as i64).as_bytes());
         } else if value.is_nan() {
             text.append(b"nan");
@@ -356,7 +358,7 @@ mod tests {
         for (value, text) in [
             (0.1, "0.1"),
             (3.0, "3"),
-            (-0.0, "0"),
+            (-0.0, "-0"),
             (1e-5, "0.00001"),
             (1e-7, "1e-7"),
             (1.2345e-4, "1.2345e-4"),
