@@ -230,9 +230,6 @@ impl Generator {
 
     /// The steps of one episode.
     pub fn steps(&mut self, random: &mut Random, count: usize) -> Vec<Step> {
-        // An episode begins with empty databases.
-        self.ticks = Ticks::default();
-        self.next.clear();
         (0..count).map(|_| self.step(random)).collect()
     }
 
