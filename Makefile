@@ -38,7 +38,7 @@ units: fast
 
 # Each harness on a small scale, and the proof that it finds the bug planted for it.
 harnesses: fast
-	$(CARGO) run $(FAST) -p spinel-oracle -- run --commands 40000
+	$(CARGO) run $(FAST) -p spinel-oracle -- run --commands 20000
 	$(CARGO) run $(FAST) -p spinel-oracle -- self-test
 	$(CARGO) run $(FAST) -p spinel-oracle -- coverage
 	$(CARGO) run $(FAST) -p spinel-linearize -- run --seconds 10
@@ -54,8 +54,8 @@ check: ## format, lints, and licences and advisories where cargo-deny is install
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
 		else echo "check: cargo-deny is not installed: licences and advisories were not checked"; fi
 
-oracle: peers fast ## 300,000 generated commands to Spinel and to the real servers, comparing all replies and data
-	$(CARGO) run $(FAST) -p spinel-oracle -- run --commands 300000 --threads 1,4
+oracle: peers fast ## a million generated commands to Spinel and to the real servers, comparing all replies and data
+	$(CARGO) run $(FAST) -p spinel-oracle -- run --commands 250000 --threads 1,4 --encodings default,tiny
 
 coverage: peers fast ## every command of the real servers: what is missing or differs
 	$(CARGO) run $(FAST) -p spinel-oracle -- coverage

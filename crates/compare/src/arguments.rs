@@ -1,7 +1,6 @@
 //! The command line.
 
-use crate::memory;
-use crate::workload::TABLES;
+use crate::workload::{ELEMENTS, KEYS, TABLES};
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
 use std::path::PathBuf;
@@ -17,7 +16,9 @@ Usage: compare [run] [OPTIONS]    CPU per request and resident bytes per key, al
        compare floor              the empty server, for `run`
 
 Options:
-  --only NAME[,NAME...]     some tables: depth1, depth16, depth64 (or depth for all three), loops1, loops16 (loops), memory
+  --only NAME[,NAME...]     some tables: depth1, depth16, depth64 (or depth for all three), loops1, loops16 (loops), collections, heavy,
+                            memory, elements
+  --rows TEXT[,TEXT...]     of each table only the rows whose name holds one of these
   --servers NAME[,NAME...]  spinel, redis82, valkey91, redis70
   --rounds N                rounds, of which the median counts (5)
   --seconds S               length of one measurement (2)
@@ -41,6 +42,7 @@ pub enum Mode {
 #[derive(Debug, Clone)]
 pub struct Options {
     pub only: Vec<String>,
+    pub rows: Vec<String>,
     pub servers: Vec<Kind>,
     pub rounds: usize,
     pub measure_for: Duration,
@@ -65,6 +67,11 @@ impl Options {
         self.measure_for / 10
     }
 
+    /// Whether a row of a selected table is wanted.
+    pub fn selects_row(&self, name: &str) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|text| name.to_lowercase().contains(&text.to_lowercase()))
+    }
+
     pub fn selects(&self, table: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| names(name, table))
     }
@@ -83,6 +90,7 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
     let mut request_bytes = None;
     let mut options = Options {
         only: Vec::new(),
+        rows: Vec::new(),
         servers: Vec::new(),
         rounds: 5,
         measure_for: Duration::from_secs(2),
@@ -96,6 +104,7 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
     while let Some(argument) = parser.next()? {
         match argument {
             Long("only") => options.only = list(parser.value()?)?,
+            Long("rows") => options.rows = list(parser.value()?)?,
             Long("servers") => {
                 let kinds: Result<Vec<Kind>, String> = list(parser.value()?)?.iter().map(|name| name.parse()).collect();
                 servers = Some(kinds.map_err(anyhow::Error::msg)?);
@@ -137,7 +146,7 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
         _ => vec![Kind::Spinel],
     });
     for name in &options.only {
-        let tables = TABLES.iter().map(|table| table.name).chain([memory::TABLE]);
+        let tables = TABLES.iter().map(|table| table.name).chain([KEYS, ELEMENTS]);
         if !tables.into_iter().any(|table| names(name, table)) {
             bail!("there is no table '{name}'");
         }

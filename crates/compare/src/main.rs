@@ -5,7 +5,7 @@ use spinel_compare::arguments::{self, Mode, Options, USAGE};
 use spinel_compare::cpu::{self, Cores};
 use spinel_compare::floor::Floor;
 use spinel_compare::report::Report;
-use spinel_compare::workload::TABLES;
+use spinel_compare::workload::{ELEMENTS, KEYS, TABLES};
 use spinel_compare::{expiry, growth, memory, rounds};
 use std::process::ExitCode;
 use testkit::{Kind, program};
@@ -57,8 +57,10 @@ fn run_tables(options: &Options, cores: &Cores, report: &mut Report) -> Result<(
     for table in TABLES.iter().filter(|table| options.selects(table.name)) {
         rounds::run(table, options, cores, report)?;
     }
-    if options.selects(memory::TABLE) {
-        memory::run(options, cores, report)?;
+    for table in [KEYS, ELEMENTS] {
+        if options.selects(table) {
+            memory::run(table, options, cores, report)?;
+        }
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
-//! Resident bytes per key.
+//! Resident bytes per key, and per element of collections.
 //!
 //! Hash tables grow in leaps, so that one number of keys flatters whoever has just not leapt. The figure is the mean over 1 to 2
 //! million keys in steps of 100,000, which goes once through the whole swing.
+//! (Of what is large itself, from half of a smaller number to that number.)
 
 use crate::arguments::Options;
 use crate::cpu::{self, Cores};
@@ -10,33 +11,36 @@ use crate::report::{Bound, Figure, Report};
 use crate::request::Template;
 use crate::rounds::ratio;
 use crate::target::Target;
-use crate::workload::{SHAPES, Shape};
+use crate::workload::{KEYS, SHAPES, Shape};
 use anyhow::{Context, Result};
 use serde_json::json;
 use testkit::Kind;
 
-const FIRST_KEYS: u64 = 1_000_000;
-const STEP_KEYS: u64 = 100_000;
-const LAST_KEYS: u64 = 2_000_000;
-
-pub const TABLE: &str = "memory";
+/// So many steps from half of a shape's number to all of it.
+const STEPS: u64 = 10;
 
 /// Memory is not noisy: one pass, whatever the number of rounds.
-pub fn run(options: &Options, cores: &Cores, report: &mut Report) -> Result<()> {
-    eprintln!("{TABLE}: resident bytes a key");
-    for shape in SHAPES {
+pub fn run(table: &str, options: &Options, cores: &Cores, report: &mut Report) -> Result<()> {
+    let of_what = if table == KEYS { "a key" } else { "an element" };
+    eprintln!("{table}: resident bytes {of_what}");
+    for shape in SHAPES.iter().filter(|shape| shape.table == table && options.selects_row(shape.name)) {
         let mut values = Vec::new();
         for &kind in &options.servers {
             let bytes = bytes_per_key(kind, shape, options, cores, report)
                 .with_context(|| format!("{} on {kind}", shape.name))?;
-            values.push((kind.name().to_owned(), bytes));
+            values.extend(bytes.map(|bytes| (kind.name().to_owned(), bytes)));
+        }
+        if values.is_empty() {
+            continue;
         }
         eprintln!("  {}", shape.name);
         let labels: Vec<&str> = values.iter().map(|(label, _)| label.as_str()).collect();
         let figures: Vec<Vec<f64>> = values.iter().map(|&(_, value)| vec![value]).collect();
         let ratio = ratio(Kind::Spinel.name(), &labels, &figures);
         report.figure(Figure {
-            table: format!("{TABLE}: resident bytes a key, mean over 1 to 2 million keys"),
+            table: format!(
+                "{table}: resident bytes {of_what}, mean over 1 to 2 million (small hashes: 200,000 to 400,000)"
+            ),
             name: shape.name.into(),
             unit: "bytes",
             values,
@@ -48,8 +52,17 @@ pub fn run(options: &Options, cores: &Cores, report: &mut Report) -> Result<()> 
     Ok(())
 }
 
-fn bytes_per_key(kind: Kind, shape: &Shape, options: &Options, cores: &Cores, report: &mut Report) -> Result<f64> {
+fn bytes_per_key(
+    kind: Kind,
+    shape: &Shape,
+    options: &Options,
+    cores: &Cores,
+    report: &mut Report,
+) -> Result<Option<f64>> {
     let target = Target::start(kind, 1)?;
+    if !target.knows(shape.request) {
+        return Ok(None);
+    }
     cpu::pin_process(target.pid(), cores.server())?;
     let template = Template::parse(shape.request)?;
     let mut number = sequence(0);
@@ -58,12 +71,12 @@ fn bytes_per_key(kind: Kind, shape: &Shape, options: &Options, cores: &Cores, re
     let empty = target.resident_bytes()?;
 
     let mut steps = Vec::new();
-    let (mut keys, mut goal) = (0, options.scaled(FIRST_KEYS));
-    while goal <= options.scaled(LAST_KEYS) {
+    let mut keys = 0;
+    for step in STEPS..=2 * STEPS {
+        let goal = options.scaled(shape.last) * step / (2 * STEPS);
         load::fill(target.address(), &template, goal - keys, &mut number)?;
         keys = goal;
         steps.push(target.resident_bytes()?.saturating_sub(empty) as f64 / keys as f64);
-        goal += options.scaled(STEP_KEYS);
     }
     report.keep(json!({
         "kind": "memory",
@@ -73,5 +86,5 @@ fn bytes_per_key(kind: Kind, shape: &Shape, options: &Options, cores: &Cores, re
         "empty_bytes": empty,
         "bytes_per_key": steps,
     }))?;
-    Ok(steps.iter().sum::<f64>() / steps.len() as f64)
+    Ok(Some(steps.iter().sum::<f64>() / steps.len() as f64))
 }

@@ -174,7 +174,9 @@ fn name(figure: &Figure) -> String {
 
 /// Three digits where they say something, none where they are noise.
 fn number(value: f64) -> String {
-    if value.fract() == 0.0 || value >= 1_000.0 {
+    if value.is_nan() {
+        "-".to_owned()
+    } else if value.fract() == 0.0 || value >= 1_000.0 {
         format!("{value:.0}")
     } else if value >= 20.0 {
         format!("{value:.1}")

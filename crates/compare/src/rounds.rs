@@ -9,7 +9,7 @@ use crate::load::{self, Load, Until, sequence};
 use crate::report::{Bound, Figure, Report, median};
 use crate::request::Template;
 use crate::target::{FloorProcess, Target};
-use crate::workload::{Contest, Part, Row, Table};
+use crate::workload::{Contest, Numbers, Part, Row, Setup, Table};
 use anyhow::{Context, Result, bail};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -47,18 +47,31 @@ impl Sample {
 
 /// Measures one table and adds its figures.
 pub fn run(table: &Table, options: &Options, cores: &Cores, report: &mut Report) -> Result<()> {
+    if !table.rows.iter().any(|row| options.selects_row(row.name)) {
+        return Ok(());
+    }
     let contenders = contenders(table, options, cores)?;
     if contenders.is_empty() {
         return Ok(());
     }
     eprintln!("{}: {}", table.name, table.title);
+    let rows: Vec<&Row> = table.rows.iter().filter(|row| options.selects_row(row.name)).collect();
+    let rows: Vec<&Row> = rows
+        .into_iter()
+        .filter(|row| {
+            let requests = row.setup.iter().chain(row.before).map(|setup| setup.request).chain([row.request]);
+            let targets = contenders.iter().filter_map(|contender| contender.target.as_ref());
+            requests.clone().all(|request| targets.clone().all(|target| target.knows(request)))
+        })
+        .collect();
     let mut random = SmallRng::seed_from_u64(options.seed);
-    fill(table, &contenders, options)?;
+    fill(&rows, &contenders, options)?;
+    let mut ratios = Vec::new();
 
     // samples[row][contender][round]
-    let mut samples = vec![vec![Vec::new(); contenders.len()]; table.rows.len()];
+    let mut samples = vec![vec![Vec::new(); contenders.len()]; rows.len()];
     for round in 0..options.rounds {
-        for (row_index, row) in table.rows.iter().enumerate() {
+        for (row_index, row) in rows.iter().copied().enumerate() {
             for turn in 0..contenders.len() {
                 // Another one begins each round: the first after a pause meets colder caches and a lower clock.
                 let index = (turn + round) % contenders.len();
@@ -70,15 +83,31 @@ pub fn run(table: &Table, options: &Options, cores: &Cores, report: &mut Report)
         }
         eprintln!("  round {} of {}", round + 1, options.rounds);
     }
-    for (row, samples) in table.rows.iter().zip(&samples) {
+    for (row, samples) in rows.iter().copied().zip(&samples) {
         for figure in cpu_figures(table, row, &contenders, samples) {
+            ratios.extend(figure.ratio);
             report.figure(figure)?;
         }
         if let Some(max) = table.syscalls_max {
             report.figure(syscall_figure(table, row, max, &contenders, options, &mut random)?)?;
         }
     }
+    if let Some(max) = table.median_ratio_max {
+        report.figure(Figure {
+            table: title(table),
+            name: "median of the ratios".into(),
+            unit: "ratio",
+            values: contenders.iter().map(|contender| (contender.label.clone(), f64::NAN)).collect(),
+            subject: subject(table.contest).into(),
+            ratio: (!ratios.is_empty()).then(|| median(&ratios)),
+            bound: Bound::RatioMax(max),
+        })?;
+    }
     Ok(())
+}
+
+fn title(table: &Table) -> String {
+    format!("{}: {}", table.name, table.title)
 }
 
 fn contenders(table: &Table, options: &Options, cores: &Cores) -> Result<Vec<Contender>> {
@@ -88,10 +117,13 @@ fn contenders(table: &Table, options: &Options, cores: &Cores) -> Result<Vec<Con
         Ok(Contender { label: label.into(), target: Some(target), cores: cores.to_vec() })
     };
     match table.contest {
-        Contest::Peers => {
+        Contest::Peers | Contest::PeersAlone => {
             let mut all = Vec::new();
             for &kind in &options.servers {
                 all.push(contender(kind.name(), kind, 1, cores.server())?);
+            }
+            if table.contest == Contest::PeersAlone {
+                return Ok(all);
             }
             all.push(Contender { label: FLOOR.into(), target: None, cores: cores.server().to_vec() });
             Ok(all)
@@ -109,14 +141,21 @@ const TWO_LOOPS: &str = "2 loops";
 
 fn subject(contest: Contest) -> &'static str {
     match contest {
-        Contest::Peers => "spinel",
+        Contest::Peers | Contest::PeersAlone => "spinel",
         Contest::EventLoops => TWO_LOOPS,
     }
 }
 
-fn fill(table: &Table, contenders: &[Contender], options: &Options) -> Result<()> {
-    let mut done = HashSet::new();
-    for row in table.rows {
+fn fill(rows: &[&Row], contenders: &[Contender], options: &Options) -> Result<()> {
+    let (mut done, mut set_up) = (HashSet::new(), HashSet::new());
+    for row in rows {
+        for setup in row.setup {
+            if set_up.insert(setup) {
+                for target in contenders.iter().filter_map(|contender| contender.target.as_ref()) {
+                    prepare(target.address(), setup, options).with_context(|| format!("for {}", row.name))?;
+                }
+            }
+        }
         let Some(fill) = row.fill else { continue };
         let keys = options.scaled(row.keys);
         if done.insert((fill, keys)) {
@@ -125,6 +164,22 @@ fn fill(table: &Table, contenders: &[Contender], options: &Options) -> Result<()
             }
         }
     }
+    Ok(())
+}
+
+fn prepare(address: SocketAddr, setup: &Setup, options: &Options) -> Result<()> {
+    let count = options.scaled(setup.count);
+    let template = Template::parse(setup.request)?;
+    let mut random = SmallRng::seed_from_u64(1);
+    let mut next = match setup.numbers {
+        Numbers::SecondHalf => sequence(count / 2),
+        _ => sequence(0),
+    };
+    let mut number = || match setup.numbers {
+        Numbers::RandomBelow(bound) => random.random_range(0..bound),
+        _ => next(),
+    };
+    load::fill(address, &template, count, &mut number).with_context(|| setup.request.to_owned())?;
     Ok(())
 }
 
@@ -138,13 +193,25 @@ fn measure(
     report: &mut Report,
 ) -> Result<Sample> {
     let template = Template::parse(row.request)?;
+    let connections = table.connections.unwrap_or(options.connections);
+    let depth = row.depth.unwrap_or(table.depth);
     with_server(contender, &template, |address, pid| {
-        let mut load = Load::connect(address, &template, options.connections, table.depth)?;
+        for setup in row.before {
+            prepare(address, setup, options)?;
+        }
+        let mut load = Load::connect(address, &template, connections, depth)?;
         let keys = options.scaled(row.keys);
         let mut number = || random.random_range(0..keys);
-        load.run(Until::Elapsed(options.warm_up()), &mut number)?;
+        let (warm_up, measured) = match row.requests.map(|requests| options.scaled(requests)) {
+            Some(requests) => (Until::Requests(requests / 10), Until::Requests(requests)),
+            None => {
+                let shortened = |time: std::time::Duration| Until::Elapsed(time.mul_f64(table.time_share));
+                (shortened(options.warm_up()), shortened(options.measure_for))
+            }
+        };
+        load.run(warm_up, &mut number)?;
         let meter = CpuMeter::start(pid)?;
-        let tally = load.run(Until::Elapsed(options.measure_for), &mut number)?;
+        let tally = load.run(measured, &mut number)?;
         let time = meter.stop()?;
         if tally.nulls > 0 {
             bail!("{} of {} replies were null: this measured keys that are not there", tally.nulls, tally.replies);
@@ -158,8 +225,8 @@ fn measure(
             "server": contender.label,
             "version": contender.target.as_ref().map(|target| &target.version),
             "round": round,
-            "connections": options.connections,
-            "depth": table.depth,
+            "connections": connections,
+            "depth": depth,
             "keys": keys,
             "requests": tally.replies,
             "cpu_us": sample.total_us,
@@ -188,7 +255,7 @@ fn with_server<T>(
 /// The part that is compared, and beside a user time the whole, which is only to be seen.
 fn cpu_figures(table: &Table, row: &Row, contenders: &[Contender], samples: &[Vec<Sample>]) -> Vec<Figure> {
     let figure = |part: Part, bound: Bound| Figure {
-        table: format!("{}: {}", table.name, table.title),
+        table: title(table),
         name: row.name.into(),
         unit: match part {
             Part::User => "user CPU us",
@@ -265,7 +332,7 @@ fn syscall_figure(
         }
     }
     Ok(Figure {
-        table: format!("{}: {}", table.name, table.title),
+        table: title(table),
         name: row.name.into(),
         unit: "system calls",
         values,

@@ -48,6 +48,17 @@ impl Target {
         Ok(Client::connect(self.address())?)
     }
 
+    /// Whether it has the command of a request; says so where it has not.
+    pub fn knows(&self, request: &str) -> bool {
+        let name = request.split(' ').next().unwrap_or_default();
+        let reply = self.client().and_then(|mut client| Ok(client.command(&["COMMAND", "INFO", name])?));
+        let knows = reply.is_ok_and(|reply| reply.elements().is_some_and(|rows| rows.iter().any(|row| !row.is_null())));
+        if !knows {
+            eprintln!("SKIPPED: {} has no {name}", self.server.kind());
+        }
+        knows
+    }
+
     pub fn resident_bytes(&self) -> Result<u64> {
         Process(self.pid()).resident_bytes().context("the server is gone")
     }

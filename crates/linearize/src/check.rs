@@ -48,7 +48,7 @@ pub fn check(initial: &State, history: &History) -> Verdict {
         positions: vec![0; history.lanes.len()],
         seen: HashSet::new(),
         furthest: 0,
-        violation: Violation { reached: vec![0; history.lanes.len()], state: *initial },
+        violation: Violation { reached: vec![0; history.lanes.len()], state: initial.clone() },
     };
     match search.explain(initial, history.len()) {
         true => Verdict::Linearizable,
@@ -112,13 +112,13 @@ impl Search<'_> {
             return true;
         }
         let configuration = self.positions.iter().map(|&position| position as u8).collect();
-        if self.seen.len() >= CONFIGURATIONS_MAX || !self.seen.insert((configuration, *state)) {
+        if self.seen.len() >= CONFIGURATIONS_MAX || !self.seen.insert((configuration, state.clone())) {
             return false;
         }
         let done: usize = self.positions.iter().sum();
         if done >= self.furthest {
             self.furthest = done;
-            self.violation = Violation { reached: self.positions.clone(), state: *state };
+            self.violation = Violation { reached: self.positions.clone(), state: state.clone() };
         }
         // An event cannot come next if another one that is not done was answered before it was sent. Replies of a
         // connection come in order, so its first event decides.

@@ -6,6 +6,7 @@ use rand::{Rng, seq::IndexedRandom};
 use testkit::Random;
 
 use crate::{
+    collection::{Act, Collections, End, Name, OF_EACH_TYPE, Wait},
     model::{Entry, Expiry, State},
     operation::{Condition, DATABASES, Datum, Deadline, KEYS, Key, Operation},
 };
@@ -29,10 +30,23 @@ pub enum Mix {
     Pause,
     /// Keys whose time comes within the window.
     Clock,
+    /// Lists, sets, sorted sets and hashes, and commands over two of them.
+    Collections,
+    /// Clients that wait for lists and sorted sets, beside others that give, take and wait too.
+    Waiting,
 }
 
 impl Mix {
-    pub const ALL: [Mix; 6] = [Mix::Narrow, Mix::Wide, Mix::Walk, Mix::Storm, Mix::Pause, Mix::Clock];
+    pub const ALL: [Mix; 8] =
+        [Mix::Narrow, Mix::Wide, Mix::Walk, Mix::Storm, Mix::Pause, Mix::Clock, Mix::Collections, Mix::Waiting];
+
+    /// Commands that it needs beside those that every server has.
+    pub fn commands(self) -> &'static [&'static str] {
+        match self {
+            Mix::Collections | Mix::Waiting => &["blpop", "blmove", "bzpopmin", "lmove", "smove", "zadd", "hset"],
+            _ => &[],
+        }
+    }
 
     pub fn name(self) -> &'static str {
         match self {
@@ -42,6 +56,8 @@ impl Mix {
             Mix::Storm => "storm",
             Mix::Pause => "pause",
             Mix::Clock => "clock",
+            Mix::Collections => "collections",
+            Mix::Waiting => "waiting",
         }
     }
 }
@@ -59,7 +75,7 @@ impl FromStr for Mix {
         Mix::ALL
             .into_iter()
             .find(|mix| mix.name() == word)
-            .ok_or_else(|| format!("'{word}' is none of narrow, wide, walk, storm, pause, clock"))
+            .ok_or_else(|| format!("'{word}' is none of narrow, wide, walk, storm, pause, clock, collections, waiting"))
     }
 }
 
@@ -86,6 +102,7 @@ pub fn window(random: &mut Random, mix: Mix) -> Window {
         Mix::Pause => generator.pause_lanes(),
         Mix::Walk => generator.walk_lanes(),
         Mix::Storm => generator.storm_lanes(),
+        Mix::Waiting => generator.waiting_lanes(),
         _ => {
             let count = generator.random.random_range(2..=6);
             (0..count).map(|_| generator.lane()).collect()
@@ -104,6 +121,10 @@ struct Generator<'a> {
 impl Generator<'_> {
     fn initial(&mut self) -> State {
         let mut state = State::default();
+        if matches!(self.mix, Mix::Collections | Mix::Waiting) {
+            state.collections = Some(Box::new(self.collections()));
+            return state;
+        }
         for entry in state.databases.iter_mut().flatten() {
             if self.random.random_bool(0.6) {
                 *entry = Some(Entry { datum: self.datum(), expiry: Expiry::Never });
@@ -151,7 +172,7 @@ impl Generator<'_> {
 
     /// A connection that does anything of the mix.
     fn lane(&mut self) -> Lane {
-        let database = usize::from(self.random.random_bool(0.2));
+        let database = usize::from(self.mix != Mix::Collections && self.random.random_bool(0.2));
         let count = self.random.random_range(3..=12);
         let mut batches = Vec::new();
         let mut left: usize = count;
@@ -168,6 +189,7 @@ impl Generator<'_> {
         let dice = self.random.random_range(0..100);
         match self.mix {
             Mix::Wide if dice < 30 => self.wide_operation(),
+            Mix::Collections => Operation::Collection(self.act()),
             Mix::Clock if dice < 20 => {
                 let deadline = Deadline::Soon(self.random.random_range(0..4));
                 Operation::Expire { key: self.key(), deadline, as_timestamp: true }
@@ -316,6 +338,133 @@ impl Generator<'_> {
                 .map(|_| {
                     let depth = *[1, 4, 16].choose(self.random).expect("some");
                     (0..depth).map(|_| self.hasty_write()).collect()
+                })
+                .collect();
+            lanes.push(Lane { database: 0, batches });
+        }
+        lanes
+    }
+
+    /// A few elements here and there; in the mix of those who wait mostly nothing.
+    fn collections(&mut self) -> Collections {
+        let mut collections = Collections::default();
+        let share = if self.mix == Mix::Waiting { 0.15 } else { 0.5 };
+        for index in 0..OF_EACH_TYPE {
+            for number in 0..4 {
+                if self.random.random_bool(share) {
+                    collections.lists[index].push_back(self.element());
+                }
+                if self.random.random_bool(share) {
+                    collections.sets[index].insert(number);
+                }
+                if self.random.random_bool(share) {
+                    collections.sorted[index].insert(number, self.score());
+                }
+                if self.random.random_bool(share) {
+                    collections.hashes[index].insert(number, self.score());
+                }
+            }
+        }
+        collections
+    }
+
+    /// Unlike all others of the window.
+    fn element(&mut self) -> u32 {
+        self.tokens += 1;
+        self.tokens + 1000
+    }
+
+    fn score(&mut self) -> i64 {
+        self.random.random_range(-3..4)
+    }
+
+    fn which(&mut self) -> usize {
+        self.random.random_range(0..OF_EACH_TYPE)
+    }
+
+    fn end(&mut self) -> End {
+        if self.random.random() { End::Left } else { End::Right }
+    }
+
+    fn act(&mut self) -> Act {
+        let (one, other, member) = (self.which(), self.which(), self.random.random_range(0..5));
+        match self.random.random_range(0..20) {
+            0..3 => self.gift(),
+            3 => Act::Pop { list: one, end: self.end() },
+            4 => Act::Move { from: one, to: other, from_end: self.end(), to_end: self.end() },
+            5 => Act::Range(one),
+            6 => Act::Length(one),
+            7 => Act::SetAdd { set: one, members: vec![member, (member + 1) % 5] },
+            8 => Act::SetRemove { set: one, member },
+            9 => Act::SetMove { from: one, to: other, member },
+            10 => Act::SetIntersection,
+            11 => Act::Members(one),
+            12 => Act::SortedIncrement { sorted: one, member, by: self.score() },
+            13 => Act::SortedPopMin(one),
+            14 => Act::SortedRange(one),
+            15 => Act::HashSet { hash: one, pairs: vec![(member, self.score()), ((member + 2) % 5, self.score())] },
+            16 => Act::HashIncrement { hash: one, field: member, by: 7 },
+            17 => Act::HashDelete { hash: one, field: member },
+            18 => Act::HashAll(one),
+            _ if self.random.random_bool(0.5) => Act::Rename(one),
+            _ => Act::Delete(vec![Name::List(one), Name::Set(other), Name::Sorted(one), Name::Hash(other)]),
+        }
+    }
+
+    /// Something for those who wait.
+    fn gift(&mut self) -> Act {
+        let which = self.which();
+        match self.random.random_range(0..5) {
+            0 => Act::SortedAdd { sorted: which, pairs: vec![(self.element(), self.score())] },
+            1 => {
+                let pairs = (0..3).map(|_| (self.element(), self.score())).collect();
+                Act::SortedAdd { sorted: which, pairs }
+            }
+            2 => Act::Push { list: which, end: self.end(), elements: (0..3).map(|_| self.element()).collect() },
+            _ => Act::Push { list: which, end: self.end(), elements: vec![self.element()] },
+        }
+    }
+
+    fn wait(&mut self) -> Act {
+        let which = self.which();
+        let both = [which, 1 - which];
+        let count = self.random.random_range(1..=2);
+        let wait = match self.random.random_range(0..6) {
+            0..3 => Wait::Pop { lists: both[..count].to_vec(), end: self.end() },
+            3 => Wait::Move { from: which, to: self.which(), from_end: self.end(), to_end: self.end() },
+            _ => Wait::PopMin { sorted: both[..count].to_vec() },
+        };
+        Act::Wait { wait, timeout_ms: *[2, 10, 30].choose(self.random).expect("some") }
+    }
+
+    /// Several wait, one after the other; others give, and some take away.
+    fn waiting_lanes(&mut self) -> Vec<Lane> {
+        let waiters = self.random.random_range(1..=4);
+        let givers = self.random.random_range(1..=2);
+        let mut lanes = Vec::new();
+        for _ in 0..waiters {
+            let batches =
+                (0..self.random.random_range(1..=3)).map(|_| vec![Operation::Collection(self.wait())]).collect();
+            lanes.push(Lane { database: 0, batches });
+        }
+        for _ in 0..givers {
+            let batches = (0..self.random.random_range(1..=4))
+                .map(|_| {
+                    let depth = *[1, 1, 3].choose(self.random).expect("some");
+                    (0..depth)
+                        .map(|_| match self.random.random_range(0..10) {
+                            0..7 => self.gift(),
+                            7 => Act::Move {
+                                from: self.which(),
+                                to: self.which(),
+                                from_end: self.end(),
+                                to_end: self.end(),
+                            },
+                            8 => Act::Range(self.which()),
+                            _ => self.act(),
+                        })
+                        .map(Operation::Collection)
+                        .collect()
                 })
                 .collect();
             lanes.push(Lane { database: 0, batches });

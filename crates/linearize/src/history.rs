@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::operation::{Key, Operation, Reply};
+use crate::{
+    collection::Act,
+    operation::{Key, Operation, Reply},
+};
 
 /// One operation of one connection.
 #[derive(Clone, Debug)]
@@ -36,6 +39,10 @@ impl Event {
     /// wrong one that stays wrong without it is the better proof.
     pub fn changed_nothing(&self) -> bool {
         let refused = matches!(self.reply, Reply::NoSuchKey | Reply::NotAnInteger);
+        // One half of a wait says nothing.
+        if let Operation::Collection(Act::WaitBegins { .. } | Act::WaitEnds { .. }) = self.operation {
+            return false;
+        }
         let is_read = !self.operation.is_write() && !matches!(self.operation, Operation::Pause(_) | Operation::Unpause);
         is_read || refused
     }

@@ -15,7 +15,7 @@ linearize run        concurrent histories must be explained by one thread
   --threads LIST       io-threads of the server, a share of the time each (2,4)
   --seconds N          how long in all (60)
   --seed S             (SPINEL_SEED, else random)
-  --mixes LIST         narrow,wide,walk,storm,pause,clock (all)
+  --mixes LIST         narrow,wide,walk,storm,pause,clock,collections,waiting (all)
   --subject KIND       who is examined (spinel; a real server to try the tool itself)
 linearize self-test  planted bugs must be found; SPINEL_BIN names a spinel built with its feature `planted`
   --threads, --seconds (for each bug), --seed
@@ -81,6 +81,9 @@ fn run_and_report(options: &Options) -> Result<bool> {
     println!("{:>8} {:>8} {:>9} {:>11} {:>10}", "threads", "mix", "windows", "operations", "undecided");
     for ((threads, mix), tally) in &outcome.tallies {
         println!("{threads:>8} {mix:>8} {:>9} {:>11} {:>10}", tally.windows, tally.operations, tally.undecided);
+    }
+    for mix in &outcome.left_out {
+        println!("linearize: mix {mix} is left out: the server has not all of {}", mix.commands().join(", "));
     }
     let Some(finding) = &outcome.finding else {
         let total = outcome.total();

@@ -7,6 +7,7 @@
 //!   enough.
 
 use crate::{
+    collection::Collections,
     history::Event,
     operation::{Condition, DATABASES, Datum, Deadline, KEYS, Key, Operation, Reply},
 };
@@ -38,11 +39,13 @@ impl Entry {
 }
 
 /// The whole state. Operations on several keys make it impossible to check key by key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct State {
     pub databases: [[Option<Entry>; KEYS]; DATABASES],
     /// The earliest moment at which a pause can be over by itself, in milliseconds of Unix time; 0 without a pause.
     pub paused_until: u64,
+    /// In database 0; `None` in the mixes without.
+    pub collections: Option<Box<Collections>>,
 }
 
 impl State {
@@ -63,7 +66,7 @@ impl State {
                 continue;
             }
             if event.completed_ms() + CLOCK_SLACK_MS >= at {
-                let mut gone = *self;
+                let mut gone = self.clone();
                 gone.databases[database][key] = None;
                 gone.expire(event, index + 1, out);
             }
@@ -72,7 +75,7 @@ impl State {
                 return;
             }
         }
-        let mut next = *self;
+        let mut next = self.clone();
         if next.apply(event) == event.reply {
             out.push(next);
         }
@@ -207,6 +210,7 @@ impl State {
                 self.paused_until = 0;
                 Reply::Ok
             }
+            Operation::Collection(act) => Reply::Said(self.collections.get_or_insert_default().apply(act)),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::collection::{self, Act};
+
 /// So many keys take part: few, so that everybody meets everybody.
 pub const KEYS: usize = 5;
 /// So many databases take part.
@@ -135,12 +137,16 @@ pub enum Operation {
     /// CLIENT PAUSE milliseconds WRITE
     Pause(u32),
     Unpause,
+    Collection(Act),
 }
 
 impl Operation {
     /// Whether CLIENT PAUSE … WRITE holds it back.
     pub fn is_write(&self) -> bool {
         use Operation::*;
+        if let Collection(act) = self {
+            return act.is_write();
+        }
         !matches!(self, Get(_) | Exists(_) | MGet { .. } | Ttl(_) | DbSize | Keys | Pause(_) | Unpause)
     }
 
@@ -152,7 +158,7 @@ impl Operation {
             Set { key: own, .. } | Expire { key: own, .. } => *own == key,
             Delete { keys, .. } | Exists(keys) | MGet { keys, .. } => keys.contains(&key),
             // MSET replaces whatever is there, dead or alive.
-            MSet { .. } | SwapDb | FlushAll | FlushDb | Pause(_) | Unpause => false,
+            MSet { .. } | SwapDb | FlushAll | FlushDb | Pause(_) | Unpause | Collection(_) => false,
             MSetNx(pairs) => pairs.iter().any(|(own, _)| *own == key),
             Rename { from, to, .. } | Copy { from, to, .. } => *from == key || *to == key,
             DbSize | Keys => true,
@@ -249,6 +255,7 @@ impl Operation {
                 ["CLIENT", "PAUSE", &milliseconds.to_string(), "WRITE"].iter().for_each(|word| say(word));
             }
             Unpause => ["CLIENT", "UNPAUSE"].iter().for_each(|word| say(word)),
+            Collection(act) => act.words().iter().for_each(|word| say(word)),
         }
         words
     }
@@ -293,6 +300,8 @@ pub enum Reply {
     TimeToLive,
     NotAnInteger,
     NoSuchKey,
+    /// Of commands on collections; see [`collection::seen`].
+    Said(testkit::Value),
     /// Nothing that the model would ever say: it fits nowhere.
     Unexpected(String),
 }
@@ -316,6 +325,7 @@ impl fmt::Display for Reply {
             Reply::TimeToLive => f.write_str("(some time)"),
             Reply::NotAnInteger => f.write_str("-ERR not an integer"),
             Reply::NoSuchKey => f.write_str("-ERR no such key"),
+            Reply::Said(value) => write!(f, "{value}"),
             Reply::Unexpected(text) => write!(f, "unexpected: {text}"),
         }
     }
@@ -324,6 +334,9 @@ impl fmt::Display for Reply {
 impl Reply {
     /// What the server said to this operation.
     pub fn observed(operation: &Operation, value: &testkit::Value) -> Reply {
+        if let Operation::Collection(act) = operation {
+            return Reply::Said(collection::seen(act, value));
+        }
         Reply::recognise(operation, value).unwrap_or_else(|| Reply::Unexpected(value.to_string()))
     }
 

@@ -14,6 +14,7 @@ use std::{
 use testkit::{Client, Server};
 
 use crate::{
+    collection::{Act, Collections, Name, begun},
     generate::{CONNECTIONS, Lane, Window, databases},
     history::{Event, History},
     model::State,
@@ -80,8 +81,11 @@ impl Recorder {
         let lanes: Vec<io::Result<Vec<Event>>> =
             workers().map(|(worker, _)| worker.results.recv().expect("the worker lives")).collect();
         let mut history = History { lanes: lanes.into_iter().collect::<io::Result<_>>()? };
+        for (number, lane) in history.lanes.iter_mut().enumerate() {
+            *lane = std::mem::take(lane).into_iter().flat_map(|event| in_two(event, number)).collect();
+        }
         // What is there in the end belongs to the history: a lost write shows even if nobody happened to look.
-        history.lanes.push(self.read_state(clock)?);
+        history.lanes.push(self.read_state(clock, window.initial.collections.is_some())?);
         Ok(history)
     }
 
@@ -115,6 +119,7 @@ impl Recorder {
             commands.push(vec!["SELECT".to_owned(), database.to_string()]);
             let mut delete = vec!["DEL".to_owned()];
             delete.extend(Key::all().map(|key| key.name().to_owned()));
+            delete.extend(Name::all().map(|name| name.to_string()));
             commands.push(delete);
             for key in Key::all() {
                 if let Some(entry) = state.databases[database][usize::from(key.0)] {
@@ -122,22 +127,48 @@ impl Recorder {
                 }
             }
         }
+        if let Some(collections) = &state.collections {
+            commands.push(vec!["SELECT".to_owned(), "0".to_owned()]);
+            commands.extend(collections.making().iter().map(Act::words));
+        }
         match self.control.pipeline(&commands)?.into_iter().find(testkit::Value::is_error) {
             Some(error) => Err(io::Error::other(error.to_string())),
             None => Ok(()),
         }
     }
 
-    fn read_state(&mut self, clock: Clock) -> io::Result<Vec<Event>> {
+    fn read_state(&mut self, clock: Clock, has_collections: bool) -> io::Result<Vec<Event>> {
         let mut events = Vec::new();
         for database in databases() {
             self.expect_ok(&["SELECT", &database.to_string()])?;
             let mut batch = vec![Operation::MGet { keys: Key::all().collect(), repeats: 1 }];
             batch.extend(Key::all().map(Operation::Ttl));
+            if has_collections && database == 0 {
+                batch.extend(Collections::showing().map(Operation::Collection));
+            }
             play_batch(&mut self.control, database, batch, clock, &mut events)?;
         }
         Ok(events)
     }
+}
+
+/// A command that waits takes effect twice. Whom nobody serves is told so when the time is over, and no sooner: until then it is in
+/// line, and whoever gives something must not forget it.
+pub fn in_two(event: Event, lane: usize) -> Vec<Event> {
+    let Operation::Collection(Act::Wait { wait, timeout_ms }) = &event.operation else { return vec![event] };
+    // Rounded in favour of the server, which counts whole milliseconds.
+    let waited_ms = (event.completed_ns - event.invoked_ns).div_ceil(1_000_000) + 1;
+    let begins = Operation::Collection(Act::WaitBegins { wait: wait.clone(), lane });
+    let ends = Operation::Collection(Act::WaitEnds { lane, timeout_ms: *timeout_ms, waited_ms });
+    let mut invoked_ns = event.invoked_ns;
+    if event.reply == Reply::Said(testkit::Value::Null) {
+        // A millisecond less: both sides count whole ones.
+        invoked_ns += u64::from(timeout_ms.saturating_sub(1)) * 1_000_000;
+    }
+    vec![
+        Event { operation: begins, reply: Reply::Said(begun()), ..event.clone() },
+        Event { operation: ends, invoked_ns: invoked_ns.min(event.completed_ns), ..event },
+    ]
 }
 
 impl Worker {

@@ -1,7 +1,7 @@
 //! `linearize run`: window after window, until the time is over or one cannot be explained.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     time::{Duration, Instant},
 };
@@ -11,7 +11,7 @@ use testkit::{Kind, Random, Server, ServerOptions};
 
 use crate::{
     check::{Verdict, Violation, check, reduce},
-    generate::{Mix, Window, window},
+    generate::{Mix, window},
     history::History,
     model::State,
     record::Recorder,
@@ -73,6 +73,8 @@ pub enum What {
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub tallies: BTreeMap<(usize, Mix), Tally>,
+    /// Mixes with commands that the server does not have.
+    pub left_out: BTreeSet<Mix>,
     pub finding: Option<Finding>,
 }
 
@@ -123,9 +125,12 @@ fn session(
         .start()
         .with_context(|| format!("starting {}", options.server.kind))?;
     let mut recorder = Recorder::new(&server).context("connecting")?;
+    let (mixes, left_out): (Vec<Mix>, Vec<Mix>) =
+        options.mixes.iter().partition(|mix| has_commands(&server, mix.commands()));
+    outcome.left_out.extend(left_out);
     let deadline = Instant::now() + duration;
-    while Instant::now() < deadline {
-        for &mix in &options.mixes {
+    while Instant::now() < deadline && !mixes.is_empty() {
+        for &mix in &mixes {
             let tally = outcome.tallies.entry((threads, mix)).or_default();
             let what = turn(&mut recorder, &server, mix, deadline, random, tally);
             if let Some(what) = what {
@@ -134,6 +139,12 @@ fn session(
         }
     }
     Ok(None)
+}
+
+fn has_commands(server: &Server, names: &[&str]) -> bool {
+    let info = server.client().command(&[&["COMMAND", "INFO"], names].concat());
+    names.is_empty()
+        || info.is_ok_and(|info| info.elements().is_some_and(|rows| !rows.iter().any(testkit::Value::is_null)))
 }
 
 /// Some windows of one mix.
@@ -155,22 +166,22 @@ fn turn(
         if Instant::now() >= deadline {
             break;
         }
-        let Window { initial, lanes } = window(random, mix);
-        let history = match recorder.record(&Window { initial, lanes }) {
+        let window = window(random, mix);
+        let history = match recorder.record(&window) {
             Ok(history) => history,
             Err(error) => return Some(failure(error)),
         };
         tally.windows += 1;
         tally.operations += history.len();
-        match check(&initial, &history) {
+        match check(&window.initial, &history) {
             Verdict::Linearizable => {}
             Verdict::Undecided => tally.undecided += 1,
             Verdict::Violation(_) => {
-                let history = reduce(&initial, &history);
-                let Verdict::Violation(violation) = check(&initial, &history) else {
+                let history = reduce(&window.initial, &history);
+                let Verdict::Violation(violation) = check(&window.initial, &history) else {
                     unreachable!("a reduced violation is one")
                 };
-                return Some(What::Violation { initial: Box::new(initial), history, violation });
+                return Some(What::Violation { initial: Box::new(window.initial), history, violation });
             }
         }
     }
@@ -208,7 +219,7 @@ impl fmt::Display for Finding {
                     } else if event.operation.is_write() && violation.state.paused_until > event.completed_ms() {
                         "writes are paused".to_owned()
                     } else {
-                        let expected = { violation.state }.apply(event);
+                        let expected = violation.state.clone().apply(event);
                         // What fits led to a state that is no better.
                         if expected == event.reply {
                             "leads nowhere".to_owned()
@@ -239,6 +250,9 @@ impl fmt::Display for State {
                 blank = ", ";
             }
             f.write_str("}")?;
+        }
+        if let Some(collections) = &self.collections {
+            write!(f, "{collections}")?;
         }
         if self.paused_until != 0 {
             f.write_str(", writes paused")?;

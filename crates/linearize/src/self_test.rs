@@ -8,11 +8,13 @@ use crate::{
 };
 
 /// The bugs that Spinel's feature `planted` has for this harness, and the mixes that are meant to show them.
-const PLANTED: [(&str, &[Mix]); 2] = [
+const PLANTED: [(&str, &[Mix]); 3] = [
     // The pause is read before the gate, and acted on behind it.
     ("stale-pause", &[Mix::Pause]),
     // A wide command does not wait for one of the threads.
     ("missed-gate", &[Mix::Storm]),
+    // A key that became ready is forgotten now and then, and with it who waits for it.
+    ("skipped-waiter", &[Mix::Waiting]),
 ];
 
 /// A race needs two threads that run at the same time, and a busy machine may not give them that for a while: the time is
@@ -27,6 +29,13 @@ pub fn self_test(options: &Options) -> Result<bool> {
         options.mixes = mixes.to_vec();
         options.server = options.server.environment("SPINEL_PLANT", name);
         let mut outcome = run(&options)?;
+        if !outcome.left_out.is_empty() {
+            testkit::skip_aloud(&format!(
+                "{name}: the server has not all commands of the mixes {:?}",
+                outcome.left_out
+            ));
+            continue;
+        }
         for _ in 1..ATTEMPTS_MAX {
             if outcome.finding.is_none() {
                 options.seed += 1;

@@ -5,13 +5,15 @@ use std::collections::HashSet;
 
 use linearize::{
     check::{Verdict, check, reduce},
+    collection::{Act, End, Wait},
     generate::{Mix, window},
     history::{Event, History},
     model::State,
     operation::{Condition, Datum, Key, Operation, Reply},
+    record::in_two,
 };
 use rand::Rng;
-use testkit::Random;
+use testkit::{Random, Value};
 
 const A: Key = Key(0);
 const B: Key = Key(1);
@@ -163,11 +165,51 @@ fn a_violation_is_cut_down_to_what_shows_it() {
     assert_eq!(reduce(&State::default(), &history).len(), 2, "the write, and the read that missed it");
 }
 
+/// A wait of a lane for list 0, from being sent to being answered.
+fn wait(lane: usize, sent: u64, answered: u64, element: Option<u32>) -> Vec<Event> {
+    let wait = Wait::Pop { lists: vec![0], end: End::Left };
+    let bulk = |text: &str| Value::Bulk(text.as_bytes().to_vec());
+    let reply = element.map_or(Value::Null, |element| Value::Array(vec![bulk("list0"), bulk(&element.to_string())]));
+    let act = Act::Wait { wait, timeout_ms: 50 };
+    in_two(event(sent, answered, Operation::Collection(act), Reply::Said(reply)), lane)
+}
+
+fn push(sent: u64, answered: u64, elements: &[u32], length: i64) -> Event {
+    let act = Act::Push { list: 0, end: End::Right, elements: elements.to_vec() };
+    event(sent, answered, Operation::Collection(act), Reply::Said(Value::Integer(length)))
+}
+
+#[test]
+fn who_waits_is_served() {
+    assert!(is_linearizable(vec![wait(0, 0, 12, Some(1)), vec![push(10, 11, &[1], 1)]]));
+    assert!(is_linearizable(vec![wait(0, 0, 60, None), vec![push(61, 62, &[1], 1)]]));
+}
+
+#[test]
+fn who_waits_is_not_forgotten() {
+    // It was in line when the element came, or came when it was there; and it got none.
+    let seen = event(5, 6, Operation::Collection(Act::Length(0)), Reply::Said(Value::Integer(1)));
+    assert!(!is_linearizable(vec![wait(0, 0, 60, None), vec![push(3, 4, &[1], 1), seen]]));
+    // Nor does anybody give up before its time.
+    assert!(!is_linearizable(vec![wait(0, 0, 20, None)]));
+}
+
+#[test]
+fn who_came_first_is_served_first() {
+    let lanes = |first, second, late| {
+        vec![wait(0, 0, 31, Some(first)), wait(1, late, 40, Some(second)), vec![push(30, 31, &[1, 2], 2)]]
+    };
+    // Which of the two came first is open when both were under way at once.
+    assert!(is_linearizable(lanes(1, 2, 0)) && is_linearizable(lanes(2, 1, 0)));
+    // The second one came when the first had its answer.
+    assert!(is_linearizable(lanes(1, 2, 32)) && !is_linearizable(lanes(2, 1, 32)));
+}
+
 /// A history as a right server would make it: operations take effect one after the other, and were sent some time
 /// before and answered some time after.
 fn simulated(random: &mut Random, mix: Mix, operations_max: usize) -> (State, History) {
     let window = window(random, mix);
-    let mut state = window.initial;
+    let mut state = window.initial.clone();
     let mut left: Vec<Vec<(usize, Operation)>> = window
         .lanes
         .iter()
@@ -203,7 +245,7 @@ fn simulated(random: &mut Random, mix: Mix, operations_max: usize) -> (State, Hi
 #[test]
 fn what_a_right_server_does_is_always_explained() {
     let mut random = testkit::random_from(testkit::seed());
-    for mix in [Mix::Narrow, Mix::Wide, Mix::Walk] {
+    for mix in [Mix::Narrow, Mix::Wide, Mix::Walk, Mix::Collections] {
         for _ in 0..60 {
             let (initial, history) = simulated(&mut random, mix, usize::MAX);
             let verdict = check(&initial, &history);

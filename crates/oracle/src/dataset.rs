@@ -57,11 +57,18 @@ pub fn compare(pair: &mut Pair, steps: usize) -> Result<Option<Difference>> {
         for key in &ours {
             let kind = pair.reference.command(1, &[b"TYPE".as_slice(), key])?;
             let kind = kind.text().unwrap_or_default().to_owned();
-            for command in metadata.iter().chain(reads(&kind)) {
-                let command: Vec<Vec<u8>> = command
-                    .iter()
-                    .map(|word| if *word == "{}" { key.clone() } else { word.as_bytes().to_vec() })
-                    .collect();
+            let mut commands: Vec<Vec<Vec<u8>>> = metadata
+                .iter()
+                .chain(reads(&kind))
+                .map(|command| {
+                    let word = |word: &&str| if *word == "{}" { key.clone() } else { word.as_bytes().to_vec() };
+                    command.iter().map(word).collect()
+                })
+                .collect();
+            if kind == "hash" {
+                commands.extend(field_expiry(&mut pair.reference, key)?);
+            }
+            for command in commands {
                 let (ours, theirs) = (pair.subject.command(1, &command)?, pair.reference.command(1, &command)?);
                 if normalise::compare(&command, &ours, &theirs) == normalise::Verdict::Different {
                     let what = command.iter().map(|word| word.escape_ascii().to_string()).collect::<Vec<_>>().join(" ");
@@ -71,6 +78,20 @@ pub fn compare(pair: &mut Pair, steps: usize) -> Result<Option<Difference>> {
         }
     }
     Ok(None)
+}
+
+/// HPEXPIRETIME of all fields, where the server has it.
+fn field_expiry(side: &mut Side, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>> {
+    let fields = side.command(1, &[b"HKEYS".as_slice(), key])?;
+    let fields: Vec<Vec<u8>> =
+        fields.elements().unwrap_or_default().iter().filter_map(Value::bytes).map(<[u8]>::to_vec).collect();
+    if fields.is_empty() || side.kind() == Kind::Redis70 {
+        return Ok(None);
+    }
+    let mut command: Vec<Vec<u8>> = [b"HPEXPIRETIME".as_slice(), key, b"FIELDS"].map(<[u8]>::to_vec).to_vec();
+    command.push(fields.len().to_string().into_bytes());
+    command.extend(fields);
+    Ok(Some(command))
 }
 
 fn keys(side: &mut Side, database: &str) -> Result<BTreeSet<Vec<u8>>> {

@@ -11,6 +11,7 @@
 //! Start at [`generate`] for what is sent, [`pair`] for how two servers are driven in step, [`normalise`] for what may
 //! differ and why.
 
+mod chance;
 pub mod coverage;
 pub mod dataset;
 pub mod generate;
@@ -20,3 +21,4 @@ pub mod pair;
 pub mod run;
 pub mod self_test;
 pub mod step;
+mod waiting;

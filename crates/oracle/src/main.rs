@@ -9,10 +9,11 @@ use testkit::Kind;
 
 const HELP: &str = "\
 oracle run        compare replies and data sets on generated commands
-  --commands N      how many (300000) at each number of threads; Valkey gets a tenth of them
+  --commands N      how many (250000) at each number of threads, with each encodings; Valkey gets a tenth of them
   --threads LIST    Spinel's io-threads, one run each (1,4)
   --seed S          (SPINEL_SEED, else random)
-  --groups LIST     command groups (string,generic,connection,server)
+  --groups LIST     command groups (all that are implemented)
+  --encodings LIST  thresholds of the compact encodings, one run each (default,tiny)
   --against LIST    references (redis82,valkey91)
   --only LIST       only these commands, of those that the groups give
   --subject KIND    who is examined (spinel; a real server to try the tool itself)
@@ -64,6 +65,12 @@ fn start() -> Result<bool> {
             }
             Arg::Long("subject") => {
                 options.subject = parser.value()?.string()?.parse().map_err(anyhow::Error::msg)?;
+            }
+            Arg::Long("encodings") => {
+                options.encodings = list(&mut parser)?
+                    .iter()
+                    .map(|word| word.parse::<run::Encodings>().map_err(anyhow::Error::msg))
+                    .collect::<Result<_>>()?;
             }
             Arg::Long("trace") => options.trace = true,
             Arg::Long("help") | Arg::Short('h') => {

@@ -18,14 +18,31 @@ pub struct Normaliser {
 pub const NORMALISERS: &[Normaliser] = &[
     Normaliser {
         name: "unordered",
-        commands: &["KEYS", "CONFIG GET", "SMEMBERS", "SINTER", "SUNION", "SDIFF", "HGETALL", "HKEYS", "HVALS"],
+        commands: &[
+            "KEYS",
+            "CONFIG GET",
+            "SMEMBERS",
+            "SINTER",
+            "SUNION",
+            "SDIFF",
+            "HGETALL",
+            "HKEYS",
+            "HVALS",
+            "SORT",
+            "SORT_RO",
+            "GEOSEARCH",
+            "GEORADIUS",
+            "GEORADIUS_RO",
+            "GEORADIUSBYMEMBER",
+            "GEORADIUSBYMEMBER_RO",
+        ],
         reason: "the order is free; the elements are compared",
-        same: |_, subject, reference| unordered(subject) == unordered(reference),
+        same: same_unordered,
     },
     Normaliser {
         name: "any-member",
-        commands: &["RANDOMKEY", "SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER"],
-        reason: "any element is right; that there is one, and its type, are compared",
+        commands: &["RANDOMKEY"],
+        reason: "any element is right; whether there is one, and its type, are compared, and that it was there",
         same: |_, subject, reference| same_shape(subject, reference),
     },
     Normaliser {
@@ -42,6 +59,9 @@ pub const NORMALISERS: &[Normaliser] = &[
             "TIME",
             "LASTSAVE",
             "OBJECT IDLETIME",
+            "XPENDING",
+            "XINFO CONSUMERS",
+            "XINFO STREAM",
         ],
         reason: "the two servers execute at different milliseconds; times may differ by 10 seconds",
         same: |arguments, subject, reference| match (subject.elements(), reference.elements()) {
@@ -49,7 +69,9 @@ pub const NORMALISERS: &[Normaliser] = &[
             (Some([ours, _]), Some([theirs, _])) if arguments[0].eq_ignore_ascii_case(b"TIME") => {
                 near(ours, theirs, 10)
             }
-            _ => near(subject, reference, 10_000),
+            _ if arguments[0].eq_ignore_ascii_case(b"XPENDING") => same_pending(subject, reference),
+            _ if arguments[0].eq_ignore_ascii_case(b"XINFO") => same_stream(subject, reference),
+            _ => near(subject, reference, TIME_TOLERANCE_MS),
         },
     },
     Normaliser {
@@ -124,6 +146,80 @@ fn matches(pattern: &str, name: &str, subcommand: &str) -> bool {
     match pattern.split_once(' ') {
         Some((container, sub)) => (container == "*" || container == name) && sub == subcommand,
         None => pattern == name,
+    }
+}
+
+/// How far apart two servers may be in milliseconds.
+const TIME_TOLERANCE_MS: i64 = 10_000;
+
+/// Reads of unordered values; of SORT and the searches of places what is not asked for in an order.
+fn same_unordered(arguments: &[Vec<u8>], subject: &Value, reference: &Value) -> bool {
+    let has = |option: &str| arguments.iter().skip(2).any(|word| word.eq_ignore_ascii_case(option.as_bytes()));
+    let name = upper(&arguments[0]);
+    if name.starts_with("SORT") {
+        // Weights by ALPHA that are equal decide nothing, and a pattern without a star asks for no order.
+        let is_free = has("BY") && (has("ALPHA") || has("nosort"));
+        let is_cut = has("LIMIT");
+        return is_free
+            && if is_cut { same_shape(subject, reference) } else { unordered(subject) == unordered(reference) };
+    }
+    if name.starts_with("GEO") {
+        if has("ASC") || has("DESC") || has("COUNT") && !has("ANY") {
+            return false;
+        }
+        if has("ANY") {
+            return same_shape(subject, reference);
+        }
+    }
+    unordered(subject) == unordered(reference)
+}
+
+/// Entries of XPENDING: id, consumer, how long idle, how often delivered.
+fn same_pending(subject: &Value, reference: &Value) -> bool {
+    let (Some(ours), Some(theirs)) = (subject.elements(), reference.elements()) else { return false };
+    ours.len() == theirs.len()
+        && ours.iter().zip(theirs).all(|(ours, theirs)| match (ours.elements(), theirs.elements()) {
+            (Some([id, consumer, idle, count]), Some([their_id, their_consumer, their_idle, their_count])) => {
+                (id, consumer, count) == (their_id, their_consumer, their_count)
+                    && near(idle, their_idle, TIME_TOLERANCE_MS)
+            }
+            _ => ours == theirs,
+        })
+}
+
+/// What XINFO says: times are near, and into how many pieces a stream is cut is each server's own.
+fn same_stream(subject: &Value, reference: &Value) -> bool {
+    /// Milliseconds; ids and counts of a run stay far below.
+    const INSTANT_MIN: i64 = 1_000_000_000_000;
+    let same_field = |name: &Value, ours: &Value, theirs: &Value| match name.text() {
+        Some("idle" | "inactive") => near(ours, theirs, TIME_TOLERANCE_MS),
+        Some("radix-tree-keys" | "radix-tree-nodes") => ours.integer().is_some() && theirs.integer().is_some(),
+        _ => same_stream(ours, theirs),
+    };
+    match (subject, reference) {
+        (Value::Integer(ours), Value::Integer(theirs)) => {
+            ours == theirs
+                || *ours > INSTANT_MIN
+                    && *theirs > INSTANT_MIN
+                    && ours.abs_diff(*theirs) <= TIME_TOLERANCE_MS.unsigned_abs()
+        }
+        (Value::Map(ours), Value::Map(theirs)) => {
+            ours.len() == theirs.len()
+                && ours
+                    .iter()
+                    .zip(theirs)
+                    .all(|((name, ours), (their_name, theirs))| name == their_name && same_field(name, ours, theirs))
+        }
+        (Value::Array(ours), Value::Array(theirs)) => {
+            let nothing = Value::Null;
+            ours.len() == theirs.len()
+                && (0..ours.len()).all(|at| {
+                    // In RESP2 a field's name is the element before.
+                    let name = if at % 2 == 1 { &ours[at - 1] } else { &nothing };
+                    same_field(name, &ours[at], &theirs[at])
+                })
+        }
+        _ => subject == reference,
     }
 }
 

@@ -10,8 +10,10 @@ use anyhow::{Context, Result};
 use testkit::{Client, Kind, Server, ServerOptions, Value, wait_until};
 
 use crate::{
+    chance,
     normalise::{self, Verdict},
-    step::Step,
+    step::{Step, upper},
+    waiting,
 };
 
 const NO_REPLY: &str = "no reply";
@@ -19,11 +21,18 @@ const NO_REPLY: &str = "no reply";
 /// Standing connections: the even ones begin in RESP2, the odd ones in RESP3.
 pub const CONNECTIONS: usize = 4;
 
+/// One more, in RESP2, which never waits.
+pub const CONTROL: usize = CONNECTIONS;
+
+/// Directives that commands change during a run, and that every episode begins with as they were at the start: it would be
+/// another one on fresh servers.
+const RESTORED_DIRECTIVES: [&str; 5] = ["listpack", "intset", "hll-sparse", "stream-node", "compress-depth"];
+
 /// How many commands of one connection are sent at once.
 const BATCH_COMMANDS_MAX: usize = 200;
 
 /// How long a reply may take. Long for machines that do other things too; a reply that is missing is rare.
-const REPLY_TIME_MAX: Duration = Duration::from_secs(20);
+pub const REPLY_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Where the two servers disagreed.
 #[derive(Clone, Debug)]
@@ -53,6 +62,8 @@ pub struct Side {
     pub clients: Vec<Client>,
     /// Pushes that came with the replies since they were last compared.
     pushes: Vec<Value>,
+    /// Thresholds of encodings as they were at the start.
+    thresholds: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// How to start the two, again and again.
@@ -91,7 +102,8 @@ impl PairOptions {
             ]);
             let server = options.start().with_context(|| format!("starting {}", options.kind))?;
             let clients = connect(&server, self.reply_time_max)?;
-            let mut side = Side { server, clients, pushes: Vec::new() };
+            let mut side = Side { server, clients, pushes: Vec::new(), thresholds: Vec::new() };
+            side.thresholds = side.thresholds()?;
             // When a key whose time is past goes by itself is nobody's promise; DBSIZE would show it.
             side.command(0, &["DEBUG", "SET-ACTIVE-EXPIRE", "0"])?;
             Ok(side)
@@ -108,7 +120,7 @@ impl PairOptions {
 }
 
 fn connect(server: &Server, reply_time_max: Duration) -> Result<Vec<Client>> {
-    (0..CONNECTIONS)
+    (0..=CONTROL)
         .map(|index| {
             let mut client = Client::connect(server.address())?;
             client.set_timeout(reply_time_max)?;
@@ -123,7 +135,7 @@ impl Side {
     }
 
     /// A reply, or what happened instead of one. Pushes that come before it are kept for comparing.
-    fn receive(&mut self, connection: usize) -> Result<Value, String> {
+    pub fn receive(&mut self, connection: usize) -> Result<Value, String> {
         loop {
             match self.clients[connection].receive() {
                 Ok(push @ Value::Push(_)) => self.pushes.push(push),
@@ -150,6 +162,16 @@ impl Side {
         self.receive(connection).map_err(|error| anyhow::anyhow!("{}: {error}", self.server.kind()))
     }
 
+    fn thresholds(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut all = Vec::new();
+        for part in RESTORED_DIRECTIVES {
+            let some = self.command(CONTROL, &["CONFIG", "GET", &format!("*{part}*")])?;
+            let text = |value: &Value| value.bytes().unwrap_or_default().to_vec();
+            all.extend(some.pairs().unwrap_or_default().into_iter().map(|(name, value)| (text(name), text(value))));
+        }
+        Ok(all)
+    }
+
     fn raw(&mut self, bytes: &[u8]) -> Result<String, String> {
         let answer = Client::connect(self.server.address()).and_then(|mut client| {
             client.queue_raw(bytes);
@@ -159,15 +181,24 @@ impl Side {
         Ok(answer.escape_ascii().to_string())
     }
 
-    /// All elements that a scan yields, sorted, each once.
+    /// All elements that a scan yields, sorted, each once; of those that yield pairs, the pairs.
     fn scan_to_end(&mut self, connection: usize, before: &[Vec<u8>], after: &[Vec<u8>]) -> Result<Value> {
+        let with = |option: &str| !after.iter().any(|word| word.eq_ignore_ascii_case(option.as_bytes()));
+        let in_pairs = match upper(&before[0]).as_str() {
+            "HSCAN" => with("NOVALUES"),
+            "ZSCAN" => with("NOSCORES"),
+            _ => false,
+        };
         let mut cursor = b"0".to_vec();
         let mut found = Vec::new();
         loop {
             let command: Vec<&[u8]> = before.iter().chain([&cursor]).chain(after).map(Vec::as_slice).collect();
             let reply = self.command(connection, &command)?;
             let Some([Value::Bulk(next), Value::Array(elements)]) = reply.elements() else { return Ok(reply) };
-            found.extend_from_slice(elements);
+            match in_pairs {
+                true => found.extend(elements.chunks(2).map(|pair| Value::Array(pair.to_vec()))),
+                false => found.extend_from_slice(elements),
+            }
             if next == b"0" {
                 break;
             }
@@ -181,19 +212,33 @@ impl Side {
     /// Whether a key with a short life is gone in time.
     fn expire_soon(&mut self, connection: usize, key: &[u8]) -> Result<Value> {
         let expiring = self.command(connection, &[b"PEXPIRE".as_slice(), key, b"5"])?;
-        if expiring == Value::Integer(0) {
-            return Ok(expiring);
+        match expiring {
+            Value::Integer(1) => self.until_gone(connection, &[b"EXISTS", key]),
+            other => Ok(other),
         }
+    }
+
+    /// Whether a field with a short life is gone in time.
+    fn expire_field_soon(&mut self, connection: usize, key: &[u8], field: &[u8]) -> Result<Value> {
+        let expire: [&[u8]; 6] = [b"HPEXPIRE", key, b"5", b"FIELDS", b"1", field];
+        let expiring = self.command(connection, &expire)?;
+        match expiring.elements() {
+            Some([Value::Integer(1)]) => self.until_gone(connection, &[b"HEXISTS", key, field]),
+            _ => Ok(expiring),
+        }
+    }
+
+    /// Asks until the answer is 0.
+    fn until_gone(&mut self, connection: usize, question: &[&[u8]]) -> Result<Value> {
         let start = Instant::now();
         let mut error = None;
-        let gone =
-            wait_until(Duration::from_secs(10), || match self.command(connection, &[b"EXISTS".as_slice(), key]) {
-                Ok(reply) => reply == Value::Integer(0) || start.elapsed() > Duration::from_secs(5),
-                Err(problem) => {
-                    error = Some(problem);
-                    true
-                }
-            });
+        let gone = wait_until(Duration::from_secs(10), || match self.command(connection, question) {
+            Ok(reply) => reply == Value::Integer(0) || start.elapsed() > Duration::from_secs(5),
+            Err(problem) => {
+                error = Some(problem);
+                true
+            }
+        });
         match error {
             Some(error) => Err(error),
             None => Ok(Value::Simple(if gone { b"gone".to_vec() } else { b"still there".to_vec() })),
@@ -207,10 +252,13 @@ impl Pair {
         for side in [&mut self.subject, &mut self.reference] {
             side.clients = connect(&side.server, self.reply_time_max)?;
             side.command(0, &["FLUSHALL"])?;
+            for (name, value) in side.thresholds.clone() {
+                side.command(0, &[b"CONFIG".as_slice(), b"SET", &name, &value])?;
+            }
             // The old connections are closed here; CLIENT LIST shows them until the server has noticed.
             let alone = wait_until(REPLY_TIME_MAX, || {
                 let list = side.command(0, &["CLIENT", "LIST"]);
-                list.is_ok_and(|list| list.text().is_some_and(|text| text.lines().count() == CONNECTIONS))
+                list.is_ok_and(|list| list.text().is_some_and(|text| text.lines().count() == CONNECTIONS + 1))
             });
             anyhow::ensure!(alone, "{} keeps connections that are closed", side.kind());
         }
@@ -222,12 +270,16 @@ impl Pair {
         let mut at = 0;
         while at < steps.len() {
             let end = batch_end(steps, at, self.batch_commands_max);
-            let difference =
-                if end > at { self.play_batch(steps, at, end)? } else { self.play_single(&steps[at], at)? };
+            let moves = steps[at..].iter().take_while(|step| matches!(step, Step::Move { .. })).count();
+            let difference = match () {
+                () if end > at => self.play_batch(steps, at, end)?,
+                () if moves > 0 => waiting::play(self, &steps[at..at + moves], at)?,
+                () => self.play_single(&steps[at], at)?,
+            };
             if difference.is_some() {
                 return Ok(difference);
             }
-            at = end.max(at + 1);
+            at = end.max(at + moves.max(1));
         }
         Ok(None)
     }
@@ -279,7 +331,21 @@ impl Pair {
             Ok((subject != reference).then(|| difference(at, step, subject, reference)))
         };
         match step {
-            Step::Command { .. } => unreachable!("commands go in batches"),
+            Step::Command { .. } | Step::Move { .. } => unreachable!("commands go in batches, and moves in scripts"),
+            Step::Together { connection, commands } => {
+                for command in commands {
+                    let ours = self.subject.command(*connection, command)?;
+                    let theirs = self.reference.command(*connection, command)?;
+                    if normalise::compare(command, &ours, &theirs) == Verdict::Different {
+                        return Ok(Some(difference(at, step, ours.to_string(), theirs.to_string())));
+                    }
+                }
+                Ok(None)
+            }
+            Step::Chance { connection, arguments } => self.draw(*connection, arguments, step, at),
+            Step::ExpireFieldSoon { connection, key, field } => {
+                both(&|side| side.expire_field_soon(*connection, key, field))
+            }
             Step::Raw(bytes) => {
                 let subject = self.subject.raw(bytes).unwrap_or_else(|error| error);
                 let reference = self.reference.raw(bytes).unwrap_or_else(|error| error);
@@ -291,6 +357,20 @@ impl Pair {
             Step::ExpireSoon { connection, key } => both(&|side| side.expire_soon(*connection, key)),
             Step::Exchange { connection, key, copy } => self.exchange(*connection, key, copy, step, at),
         }
+    }
+
+    /// What is drawn by lot must be right on either side; then both have the same again.
+    fn draw(&mut self, connection: usize, arguments: &[Vec<u8>], step: &Step, at: usize) -> Result<Option<Difference>> {
+        let (ours, subject) = chance::draw(&mut self.subject, connection, arguments)?;
+        let (theirs, reference) = chance::draw(&mut self.reference, connection, arguments)?;
+        if subject != reference {
+            return Ok(Some(difference(at, step, subject, reference)));
+        }
+        if upper(&arguments[0]) == "SPOP" && arguments.len() > 1 {
+            chance::level([&mut self.subject, &mut self.reference], connection, &arguments[1], [&ours, &theirs])?;
+        }
+        *self.freedoms.entry("any-member").or_default() += 1;
+        Ok(None)
     }
 
     /// Each server must be able to read what the other has written.

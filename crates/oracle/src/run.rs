@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    str::FromStr,
     time::{Duration, Instant},
 };
 
@@ -17,6 +18,22 @@ use crate::{
     pair::{Difference, Pair, PairOptions},
     step::Step,
 };
+
+/// Groups of commands that are implemented, or on their way: what the subject does not have is not sent.
+const GROUPS: [&str; 12] = [
+    "string",
+    "generic",
+    "connection",
+    "server",
+    "list",
+    "set",
+    "sorted-set",
+    "hash",
+    "stream",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+];
 
 /// Steps after which the data sets are compared, all is flushed and new connections are opened. A failure is looked for
 /// in its own episode first.
@@ -38,19 +55,80 @@ pub struct Options {
     pub against: Vec<Kind>,
     pub only: Vec<String>,
     pub subject: Kind,
+    pub encodings: Vec<Encodings>,
     pub trace: bool,
+}
+
+/// From which size on collections leave their compact encodings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encodings {
+    /// As configured by nobody.
+    Default,
+    /// After very few elements, so that everything happens in every encoding and on its way from one to the next.
+    Tiny,
+}
+
+impl Encodings {
+    fn name(self) -> &'static str {
+        match self {
+            Encodings::Default => "default",
+            Encodings::Tiny => "tiny",
+        }
+    }
+
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Encodings::Default => &[],
+            Encodings::Tiny => &[
+                "--list-max-listpack-size",
+                "3",
+                "--list-compress-depth",
+                "1",
+                "--set-max-intset-entries",
+                "3",
+                "--set-max-listpack-entries",
+                "4",
+                "--set-max-listpack-value",
+                "8",
+                "--hash-max-listpack-entries",
+                "4",
+                "--hash-max-listpack-value",
+                "8",
+                "--zset-max-listpack-entries",
+                "4",
+                "--zset-max-listpack-value",
+                "8",
+                "--stream-node-max-entries",
+                "3",
+                "--hll-sparse-max-bytes",
+                "60",
+            ],
+        }
+    }
+}
+
+impl FromStr for Encodings {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Encodings, String> {
+        [Encodings::Default, Encodings::Tiny]
+            .into_iter()
+            .find(|encodings| encodings.name() == word)
+            .ok_or_else(|| format!("'{word}' is none of default, tiny"))
+    }
 }
 
 impl Default for Options {
     fn default() -> Options {
         Options {
-            commands: 300_000,
+            commands: 250_000,
             threads: vec![1, 4],
             seed: None,
-            groups: ["string", "generic", "connection", "server"].map(str::to_owned).to_vec(),
+            groups: GROUPS.map(str::to_owned).to_vec(),
             against: vec![Kind::Redis82, Kind::Valkey91],
             only: Vec::new(),
             subject: Kind::Spinel,
+            encodings: vec![Encodings::Default, Encodings::Tiny],
             trace: false,
         }
     }
@@ -61,31 +139,37 @@ pub fn run(options: &Options) -> Result<bool> {
     let seed = options.seed.unwrap_or_else(testkit::seed);
     // Redis decides nearly everything, and so it gets nearly all commands.
     let valkey_commands = if options.against.len() == 1 { options.commands } else { options.commands / 10 };
-    for threads in &options.threads {
-        for &reference in &options.against {
-            let commands = match reference {
-                Kind::Valkey91 => valkey_commands,
-                _ if options.against.len() == 1 => options.commands,
-                _ => options.commands - valkey_commands,
-            };
-            let mut subject = ServerOptions::new(options.subject);
-            if options.subject == Kind::Spinel {
-                subject = subject.arguments(["--io-threads", &threads.to_string()]);
-            }
-            let pair = PairOptions { trace: options.trace, ..PairOptions::new(subject, ServerOptions::new(reference)) };
-            println!(
-                "oracle: {} with {threads} threads against {reference}, {commands} commands, seed {seed}",
-                options.subject
-            );
-            let session = Session { pair, options, seed, reference };
-            if let Some(failure) = session.play(commands)? {
-                failure.print();
+    for &encodings in &options.encodings {
+        for &threads in &options.threads {
+            for &reference in &options.against {
+                let commands = match reference {
+                    Kind::Valkey91 => valkey_commands,
+                    _ if options.against.len() == 1 => options.commands,
+                    _ => options.commands - valkey_commands,
+                };
+                let mut subject = ServerOptions::new(options.subject).arguments(encodings.arguments().iter().copied());
+                if options.subject == Kind::Spinel {
+                    subject = subject.arguments(["--io-threads", &threads.to_string()]);
+                }
+                let model = ServerOptions::new(reference).arguments(encodings.arguments().iter().copied());
+                let pair = PairOptions { trace: options.trace, ..PairOptions::new(subject, model) };
+                let encodings = encodings.name();
                 println!(
-                    "oracle: FAILED; again with: oracle run --seed {seed} --threads {threads} --against {reference} --commands {} --groups {}",
-                    options.commands,
-                    options.groups.join(",")
+                    "oracle: {} with {threads} threads against {reference}, {encodings} encodings, {commands} commands, seed {seed}",
+                    options.subject
                 );
-                return Ok(false);
+                // Each run of several has steps of its own.
+                let own_seed = seed.wrapping_add(threads as u64 * 1_000_003).wrapping_add(encodings.len() as u64);
+                let session = Session { pair, options, seed: own_seed, reference };
+                if let Some(failure) = session.play(commands)? {
+                    failure.print();
+                    println!(
+                        "oracle: FAILED; again with: oracle run --seed {seed} --threads {threads} --encodings {encodings} --against {reference} --commands {} --groups {}",
+                        options.commands,
+                        options.groups.join(",")
+                    );
+                    return Ok(false);
+                }
             }
         }
     }

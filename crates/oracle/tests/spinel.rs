@@ -27,5 +27,5 @@ fn says_of_its_commands_what_the_real_servers_say() {
 #[test]
 fn replies_what_the_real_servers_reply() {
     let seed = testkit::seed();
-    oracle(&["run", "--commands", "20000", "--threads", "1,4", "--seed", &seed.to_string()]);
+    oracle(&["run", "--commands", "10000", "--threads", "1,4", "--seed", &seed.to_string()]);
 }

@@ -284,7 +284,7 @@ fn batch(generator: &mut Generator, random: &mut Random, rig: &Rig) -> Vec<Comma
             match step {
                 // It draws the key whose expiry it finds out.
                 Step::Command { arguments, .. } if arguments[0].eq_ignore_ascii_case(b"RANDOMKEY") => {}
-                Step::Command { arguments, .. } => {
+                Step::Command { arguments, .. } | Step::Chance { arguments, .. } => {
                     let name = String::from_utf8_lossy(&arguments[0]).to_lowercase();
                     let key = arguments.get(1).cloned().unwrap_or_default();
                     let is_free =
@@ -299,8 +299,14 @@ fn batch(generator: &mut Generator, random: &mut Random, rig: &Rig) -> Vec<Comma
                     commands.push(vec![b"PEXPIRE".to_vec(), key, b"1".to_vec()]);
                     commands.push(line(SLEEP));
                 }
+                Step::ExpireFieldSoon { key, field, .. } => {
+                    let one = [b"1".to_vec(), b"FIELDS".to_vec(), b"1".to_vec()];
+                    commands.push([vec![b"HPEXPIRE".to_vec(), key], one.to_vec(), vec![field]].concat());
+                    commands.push(line(SLEEP));
+                }
+                Step::Together { commands: several, .. } => commands.extend(several),
                 // Not about single commands.
-                Step::ScanToEnd { .. } | Step::Exchange { .. } | Step::Raw(_) => {}
+                Step::ScanToEnd { .. } | Step::Exchange { .. } | Step::Raw(_) | Step::Move { .. } => {}
             }
         }
         for _ in 0..3 {

@@ -1,9 +1,14 @@
 //! Generated runs: from a seed, a list of [`Step`]s.
 //!
 //! Three sources: the reference's own documentation as a grammar ([`grammar`]) for commands that act on keys, hand-written
-//! lines ([`forms`]) for those that act on connections and the server, and a few steps of several commands (scans to
-//! the end, expiry, exchanged dumps, raw bytes). [`mutate`] then makes mistakes.
+//! lines ([`forms`]) for those that act on connections and the server, and steps of several commands (scans to
+//! the end, expiry, exchanged dumps, raw bytes, scripts of clients that wait). [`mutate`] then makes mistakes.
+//!
+//! [`pools`] and [`collections`] hold the values, [`bulk`] makes collections large.
 
+mod blocking;
+mod bulk;
+mod collections;
 mod forms;
 mod grammar;
 mod mutate;
@@ -15,10 +20,12 @@ use rand::Rng;
 use testkit::{Kind, Random};
 
 use crate::{
+    chance,
     coverage::facts::{Catalogue, Command},
     pair::CONNECTIONS,
-    step::Step,
+    step::{Step, upper},
 };
+use collections::Ticks;
 
 /// Groups that hold commands on connections and the server: these come from forms alone, because what their arguments
 /// do is not harmless (SHUTDOWN, CLIENT KILL, CONFIG SET dir …).
@@ -36,24 +43,39 @@ const NOT_FROM_GRAMMAR: &[(&str, &str)] = &[
     ("wait", "waits; forms have it with what does not"),
     ("waitaof", "waits; forms have it with what does not"),
     ("object|freq", "an error without LFU, the same each time"),
-    ("blpop", "blocks"),
-    ("brpop", "blocks"),
-    ("blmove", "blocks"),
-    ("blmpop", "blocks"),
-    ("brpoplpush", "blocks"),
-    ("bzpopmin", "blocks"),
-    ("bzpopmax", "blocks"),
-    ("bzmpop", "blocks"),
-    ("xread", "may block"),
-    ("xreadgroup", "may block"),
     ("pfdebug", "internal"),
     ("pfselftest", "slow"),
     ("restore-asking", "internal"),
 ];
 
+/// Commands that make something for all the others to find, and how much oftener than those they come: without them most
+/// reads would find nothing.
+const FERTILE: &[(&str, usize)] = &[
+    ("rpush", 4),
+    ("lpush", 3),
+    ("sadd", 5),
+    ("hset", 6),
+    ("zadd", 8),
+    ("xadd", 10),
+    ("xgroup|create", 8),
+    ("xreadgroup", 5),
+    ("geoadd", 6),
+    ("pfadd", 4),
+    ("setbit", 3),
+    ("bitfield", 2),
+];
+
 /// What a run against Valkey draws from its documentation: what only it has, and enough beside it that the two servers
 /// do alike.
-const VALKEY_COMMANDS: [&str; 16] = [
+const VALKEY_COMMANDS: [&str; 24] = [
+    "geosearch",
+    "geosearchstore",
+    "geoadd",
+    "hsetex",
+    "hgetex",
+    "hset",
+    "httl",
+    "zadd",
     "delifeq",
     "msetex",
     "get",
@@ -91,6 +113,32 @@ fn access_after_death(step: &Step) -> Option<Step> {
     is_set.then(get)
 }
 
+/// An id that the server makes is later than now, and later than the newest entry: after an entry of the far future it is the
+/// same on both servers.
+fn with_future_entry(step: Step) -> Step {
+    match step {
+        Step::Command { connection, arguments }
+            if arguments[0].eq_ignore_ascii_case(b"XADD")
+                && arguments.len() > 1
+                && arguments.contains(&b"*".to_vec()) =>
+        {
+            let future = [b"XADD".as_slice(), &arguments[1], b"90000000000000-1", b"f", b"v"].map(<[u8]>::to_vec);
+            Step::Together { connection, commands: vec![future.to_vec(), arguments] }
+        }
+        other => other,
+    }
+}
+
+/// What draws by lot is judged apart.
+fn by_chance(step: Step) -> Step {
+    match step {
+        Step::Command { connection, arguments } if chance::COMMANDS.contains(&upper(&arguments[0]).as_str()) => {
+            Step::Chance { connection, arguments }
+        }
+        other => other,
+    }
+}
+
 /// Makes steps.
 pub struct Generator {
     commands: Vec<Command>,
@@ -98,8 +146,11 @@ pub struct Generator {
     groups: Vec<String>,
     reference: Kind,
     connection: usize,
-    /// What must come next.
-    next: Option<Step>,
+    ticks: Ticks,
+    /// What must come next, in reverse.
+    next: Vec<Step>,
+    /// All commands and subcommands of the reference.
+    reference_has: BTreeSet<String>,
     /// Commands and subcommands of the reference that the subject does not have.
     missing: BTreeSet<String>,
     /// Those of them that the groups would give.
@@ -123,7 +174,8 @@ impl Generator {
         };
         let is_known = |name: &str| known.is_empty() || known.contains(name);
         let all = catalogue.values().flat_map(|command| command.subcommands.keys().chain([&command.name]));
-        let missing: BTreeSet<String> = all.filter(|name| !is_known(name)).cloned().collect();
+        let reference_has: BTreeSet<String> = all.cloned().collect();
+        let missing: BTreeSet<String> = reference_has.iter().filter(|name| !is_known(name)).cloned().collect();
         let (mut commands, mut not_sent) = (Vec::new(), Vec::new());
         for command in catalogue.values() {
             let group = command.text("group").unwrap_or_default();
@@ -141,7 +193,10 @@ impl Generator {
             commands.extend(
                 all.filter(|command| is_known(&command.name))
                     .filter(|command| !NOT_FROM_GRAMMAR.iter().any(|(name, _)| *name == command.name))
-                    .cloned(),
+                    .flat_map(|command| {
+                        let often = FERTILE.iter().find(|(name, _)| *name == command.name);
+                        std::iter::repeat_n(command.clone(), often.map_or(1, |(_, times)| *times))
+                    }),
             );
         }
         let forms = if reference == Kind::Valkey91 { forms::VALKEY_FORMS } else { forms::FORMS };
@@ -154,7 +209,18 @@ impl Generator {
             })
             .map(|(_, weight, line)| (*weight, *line))
             .collect();
-        Generator { commands, forms, groups: groups.to_vec(), reference, connection: 0, next: None, missing, not_sent }
+        Generator {
+            commands,
+            forms,
+            groups: groups.to_vec(),
+            reference,
+            connection: 0,
+            ticks: Ticks::default(),
+            next: Vec::new(),
+            reference_has,
+            missing,
+            not_sent,
+        }
     }
 
     /// Whether there is anything to generate.
@@ -168,7 +234,7 @@ impl Generator {
     }
 
     fn step(&mut self, random: &mut Random) -> Step {
-        if let Some(step) = self.next.take() {
+        if let Some(step) = self.next.pop() {
             return step;
         }
         // Runs of one connection, so that there is something to pipeline.
@@ -178,8 +244,8 @@ impl Generator {
         loop {
             let step = self.draw(random, self.connection);
             if !self.is_for_later(&step) {
-                self.next = access_after_death(&step);
-                return step;
+                self.next.extend(access_after_death(&step));
+                return by_chance(with_future_entry(step));
             }
         }
     }
@@ -196,8 +262,8 @@ impl Generator {
         is_missing(0) || word(0) == "command" && (2..arguments.len()).any(is_missing)
     }
 
-    fn draw(&self, random: &mut Random, connection: usize) -> Step {
-        if random.random_range(0..250) == 0
+    fn draw(&mut self, random: &mut Random, connection: usize) -> Step {
+        if random.random_range(0..100) == 0
             && let Some(step) = self.special(random, connection)
         {
             return step;
@@ -208,7 +274,8 @@ impl Generator {
         let mut at = random.random_range(0..grammar_weight + forms_weight);
         let mut arguments = if at < grammar_weight {
             let command = &self.commands[(at / 10) as usize];
-            let mut arguments = grammar::command(random, command);
+            let mut arguments = grammar::command(random, command, &mut self.ticks);
+            mutate::refine(random, &mut arguments);
             mutate::heavily(random, &mut arguments);
             arguments
         } else {
@@ -230,10 +297,53 @@ impl Generator {
         Step::Command { connection, arguments }
     }
 
-    fn special(&self, random: &mut Random, connection: usize) -> Option<Step> {
+    /// Whether a command of the generated groups is there on both servers.
+    fn exists(&self, name: &str) -> bool {
+        self.commands.iter().any(|command| command.name == name)
+    }
+
+    fn special(&mut self, random: &mut Random, connection: usize) -> Option<Step> {
         let has = |group: &str| self.groups.iter().any(|wanted| wanted == group);
-        let exists = |name: &str| self.commands.iter().any(|command| command.name == name);
-        match random.random_range(0..10) {
+        let exists = |name: &str| self.exists(name);
+        match random.random_range(0..24) {
+            10..=11 => {
+                let is_known = |name: &str| self.reference_has.contains(name) && !self.missing.contains(name);
+                // Only where nothing was narrowed down: a script touches all types.
+                if !["blpop", "bzpopmin", "xread"].iter().any(|name| exists(name)) {
+                    return None;
+                }
+                let mut script = blocking::script(random, &mut self.ticks, is_known);
+                script.reverse();
+                self.next = script;
+                self.next.pop()
+            }
+            12..=17 => bulk::fill(random, &mut self.ticks, |name| self.commands.iter().any(|it| it.name == name))
+                .map(|arguments| Step::Command { connection, arguments }),
+            18..=21 => {
+                let (name, group) =
+                    *pools::choose(random, &[("sscan", "set"), ("hscan", "hash"), ("zscan", "sorted-set")]);
+                if !has(group) || self.missing.contains(name) || !self.reference_has.contains(name) {
+                    return None;
+                }
+                let key = collections::key(random, group).expect("a group of collections");
+                let mut after = Vec::new();
+                if random.random_bool(0.5) {
+                    after.extend([b"COUNT".to_vec(), random.random_range(1..100).to_string().into_bytes()]);
+                }
+                if random.random_bool(0.4) {
+                    after.extend([b"MATCH".to_vec(), pools::pattern(random).into_bytes()]);
+                }
+                if name == "hscan" && random.random_bool(0.3) {
+                    after.push(b"NOVALUES".to_vec());
+                }
+                let before_cursor = vec![name.to_uppercase().into_bytes(), key];
+                Some(Step::ScanToEnd { connection, before_cursor, after_cursor: after })
+            }
+            22 if exists("hpexpire") => Some(Step::ExpireFieldSoon {
+                connection,
+                key: collections::key(random, "hash").expect("a group of collections"),
+                field: collections::member(random),
+            }),
             0..=2 if has("generic") && exists("expire") => {
                 let mut after = Vec::new();
                 for (option, value) in
@@ -246,15 +356,17 @@ impl Generator {
                 if random.random_bool(0.3) {
                     after.extend([
                         b"TYPE".to_vec(),
-                        pools::pick(random, &["string", "list", "STRING", "nosuch"]).into(),
+                        pools::pick(random, &["string", "list", "zset", "hash", "STRING", "nosuch"]).into(),
                     ]);
                 }
                 Some(Step::ScanToEnd { connection, before_cursor: vec![b"SCAN".to_vec()], after_cursor: after })
             }
-            3 if exists("pexpire") => Some(Step::ExpireSoon { connection, key: pools::key(random) }),
-            4..=5 if exists("dump") && exists("restore") => {
-                Some(Step::Exchange { connection, key: pools::key(random), copy: pools::key(random) })
-            }
+            3 if exists("pexpire") => Some(Step::ExpireSoon { connection, key: collections::any_key(random) }),
+            4..=5 if exists("dump") && exists("restore") => Some(Step::Exchange {
+                connection,
+                key: collections::any_key(random),
+                copy: collections::any_key(random),
+            }),
             // The protocol is Redis's; Valkey reads some broken lines differently.
             6..=8 if has("connection") && self.reference != Kind::Valkey91 => {
                 Some(Step::Raw(pools::pick(random, forms::RAW).as_bytes().to_vec()))

@@ -3,8 +3,11 @@
 use rand::Rng;
 use testkit::Random;
 
-use super::pools;
-use crate::step::upper;
+use super::{
+    collections::{self, LEX_KEYS, LEX_OTHERS},
+    grammar, pools,
+};
+use crate::{chance, step::upper};
 
 /// Changes of letter case and of the number of arguments: harmless for any command.
 pub fn lightly(random: &mut Random, words: &mut Vec<Vec<u8>>) {
@@ -24,6 +27,27 @@ pub fn lightly(random: &mut Random, words: &mut Vec<Vec<u8>>) {
     }
     if words.is_empty() {
         words.push(b"PING".to_vec());
+    }
+}
+
+/// Makes arguments fit each other that the documentation describes one by one: the bounds of ZRANGE mean what its options say.
+pub fn refine(random: &mut Random, words: &mut [Vec<u8>]) {
+    let first = match upper(&words[0]).as_str() {
+        "ZRANGE" => 2,
+        "ZRANGESTORE" => 3,
+        _ => return,
+    };
+    if random.random_bool(0.1) {
+        return;
+    }
+    let has = |option: &str| words.iter().any(|word| word == option.as_bytes());
+    let bound: fn(&mut Random) -> String = match () {
+        () if has("BYLEX") => collections::lex_bound,
+        () if has("BYSCORE") => collections::score_bound,
+        () => collections::rank,
+    };
+    for word in words.iter_mut().skip(first).take(2) {
+        *word = bound(random).into_bytes();
     }
 }
 
@@ -48,7 +72,23 @@ pub fn heavily(random: &mut Random, words: &mut Vec<Vec<u8>>) {
         4 => {
             words[at] = pools::pick(
                 random,
-                &["NX", "XX", "GT", "LT", "GET", "EX", "PX", "KEEPTTL", "PERSIST", "REPLACE", "DB", "COUNT"],
+                &[
+                    "NX",
+                    "XX",
+                    "GT",
+                    "LT",
+                    "GET",
+                    "EX",
+                    "PX",
+                    "KEEPTTL",
+                    "PERSIST",
+                    "REPLACE",
+                    "DB",
+                    "COUNT",
+                    "LIMIT",
+                    "WITHSCORES",
+                    "FIELDS",
+                ],
             )
             .into()
         }
@@ -60,10 +100,31 @@ pub fn heavily(random: &mut Random, words: &mut Vec<Vec<u8>>) {
 pub fn guard(random: &mut Random, words: &mut Vec<Vec<u8>>) {
     let name = upper(&words[0]);
     far_expiry(random, &name, words);
+    equal_scores(&name, words);
     match name.as_str() {
         // Up to 512 MB would be allocated on either side.
         "SETRANGE" => bound(words, 2, 300, (1 << 29) - 300),
         "SETBIT" | "GETBIT" => bound(words, 2, 4096, 1 << 32),
+        "BITFIELD" | "BITFIELD_RO" => near_offsets(words),
+        "BLPOP" | "BRPOP" | "BLMOVE" | "BRPOPLPUSH" | "BZPOPMIN" | "BZPOPMAX" => {
+            let last = words.len() - 1;
+            never_wait(random, words, last);
+        }
+        "BLMPOP" | "BZMPOP" => never_wait(random, words, 1),
+        "XREAD" | "XREADGROUP" => {
+            for at in 1..words.len() {
+                if words[at - 1].eq_ignore_ascii_case(b"BLOCK") {
+                    never_wait(random, words, at);
+                }
+            }
+        }
+        "XAUTOCLAIM" | "XCLAIM" | "XPENDING" => far_idle_times(words),
+        // What a search finds first is its own; it must not become a key's value.
+        "GEORADIUS" | "GEORADIUSBYMEMBER" | "GEOSEARCHSTORE" => words.retain(|word| !word.eq_ignore_ascii_case(b"ANY")),
+        // Nor an order that nobody has asked for.
+        "SORT" if has(words, "BY") && has(words, "ALPHA") => words.retain(|word| !word.eq_ignore_ascii_case(b"STORE")),
+        "HSCAN" | "SSCAN" | "ZSCAN" if words.len() % 2 == 1 => words.push(b"BOGUS".to_vec()),
+        name if chance::COMMANDS.contains(&name) => bound_negative(words, 2),
         // Shortened by a mutation it would be right, and end the run.
         "SHUTDOWN" if !words.iter().any(|word| word.eq_ignore_ascii_case(b"ABORT")) => words.push(b"BOGUS".to_vec()),
         // A second id behind the first is an error in Redis and fine in Valkey, and so in Spinel.
@@ -72,6 +133,78 @@ pub fn guard(random: &mut Random, words: &mut Vec<Vec<u8>>) {
         // Part of a scan is each server's own; `Step::ScanToEnd` has the whole ones. With a word too many it is an error.
         "SCAN" if words.len().is_multiple_of(2) => words.push(b"BOGUS".to_vec()),
         _ => {}
+    }
+}
+
+fn has(words: &[Vec<u8>], option: &str) -> bool {
+    words.iter().skip(1).any(|word| word.eq_ignore_ascii_case(option.as_bytes()))
+}
+
+/// A timeout that is none: whether something waits is for `Step::Move`.
+fn never_wait(random: &mut Random, words: &mut [Vec<u8>], at: usize) {
+    if let Some(word) = words.get_mut(at) {
+        *word =
+            pools::pick(random, &["-1", "abc", "nan", "", "1e400", "-0.5", "99999999999999999999", "0x", "1 "]).into();
+    }
+}
+
+/// Idle times are compared with what has passed: that must not decide.
+fn far_idle_times(words: &mut [Vec<u8>]) {
+    const FAR_MS: u64 = 3_600_000;
+    let name = upper(&words[0]);
+    for at in 1..words.len() {
+        let is_time = at == 4 && name != "XPENDING" || words[at - 1].eq_ignore_ascii_case(b"IDLE");
+        let number = std::str::from_utf8(&words[at]).ok().and_then(|text| text.parse::<u64>().ok());
+        if is_time && number.is_some_and(|number| (1..FAR_MS).contains(&number)) {
+            words[at] = FAR_MS.to_string().into_bytes();
+        }
+    }
+}
+
+/// An offset behind an encoding stays small: up to 512 MB would be allocated on either side.
+fn near_offsets(words: &mut [Vec<u8>]) {
+    for at in 1..words.len() {
+        let is_encoding = matches!(words[at - 1].first(), Some(b'u' | b'i' | b'U' | b'I')) && words[at - 1].len() <= 3;
+        let text = std::str::from_utf8(&words[at]).unwrap_or_default();
+        let number = text.strip_prefix('#').unwrap_or(text).parse::<u64>().ok();
+        if is_encoding && number.is_some_and(|number| number > 4096 && number < 1 << 33) {
+            words[at] = b"4096".to_vec();
+        }
+    }
+}
+
+/// A negative count asks for so many elements, repeated.
+fn bound_negative(words: &mut [Vec<u8>], at: usize) {
+    let Some(word) = words.get_mut(at) else { return };
+    let number = std::str::from_utf8(word).ok().and_then(|text| text.parse::<i64>().ok());
+    if number.is_some_and(|number| number < -1000 && number > i64::MIN) {
+        *word = b"-100".to_vec();
+    }
+}
+
+/// Ranges by lex only where all scores are equal, and equal scores only in keys for that: see [`LEX_KEYS`].
+fn equal_scores(name: &str, words: &mut Vec<Vec<u8>>) {
+    let is_lex_key = |word: &[u8]| LEX_KEYS.iter().any(|key| key.as_bytes() == word);
+    let by_lex = grammar::is_lex(&name.to_lowercase()) || name.starts_with("ZRANGE") && has(words, "BYLEX");
+    let source = if name == "ZRANGESTORE" { 2 } else { 1 };
+    if by_lex
+        && let Some(word) = words.get_mut(source)
+        && !is_lex_key(word)
+        && !LEX_OTHERS.iter().any(|key| key.as_bytes() == *word)
+    {
+        *word = LEX_KEYS[0].into();
+    }
+    if name == "ZRANGESTORE" && words.get(1).is_some_and(|word| is_lex_key(word)) {
+        words[1] = b"zset1".to_vec();
+    }
+    if name == "ZADD" && words.get(1).is_some_and(|word| is_lex_key(word)) {
+        words.retain(|word| !word.eq_ignore_ascii_case(b"INCR"));
+        let options = ["NX", "XX", "GT", "LT", "CH"];
+        let is_option = |word: &Vec<u8>| options.iter().any(|option| word.eq_ignore_ascii_case(option.as_bytes()));
+        let first = 2 + words[2..].iter().take_while(|word| is_option(word)).count();
+        for word in words.iter_mut().skip(first).step_by(2) {
+            *word = b"0".to_vec();
+        }
     }
 }
 

@@ -157,6 +157,11 @@ pub fn pick<'a, T: ?Sized>(random: &mut Random, from: &[&'a T]) -> &'a T {
     from.choose(random).expect("pools are not empty")
 }
 
+/// One of anything.
+pub fn choose<'a, T>(random: &mut Random, from: &'a [T]) -> &'a T {
+    from.choose(random).expect("pools are not empty")
+}
+
 pub fn key(random: &mut Random) -> Vec<u8> {
     // Low ones more often, so that most commands meet something.
     let bound = random.random_range(1..=KEYS.len());
@@ -204,6 +209,7 @@ pub fn name(random: &mut Random) -> String {
 pub fn database(random: &mut Random) -> String {
     match random.random_range(0..12) {
         0 => pick(random, &["-1", "16", "15", "abc", "99999999999999999999", "", "1.0", "01"]).to_owned(),
+        1..=6 => "0".to_owned(),
         _ => random.random_range(0..4).to_string(),
     }
 }
