@@ -3,16 +3,6 @@
 
 /// `(what, work)`: a command, `command|*` for all its subcommands too, or `group:NAME` for a whole group.
 const LATER: &[(&str, &str)] = &[
-    ("group:list", "data types"),
-    ("group:set", "data types"),
-    ("group:sorted-set", "data types"),
-    ("group:hash", "data types"),
-    ("group:stream", "data types"),
-    ("group:bitmap", "data types"),
-    ("group:geo", "data types"),
-    ("group:hyperloglog", "data types"),
-    ("sort", "data types"),
-    ("sort_ro", "data types"),
     ("save", "persistence"),
     ("bgsave", "persistence"),
     ("bgrewriteaof", "persistence"),

@@ -18,7 +18,20 @@ pub use later::later_work;
 pub use unite::unite;
 
 /// The groups of the server core.
-pub const CORE_GROUPS: [&str; 4] = ["connection", "generic", "string", "server"];
+pub const CORE_GROUPS: [&str; 12] = [
+    "connection",
+    "generic",
+    "string",
+    "server",
+    "list",
+    "set",
+    "sorted-set",
+    "hash",
+    "stream",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+];
 
 /// What must be there: the union of the real servers' catalogues, and both for reference.
 pub struct Specification {
