@@ -203,6 +203,54 @@ fn in_its_own_database_and_protocol() {
 }
 
 #[test]
+fn a_consumer_group_hears_of_the_end_of_its_stream() {
+    at_threads(|server| {
+        let (mut client, mut other) = (server.client(), server.client());
+        let endings = [
+            "DEL stream",
+            "FLUSHALL",
+            "SWAPDB 0 1",
+            "RENAME stream elsewhere",
+            "MOVE stream 3",
+            "XGROUP DESTROY stream g",
+        ];
+        // By a command, by active expiry, and by a look at what has expired.
+        for ending in endings.into_iter().chain(["PEXPIRE stream -1", "PEXPIRE stream 1"]) {
+            other.line("FLUSHALL");
+            other.line("XGROUP CREATE stream g $ MKSTREAM");
+            block(server, &mut client, "XREADGROUP GROUP g c BLOCK 0 STREAMS stream >", 1);
+            assert_eq!(info(server, "total_blocking_keys_on_nokey"), 1);
+            let reply = other.line(ending);
+            assert!(!reply.is_error(), "{ending}: {reply}");
+            let told = client.receive().expect("a reply");
+            assert!(told.is_error_of("NOGROUP"), "after {ending}: {told}");
+        }
+        other.line("XGROUP CREATE stream g $ MKSTREAM");
+        block(server, &mut client, "XREADGROUP GROUP g c BLOCK 0 STREAMS stream >", 1);
+        other.line("SET stream x");
+        assert!(client.receive().expect("a reply").is_error_of("WRONGTYPE"));
+    });
+}
+
+#[test]
+fn who_blocks_again_waits_behind_the_others() {
+    at_threads(|server| {
+        let (mut first, mut second, mut other) = (server.client(), server.client(), server.client());
+        for line in ["XGROUP CREATE a g $ MKSTREAM", "XGROUP CREATE b g $ MKSTREAM", "XGROUP CREATE b other $"] {
+            other.line(line);
+        }
+        block(server, &mut first, "XREADGROUP GROUP g c BLOCK 0 STREAMS a b > >", 1);
+        block(server, &mut second, "XREADGROUP GROUP g d BLOCK 0 STREAMS a >", 2);
+        // The first one looks, and finds nothing.
+        other.line("XGROUP DESTROY b other");
+        other.line("XADD a 1-1 f second");
+        assert!(received(&mut second).contains("second"));
+        other.line("XADD a 2-1 f first");
+        assert!(received(&mut first).contains("first"));
+    });
+}
+
+#[test]
 fn who_waits_is_not_idle() {
     against_both(&["--timeout", "2", "--io-threads", "4"], |server| {
         let mut client = server.client();
