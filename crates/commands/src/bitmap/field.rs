@@ -52,6 +52,20 @@ impl FieldType {
         }
     }
 
+    /// What the field will hold when it is set to this value.
+    pub fn fit_set(self, value: i64, overflow: Overflow) -> Option<i64> {
+        if !self.signed {
+            // A negative number is a large one here: it saturates at the upper end.
+            return self.fit(i128::from(value as u64), overflow);
+        }
+        // Redis 8.2 takes `value` from the largest one in 64 bits. Where that overflows, it finds `value` too large, not too small.
+        let largest = *self.values().end() as i64;
+        if overflow == Overflow::Saturate && self.bits < 64 && largest.checked_sub(value).is_none() {
+            return Some(largest);
+        }
+        self.fit(i128::from(value), overflow)
+    }
+
     /// The value of the lowest bits.
     fn from_raw(self, raw: u64) -> i64 {
         let unused = 64 - self.bits;
@@ -118,7 +132,8 @@ mod tests {
             for bits in 1..=bits_max {
                 for offset in 0..80 {
                     let field = FieldType { signed, bits };
-                    let read = (0..u64::from(bits)).fold(0_u64, |raw, at| raw << 1 | u64::from(bit(&pattern, offset + at)));
+                    let read =
+                        (0..u64::from(bits)).fold(0_u64, |raw, at| raw << 1 | u64::from(bit(&pattern, offset + at)));
                     let expected = if signed && read >> (bits - 1) == 1 {
                         (i128::from(read) - (1 << bits)) as i64
                     } else {
