@@ -52,6 +52,20 @@ impl FieldType {
         }
     }
 
+    /// What the field will hold when it is set to this value.
+    pub fn fit_set(self, value: i64, overflow: Overflow) -> Option<i64> {
+        if !self.signed {
+            // A negative number is a large one here: it saturates at the upper end.
+            return self.fit(i128::from(value as u64), overflow);
+        }
+        // Redis 8.2 takes `value` from the largest one in 64 bits. Where that overflows, it finds `value` too large, not too small.
+        let largest = *self.values().end() as i64;
+        if overflow == Overflow::Saturate && self.bits < 64 && largest.checked_sub(value).is_none() {
+            return Some(largest);
+        }
+        self.fit(i128::from(value), overflow)
+    }
+
     /// The value of the lowest bits.
     fn from_raw(self, raw: u64) -> i64 {
         let unused = 64 - self.bits;

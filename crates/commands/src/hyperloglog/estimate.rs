@@ -13,14 +13,12 @@ impl Histogram {
         // Neighbours count in tables of their own: equal values in a row would wait for each other.
         let mut tables = [[0_u32; 64]; 4];
         for group in registers.as_chunks::<4>().0 {
-            for (table, &register) in tables.iter_mut().zip(group) {
-                table[usize::from(register & 0x3F)] += 1;
-            }
+            tables[0][usize::from(group[0] & 0x3F)] += 1;
+            tables[1][usize::from(group[1] & 0x3F)] += 1;
+            tables[2][usize::from(group[2] & 0x3F)] += 1;
+            tables[3][usize::from(group[3] & 0x3F)] += 1;
         }
-        let mut sum = [0; 64];
-        for table in tables {
-            sum.iter_mut().zip(table).for_each(|(sum, count)| *sum += count);
-        }
+        let sum = std::array::from_fn(|value| tables.iter().map(|table| table[value]).sum());
         Histogram(sum)
     }
 
