@@ -82,6 +82,8 @@ pub struct Rig {
     pub readers: Readers,
     /// What they changed.
     pub effects: Effects,
+    /// Commands may wait, as they may outside of transactions and scripts.
+    pub may_block: bool,
     /// Everything runs on the wide side.
     pub wide: bool,
 }
@@ -124,6 +126,7 @@ impl Default for Rig {
             reply: Reply::default(),
             readers: Readers::NONE,
             effects: Effects::default(),
+            may_block: true,
             wide: false,
         }
     }
@@ -278,7 +281,7 @@ impl Rig {
             session: &mut self.session,
             command,
             reach: if wide { Reach::Wide(global) } else { Reach::Narrow(global) },
-            may_block: true,
+            may_block: self.may_block,
             host: &self.host,
         };
         let handler = command.spec.run.expect("the registry only finds commands that run");

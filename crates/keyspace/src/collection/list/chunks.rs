@@ -133,6 +133,10 @@ impl Chunks {
         if let Some(Node::Packed(run)) = self.end_node(end) {
             run.fit();
         }
+        // An eighth more, not twice as much: the deque is what a list takes beside its elements.
+        if self.nodes.len() == self.nodes.capacity() {
+            self.nodes.reserve_exact((self.nodes.len() / 8).max(4));
+        }
         match end {
             End::Front => self.nodes.push_front(node),
             End::Back => self.nodes.push_back(node),
@@ -517,8 +521,11 @@ impl Chunks {
     // Compression
     // -----------------------------------------------------------------------------------------------------------------
 
-    /// Nodes have come or gone: those that are far enough from both ends now are compressed, and those near an end are not.
+    /// Nodes have come or gone: room that many have left is given back, those that are far enough from both ends now are compressed, and those near an end are not.
     fn settle(&mut self) {
+        if self.nodes.capacity() / 4 > self.nodes.len().max(4) {
+            self.nodes.shrink_to(2 * self.nodes.len());
+        }
         let depth = self.limits.compress_depth;
         if depth == 0 {
             return;

@@ -34,6 +34,7 @@ pub(super) struct Run {
     start: u32,
     len: u32,
     count: u16,
+    #[expect(dead_code, reason = "only its other values are used: they tell the other kinds of nodes")]
     tag: Tag,
 }
 
