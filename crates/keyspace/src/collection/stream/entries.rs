@@ -1,5 +1,7 @@
 //! The entries of a stream: the log without its readers.
 
+use std::cmp::Ordering;
+
 use super::block::{BLOCK_BYTES_MAX, Block, Fields, Raw};
 use super::id::StreamId;
 use super::index::{Index, Place};
@@ -87,31 +89,21 @@ impl Entries {
             && id <= self.max_deleted_id
     }
 
-    /// How many entries were ever added up to this id, if that is known without counting.
+    /// How many entries were ever added up to this id, if that is known without counting. There must be entries.
     pub fn distance(&self, id: StreamId) -> Option<u64> {
-        if self.added == 0 {
-            return Some(0);
-        }
-        if self.len == 0 && id <= self.last_id {
-            return Some(self.added);
-        }
-        if id != StreamId::MIN && id < self.max_deleted_id {
-            return None;
-        }
         if id >= self.last_id {
             return (id == self.last_id).then_some(self.added);
         }
         let first = self.first_id();
-        // Without deletions among the entries, those before the first are those that are not there any more.
-        if self.max_deleted_id == StreamId::MIN || self.max_deleted_id < first {
-            if id < first {
-                return Some(self.added - self.len);
-            }
-            if id == first {
-                return Some(self.added - self.len + 1);
-            }
+        // As long as nothing was deleted among the entries, those before the first are those that are not there any more.
+        if self.max_deleted_id >= first && self.max_deleted_id != StreamId::MIN {
+            return None;
         }
-        None
+        match id.cmp(&first) {
+            Ordering::Less => Some(self.added.wrapping_sub(self.len)),
+            Ordering::Equal => Some(self.added.wrapping_sub(self.len).wrapping_add(1)),
+            Ordering::Greater => None,
+        }
     }
 
     pub fn block_count(&self) -> usize {

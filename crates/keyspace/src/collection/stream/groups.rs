@@ -119,11 +119,11 @@ impl Group {
 
     /// How many entries are still to be read, if that is known.
     pub fn lag(&self, entries: &Entries) -> Option<u64> {
-        if entries.added() == 0 {
+        if entries.is_empty() {
             return Some(0);
         }
         let read = match self.entries_read {
-            Some(read) if !entries.has_deleted_from(self.last_id) => Some(read),
+            Some(read) if self.keeps_count(entries) => Some(read),
             _ => entries.distance(self.last_id),
         }?;
         Some(entries.added().wrapping_sub(read))
@@ -132,11 +132,16 @@ impl Group {
     /// Notes that the entry behind the last one was delivered.
     pub fn advance(&mut self, id: StreamId, entries: &Entries) {
         self.entries_read = match self.entries_read {
-            Some(read) if !entries.has_deleted_from(id) => Some(read + 1),
-            _ if entries.added() == 0 => self.entries_read,
+            Some(read) if self.keeps_count(entries) => Some(read + 1),
             _ => entries.distance(id),
         };
         self.last_id = id;
+    }
+
+    /// Whether `entries_read` says where the group is: it has not fallen behind entries that are gone, and none was deleted from where it
+    /// is on.
+    fn keeps_count(&self, entries: &Entries) -> bool {
+        self.last_id >= entries.first_id() && !entries.has_deleted_from(self.last_id)
     }
 
     // -----------------------------------------------------------------------------------------------------------------

@@ -42,11 +42,6 @@ impl Index {
         (self.len > 0).then_some(Place { run: 0, slot: 0 })
     }
 
-    pub fn last(&self) -> Option<Place> {
-        let run = self.runs.len().checked_sub(1)?;
-        Some(Place { run, slot: self.runs[run].len() - 1 })
-    }
-
     #[inline]
     pub fn last_mut(&mut self) -> Option<&mut Block> {
         self.runs.back_mut()?.last_mut()
