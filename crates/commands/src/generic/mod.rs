@@ -10,7 +10,7 @@ mod object;
 mod persist;
 mod randomkey;
 mod rename;
-mod scan;
+pub(crate) mod scan;
 mod touch;
 mod ttl;
 mod r#type;

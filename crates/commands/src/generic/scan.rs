@@ -1,4 +1,4 @@
-//! `SCAN`.
+//! `SCAN`, and what its kin for sets, hashes and sorted sets have in common with it: cursor and options.
 
 use keyspace::Cursor;
 
@@ -29,7 +29,7 @@ pub const SPEC: Spec = Spec {
 
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     let cursor = cursor(cx.args[1]).ok_or(Error::text("ERR invalid cursor"))?;
-    let options = Options::parse(&cx.args[2..])?;
+    let options = Options::parse(&cx.args[2..], Words::Keys)?;
     let (index, now, see_expired) = (cx.db.index, cx.db.now, cx.db.manners.see_expired);
     // The cursor comes first in the reply and is known last.
     let mut names = Names::default();
@@ -72,8 +72,20 @@ impl Names {
     }
 }
 
-struct Options<'a> {
-    count: usize,
+/// The words that a command takes besides COUNT and MATCH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// SCAN: TYPE.
+    Keys,
+    /// HSCAN: NOVALUES.
+    Fields,
+    /// SSCAN and ZSCAN: none.
+    Elements,
+}
+
+pub(crate) struct Options<'a> {
+    pub(crate) count: usize,
+    pub(crate) no_values: bool,
     pattern: Option<&'a [u8]>,
     type_name: Option<&'a [u8]>,
 }
@@ -81,13 +93,20 @@ struct Options<'a> {
 impl<'a> Options<'a> {
     /// Each word as it comes; the last one of a kind decides. A type that does not exist is no error, as in Redis 8.2
     /// (Valkey 9.1 refuses it): no key has it.
-    fn parse(words: &[&'a [u8]]) -> Result<Options<'a>, Error> {
-        let mut options = Options { count: 10, pattern: None, type_name: None };
+    ///
+    /// # Errors
+    /// As Redis's, for the first word that is wrong.
+    pub(crate) fn parse(words: &[&'a [u8]], allowed: Words) -> Result<Options<'a>, Error> {
+        let mut options = Options { count: 10, no_values: false, pattern: None, type_name: None };
         let mut words = words.iter().copied();
         while let Some(word) = words.next() {
             let word = word.to_ascii_uppercase();
             if word == b"NOVALUES" {
-                return Err(Error::text("ERR NOVALUES option can only be used in HSCAN"));
+                if allowed != Words::Fields {
+                    return Err(Error::text("ERR NOVALUES option can only be used in HSCAN"));
+                }
+                options.no_values = true;
+                continue;
             }
             let value = words.next().ok_or(Error::Syntax)?;
             match word.as_slice() {
@@ -99,22 +118,28 @@ impl<'a> Options<'a> {
                     options.count = usize::try_from(count).unwrap_or(usize::MAX);
                 }
                 b"MATCH" => options.pattern = (value != b"*").then_some(value),
-                b"TYPE" => options.type_name = Some(value),
+                b"TYPE" if allowed == Words::Keys => options.type_name = Some(value),
                 _ => return Err(Error::Syntax),
             }
         }
         Ok(options)
     }
 
+    /// Whether MATCH lets this element through.
+    #[inline]
+    pub(crate) fn matches(&self, element: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| config::glob_match(pattern, element, false))
+    }
+
     fn want(&self, key: &[u8], type_name: &str) -> bool {
         self.type_name.is_none_or(|wanted| wanted.eq_ignore_ascii_case(type_name.as_bytes()))
-            && self.pattern.is_none_or(|pattern| config::glob_match(pattern, key, false))
+            && self.matches(key)
     }
 }
 
 /// A cursor as clients may write it. Redis reads it as an integer of its own kind, where a negative one is refused, and failing
 /// that as C's `strtoull` does: blanks before it, a sign (that wraps), leading zeros, and anything behind a NUL byte are fine.
-fn cursor(text: &[u8]) -> Option<u64> {
+pub(crate) fn cursor(text: &[u8]) -> Option<u64> {
     if let Some(number) = resp::number::parse_i64(text) {
         return u64::try_from(number).ok();
     }
@@ -181,7 +206,7 @@ mod tests {
     fn options_and_their_errors() {
         let parse = |line: &'static str| {
             let words: Vec<&[u8]> = line.split_ascii_whitespace().map(str::as_bytes).collect();
-            Options::parse(&words).map(|options| options.count)
+            Options::parse(&words, Words::Keys).map(|options| options.count)
         };
         assert_eq!(parse("COUNT 5 MATCH z count 7 TYPE nothing"), Ok(7));
         for line in ["COUNT", "COUNT 0", "COUNT -1", "MATCH", "TYPE", "FOO", "FOO 1", "COUNT 1 FOO"] {
