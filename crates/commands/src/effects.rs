@@ -17,7 +17,7 @@
 //! `docs/effects.md` lists the commands whose effect is not themselves; `tests/effects.rs` compares all of them with real servers.
 
 pub use config::KeyspaceEvents as EventClass;
-use keyspace::DbIndex;
+use keyspace::{DbIndex, Expired};
 
 /// A command that makes the same change elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +135,19 @@ impl Effects {
             self.push(db, &[self.expiry_verb(), key]);
         }
         self.notify(EventClass::EXPIRED, "expired", db, key);
+    }
+
+    /// Something went because its time had come, and this server removed it.
+    pub fn gone(&mut self, db: DbIndex, expired: &Expired<'_>) {
+        match expired {
+            Expired::Key(removed) => self.expired(db, removed.key()),
+            Expired::Field { key, field } => self.push(db, &[b"HDEL", key, field]),
+            Expired::Fields { key, .. } => self.notify(EventClass::HASH, "hexpired", db, key),
+            Expired::Hash { removed, .. } => {
+                self.notify(EventClass::HASH, "hexpired", db, removed.key());
+                self.notify(EventClass::GENERIC, "del", db, removed.key());
+            }
+        }
     }
 
     fn push(&mut self, db: DbIndex, args: &[&[u8]]) {

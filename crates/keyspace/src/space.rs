@@ -638,12 +638,12 @@ impl<'a> Space<'a> {
     }
 
     /// Removes fields of the hash at this key whose time has passed: all of them from a small hash, of a large one those that are named.
-    pub fn expire_fields(
+    pub fn expire_fields<'n>(
         &mut self,
         db: DbIndex,
         key: Key<'_>,
         now: Millis,
-        named: &[&[u8]],
+        named: impl IntoIterator<Item = &'n [u8]>,
         mut gone: impl FnMut(Expired<'_>),
     ) {
         let Some(mut entry) = self.get_mut(db, key) else { return };
@@ -651,9 +651,8 @@ impl<'a> Space<'a> {
             return;
         }
         let key_bytes = key.bytes;
-        let remains = entry.expire_parts(|hash| {
-            hash.expire_named(now, named, |field| gone(Expired::Field { key: key_bytes, field }))
-        });
+        let remains = entry
+            .expire_parts(|hash| hash.expire_named(now, named, |field| gone(Expired::Field { key: key_bytes, field })));
         match remains {
             Remains::Something { taken: 0 } => {}
             Remains::Something { taken } => gone(Expired::Fields { key: key_bytes, fields: taken }),

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use commands::client::Place;
 use commands::{Client, ClientFlags, Session, Settings, ThreadStats};
 use config::LogLevel;
-use keyspace::{Cursor, Millis, ShardIndex};
+use keyspace::{Cursor, Expired, Millis, ShardIndex};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use resp::{Decoder, Limits, Owned, ProtocolError, Reply, Step};
@@ -895,7 +895,7 @@ impl EventLoop {
         }
     }
 
-    /// Removes keys whose time has come from the shards that are this thread's to look after, a slice at a time.
+    /// Removes keys, and fields of hashes, whose time has come from the shards that are this thread's to look after, a slice at a time.
     fn expire_slice(&mut self) {
         let Some(mut shard) = self.expiring else {
             return;
@@ -909,17 +909,17 @@ impl EventLoop {
             let index = ShardIndex::new(shard);
             if world.keyspace.earliest_expiry(index) <= now {
                 let mut space = world.keyspace.lock_one(index);
-                let mut expired = 0;
                 let effects = self.scratch.effects();
                 effects.serve(readers(&world.global));
-                let more = space.expire_due(index, now, EXPIRE_SLICE_KEYS, |db, removed| {
-                    expired += 1;
-                    effects.expired(db, removed.key());
-                    // Each by itself: nothing ties them together but the time.
-                    effects.close_unit();
+                let more = space.expire_due(index, now, EXPIRE_SLICE_KEYS, |db, expired| {
+                    self.stats.expired(&expired);
+                    effects.gone(db, &expired);
+                    // Each key by itself: nothing ties them together but the time.
+                    if !matches!(expired, Expired::Field { .. }) {
+                        effects.close_unit();
+                    }
                 });
                 effects.clear();
-                self.stats.expired_keys.add(expired);
                 if !more {
                     shard += threads;
                 }

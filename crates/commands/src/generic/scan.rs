@@ -132,8 +132,7 @@ impl<'a> Options<'a> {
     }
 
     fn want(&self, key: &[u8], type_name: &str) -> bool {
-        self.type_name.is_none_or(|wanted| wanted.eq_ignore_ascii_case(type_name.as_bytes()))
-            && self.matches(key)
+        self.type_name.is_none_or(|wanted| wanted.eq_ignore_ascii_case(type_name.as_bytes())) && self.matches(key)
     }
 }
 

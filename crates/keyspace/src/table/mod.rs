@@ -123,9 +123,13 @@ pub(crate) enum Due<E> {
 /// What is left of an element whose due parts were taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remains {
-    Something { taken: usize },
+    Something {
+        taken: usize,
+    },
     /// It comes out of the table, and is given to the caller as [`Due::Element`] would be.
-    Nothing { taken: usize },
+    Nothing {
+        taken: usize,
+    },
 }
 
 /// Counters of what single operations cost: the proof that growth never stops the world. Several shards write to the same, seldom.

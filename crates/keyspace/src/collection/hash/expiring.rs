@@ -3,8 +3,8 @@
 //! Fields that expire come first, soonest first, so that what is due is a prefix. Of two with one expiry the later comes before the earlier, and
 //! a field that loses its expiry goes to the end: the order in which Redis 8.2 was seen to reply.
 
-use super::packed::Packed;
 use super::FieldRef;
+use super::packed::Packed;
 use crate::collection::Listpack;
 use crate::collection::listpack::{Item, Position};
 use crate::{Expiry, IntBuffer, Millis};
