@@ -145,9 +145,9 @@ impl Effects {
         self.notify(EventClass::EXPIRED, "expired", db, key);
     }
 
-    /// What the keyspace has removed because its time had passed: a key, or fields of a hash.
-    pub fn gone(&mut self, db: DbIndex, gone: &Expired<'_>) {
-        match gone {
+    /// Something went because its time had come, and this server removed it.
+    pub fn gone(&mut self, db: DbIndex, expired: &Expired<'_>) {
+        match expired {
             Expired::Key(removed) => self.expired(db, removed.key()),
             Expired::Field { key, field } => self.push(db, &[b"HDEL", key, field]),
             Expired::Fields { key, .. } => self.notify(EventClass::HASH, "hexpired", db, key),

@@ -63,7 +63,7 @@ mod tests {
             Some("transactions, messaging, scripting, ACL, insight")
         );
         assert_eq!(later_work("client|list", "connection"), None);
-        assert_eq!(later_work("lpush", "list"), Some("data types"));
+        assert_eq!(later_work("lpush", "list"), None);
         assert_eq!(later_work("get", "string"), None);
     }
 }
