@@ -521,7 +521,8 @@ impl Chunks {
     // Compression
     // -----------------------------------------------------------------------------------------------------------------
 
-    /// Nodes have come or gone: room that many have left is given back, those that are far enough from both ends now are compressed, and those near an end are not.
+    /// Nodes have come or gone: room that many have left is given back, those that are far enough from both ends now are compressed, and
+    /// those near an end are not.
     fn settle(&mut self) {
         if self.nodes.capacity() / 4 > self.nodes.len().max(4) {
             self.nodes.shrink_to(2 * self.nodes.len());
