@@ -541,6 +541,24 @@ impl Ready {
     }
 }
 
+/// The planted bug `skipped-waiter`: one key in eight that became ready is forgotten, as by a command that signals on one of its
+/// paths only. The linearizability check must find it.
+#[cfg(feature = "planted")]
+fn planted_skipped_waiter() -> bool {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static IS_PLANTED: LazyLock<bool> =
+        LazyLock::new(|| std::env::var("SPINEL_PLANT").is_ok_and(|name| name == "skipped-waiter"));
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    *IS_PLANTED && COUNT.fetch_add(1, Ordering::Relaxed) % 8 == 0
+}
+
+#[cfg(not(feature = "planted"))]
+#[inline(always)]
+fn planted_skipped_waiter() -> bool {
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -754,22 +772,4 @@ mod tests {
         waiters.remove(2);
         assert!(waiters.is_empty() && waiters.queues.is_empty());
     }
-}
-
-/// The planted bug `skipped-waiter`: one key in eight that became ready is forgotten, as by a command that signals on one of its
-/// paths only. The linearizability check must find it.
-#[cfg(feature = "planted")]
-fn planted_skipped_waiter() -> bool {
-    use std::sync::LazyLock;
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static IS_PLANTED: LazyLock<bool> =
-        LazyLock::new(|| std::env::var("SPINEL_PLANT").is_ok_and(|name| name == "skipped-waiter"));
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    *IS_PLANTED && COUNT.fetch_add(1, Ordering::Relaxed) % 8 == 0
-}
-
-#[cfg(not(feature = "planted"))]
-#[inline(always)]
-fn planted_skipped_waiter() -> bool {
-    false
 }
