@@ -480,6 +480,7 @@ impl Serving<'_> {
         let (outcome, ns) = run(&mut cx);
         cx.db.effects.end(&args, self.stats.dirty.get() != dirty_before);
         cx.db.effects.close_unit();
+        cx.tell_watchers();
         drop(cx);
         waiter.spent_ns += ns;
         let failed = match outcome {
@@ -499,7 +500,7 @@ impl Serving<'_> {
                 reply.error(&text);
                 true
             }
-            Err(Stop::Wide) => unreachable!("a command asked for the wide side on the wide side"),
+            Err(stop) => unreachable!("a command that waits stopped with {stop:?}"),
         };
         self.global.waiters.forget(arrival, &waiter);
         count_call(&waiter, failed, self.stats, latency_tracking);

@@ -13,7 +13,9 @@ use bitflags::bitflags;
 use keyspace::{DbIndex, Millis};
 use parking_lot::Mutex;
 
+use crate::registry::Command;
 use crate::stats::Counter;
+use crate::transaction::Transaction;
 
 bitflags! {
     /// What CLIENT LIST shows as letters, and what changes how a client is treated.
@@ -29,6 +31,10 @@ bitflags! {
         const PAUSED = 1 << 6;
         /// Waits in a blocking command. Changes on the wide side only.
         const BLOCKED = 1 << 7;
+        /// Queues commands for EXEC.
+        const MULTI = 1 << 8;
+        /// A key that it watches was touched: EXEC will do nothing. Set by whoever touches, under its access.
+        const DIRTY_WATCH = 1 << 9;
     }
 }
 
@@ -60,6 +66,10 @@ pub struct Client {
     pub output_segments: AtomicUsize,
     pub memory_bytes: AtomicUsize,
     pub capabilities: AtomicU32,
+    /// Commands that a transaction has queued, and their memory.
+    pub queued_commands: AtomicUsize,
+    pub queued_bytes: AtomicUsize,
+    pub watched_keys: AtomicUsize,
     /// Set by CLIENT KILL and its like; the client's event loop closes it.
     pub killed: AtomicBool,
     pub text: Mutex<ClientText>,
@@ -106,6 +116,9 @@ impl Client {
             output_segments: AtomicUsize::new(0),
             memory_bytes: AtomicUsize::new(0),
             capabilities: AtomicU32::new(0),
+            queued_commands: AtomicUsize::new(0),
+            queued_bytes: AtomicUsize::new(0),
+            watched_keys: AtomicUsize::new(0),
             killed: AtomicBool::new(false),
             text: Mutex::new(ClientText { user: "default".to_owned(), ..ClientText::default() }),
         }
@@ -188,6 +201,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// Close once everything so far is written (QUIT, protocol errors).
     pub close_after_reply: bool,
+    /// What was queued since MULTI.
+    pub transaction: Option<Box<Transaction>>,
 }
 
 impl Session {
@@ -200,6 +215,7 @@ impl Session {
             last_command: u16::MAX,
             reply_mode: ReplyMode::On,
             close_after_reply: false,
+            transaction: None,
         }
     }
 
@@ -222,5 +238,29 @@ impl Session {
 
     pub fn has(&self, flag: ClientFlags) -> bool {
         self.client.flags().contains(flag)
+    }
+
+    /// MULTI.
+    pub fn begin_transaction(&mut self) {
+        self.transaction = Some(Box::default());
+        self.client.set_flag(ClientFlags::MULTI, true);
+        self.client.queued_commands.store(0, Relaxed);
+    }
+
+    /// Keeps a command for EXEC.
+    pub fn queue(&mut self, command: &Command, args: &[&[u8]]) {
+        let transaction = self.transaction.as_mut().expect("only a transaction queues");
+        transaction.push(command, args);
+        self.client.queued_commands.store(transaction.len(), Relaxed);
+        self.client.queued_bytes.store(transaction.bytes(), Relaxed);
+    }
+
+    /// EXEC, DISCARD, RESET: takes out what was queued.
+    pub fn end_transaction(&mut self) -> Option<Box<Transaction>> {
+        let transaction = self.transaction.take()?;
+        self.client.set_flag(ClientFlags::MULTI, false);
+        self.client.queued_commands.store(0, Relaxed);
+        self.client.queued_bytes.store(0, Relaxed);
+        Some(transaction)
     }
 }

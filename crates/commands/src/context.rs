@@ -1,12 +1,13 @@
 //! What a handler receives: its arguments, access to what it declared, and where to reply.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use config::{Changes, LogLevel, SetError};
-use keyspace::{Dropped, Key};
+use keyspace::{DbIndex, Dropped, Key};
 use resp::Reply;
 
-use crate::client::{Client, Clients, Session};
+use crate::client::{Client, ClientFlags, Clients, Session};
 use crate::db::Db;
 use crate::error::{Error, Stop};
 use crate::global::Global;
@@ -66,6 +67,59 @@ impl<'a> Ctx<'a> {
     /// Whether the command is alone in the world.
     pub fn is_wide(&self) -> bool {
         matches!(self.reach, Reach::Wide(_))
+    }
+
+    /// The client watches nothing any more.
+    ///
+    /// # Errors
+    /// `Stop::Wide` on the narrow side, if it watches anything.
+    pub fn unwatch(&mut self) -> Outcome {
+        if self.session.client.watched_keys.load(Relaxed) > 0 {
+            let client = self.session.client.clone();
+            self.global_mut()?.watches.remove(&client);
+        }
+        Ok(())
+    }
+
+    /// Whether a key that the client watches was changed, or its time has come.
+    pub fn a_watched_key_was_touched(&mut self) -> bool {
+        let client = self.session.client.clone();
+        if client.watched_keys.load(Relaxed) == 0 {
+            return false;
+        }
+        let selected = self.db.index;
+        let watched = self.global().watches.of_client(client.id).to_vec();
+        for (db, key) in &watched {
+            self.db.select(*db);
+            let key = self.db.space.key(key);
+            self.db.glance(key);
+        }
+        self.db.select(selected);
+        self.tell_watchers();
+        client.flags().contains(ClientFlags::DIRTY_WATCH)
+    }
+
+    /// Marks the clients that watch what was changed. Whoever runs commands calls this behind each.
+    #[inline]
+    pub fn tell_watchers(&mut self) {
+        if !self.global().watches.is_empty() {
+            for touched in self.db.effects.take_touched() {
+                self.global().watches.touch(&touched);
+            }
+        }
+    }
+
+    /// All keys of these databases that are watched and there are about to go, or others come in their place.
+    pub fn touch_databases(&mut self, databases: &[DbIndex]) {
+        for &db in databases {
+            let watched: Vec<Box<[u8]>> = self.global().watches.in_database(db).map(Into::into).collect();
+            for name in watched {
+                let key = self.db.space.key(&name);
+                if databases.iter().any(|&db| self.db.space.contains(db, key)) {
+                    self.db.effects.touch_surely(db, &name);
+                }
+            }
+        }
     }
 
     /// A complete error text with its code.

@@ -216,6 +216,7 @@ impl<'a> Db<'a> {
     #[inline]
     pub fn write(&mut self, key: Key<'_>) -> Option<EntryMut<'_>> {
         self.live::<true, false>(key)?;
+        self.effects.touch(self.index, key.bytes());
         self.space.get_mut(self.index, key)
     }
 
@@ -274,6 +275,7 @@ impl<'a> Db<'a> {
         if self.live::<true, false>(key).is_none() {
             self.set(key, NewValue::Object(new().into()), Expiry::Clear);
         }
+        self.effects.touch(self.index, key.bytes());
         let entry = self.space.get_mut(self.index, key).expect("it is there, or was created just now");
         entry.into_typed().ok_or(Stop::Error(Error::WrongType))
     }
@@ -388,6 +390,7 @@ impl<'a> Db<'a> {
         if expiry == Expiry::Keep {
             self.live::<false, false>(key);
         }
+        self.effects.touch(self.index, key.bytes());
         self.space.set_created_access_bits(access::created(self.manners.lfu.as_ref(), self.now));
         self.signal(key);
         self.space.set(self.index, key, value, expiry)
@@ -419,11 +422,13 @@ impl<'a> Db<'a> {
     pub fn take(&mut self, key: Key<'_>) -> Option<Removed> {
         self.live::<false, false>(key)?;
         self.signal(key);
+        self.effects.touch(self.index, key.bytes());
         self.space.remove(self.index, key)
     }
 
     /// Puts what was taken out under another name or into another database, where it counts as new: it was used just now.
     pub fn put(&mut self, index: DbIndex, key: Key<'_>, value: Removed) {
+        self.effects.touch(index, key.bytes());
         self.space.put(index, key, value);
         self.effects.signal(index, key.bytes());
         if let Some(entry) = self.space.get(index, key) {
@@ -451,6 +456,7 @@ impl<'a> Db<'a> {
     /// Gives a live key another expiry, or none. Says whether the key is there.
     #[inline]
     pub fn set_expiry(&mut self, key: Key<'_>, at: Option<Millis>) -> bool {
+        self.effects.touch(self.index, key.bytes());
         self.live::<false, false>(key).is_some() && self.space.set_expiry(self.index, key, at)
     }
 

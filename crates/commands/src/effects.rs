@@ -48,11 +48,13 @@ pub struct Readers {
     pub unlink_expired: bool,
     /// Clients wait for keys, and this access serves them.
     pub waiters: bool,
+    /// Clients watch keys.
+    pub watches: bool,
 }
 
 impl Readers {
     pub const NONE: Readers =
-        Readers { journal: false, events: EventClass::empty(), unlink_expired: false, waiters: false };
+        Readers { journal: false, events: EventClass::empty(), unlink_expired: false, waiters: false, watches: false };
 }
 
 /// What becomes of the command in execution itself.
@@ -79,6 +81,11 @@ pub struct Effects {
     events_before: usize,
     /// The keys that blocked clients may find something at now.
     ready: Ready,
+    /// Keys that the command in execution may have changed, and behind `touched_surely` keys that were changed whatever it says.
+    touched: Vec<(DbIndex, Box<[u8]>)>,
+    touched_surely: Vec<(DbIndex, Box<[u8]>)>,
+    /// The commands of a transaction are in execution: they are one unit.
+    in_transaction: bool,
 }
 
 impl Default for Effects {
@@ -92,6 +99,9 @@ impl Default for Effects {
             events: Vec::new(),
             events_before: 0,
             ready: Ready::default(),
+            touched: Vec::new(),
+            touched_surely: Vec::new(),
+            in_transaction: false,
         }
     }
 }
@@ -143,6 +153,28 @@ impl Effects {
             self.push(db, &[self.expiry_verb(), key]);
         }
         self.notify(EventClass::EXPIRED, "expired", db, key);
+        self.touch_surely(db, key);
+    }
+
+    /// The command in execution holds this key to change it: who watches it hears of that if the command says that it changed something.
+    #[inline]
+    pub(crate) fn touch(&mut self, db: DbIndex, key: &[u8]) {
+        if self.readers.watches {
+            self.note_touched(db, key);
+        }
+    }
+
+    #[cold]
+    fn note_touched(&mut self, db: DbIndex, key: &[u8]) {
+        self.touched.push((db, key.into()));
+    }
+
+    /// This key was changed.
+    #[cold]
+    pub fn touch_surely(&mut self, db: DbIndex, key: &[u8]) {
+        if self.readers.watches {
+            self.touched_surely.push((db, key.into()));
+        }
     }
 
     /// Something went because its time had come, and this server removed it.
@@ -150,11 +182,15 @@ impl Effects {
         match expired {
             Expired::Key(removed) => self.expired(db, removed.key()),
             Expired::Field { key, field } => self.push(db, &[b"HDEL", key, field]),
-            Expired::Fields { key, .. } => self.notify(EventClass::HASH, "hexpired", db, key),
+            Expired::Fields { key, .. } => {
+                self.notify(EventClass::HASH, "hexpired", db, key);
+                self.touch_surely(db, key);
+            }
             Expired::Hash { removed, .. } => {
                 // Without an effect of its own: the last HDEL has removed it elsewhere too.
                 self.notify(EventClass::HASH, "hexpired", db, removed.key());
                 self.notify(EventClass::GENERIC, "del", db, removed.key());
+                self.touch_surely(db, removed.key());
             }
         }
     }
@@ -211,11 +247,34 @@ impl Effects {
         if changed && self.wanted() && self.itself == Itself::Verbatim {
             self.push(self.db, args);
         }
+        if !self.touched.is_empty() {
+            if changed {
+                self.touched_surely.append(&mut self.touched);
+            }
+            self.touched.clear();
+        }
+    }
+
+    /// The keys that were changed since the last call, for who watches them.
+    #[inline]
+    pub fn take_touched(&mut self) -> Vec<(DbIndex, Box<[u8]>)> {
+        std::mem::take(&mut self.touched_surely)
+    }
+
+    /// What follows, up to [`end_transaction`](Self::end_transaction), is one unit.
+    pub fn begin_transaction(&mut self) {
+        self.in_transaction = true;
+    }
+
+    pub fn end_transaction(&mut self) {
+        self.in_transaction = false;
+        self.close_unit();
     }
 
     /// The handler will run again, on the wide side. The keys that it found expired are gone all the same; what it missed, it will
     /// miss again.
     pub fn end_for_wide(&mut self) {
+        self.touched.clear();
         let mut index = 0;
         self.events.retain(|event| {
             index += 1;
@@ -226,7 +285,7 @@ impl Effects {
     /// What was recorded since the last call belongs together.
     #[inline]
     pub fn close_unit(&mut self) {
-        if self.list.len() > self.unit_ends.last().copied().unwrap_or(0) {
+        if !self.in_transaction && self.list.len() > self.unit_ends.last().copied().unwrap_or(0) {
             self.unit_ends.push(self.list.len());
         }
     }
@@ -361,7 +420,13 @@ mod tests {
     #[test]
     fn the_wide_side_does_not_tell_again_what_the_narrow_side_missed() {
         let mut effects = Effects::default();
-        effects.serve(Readers { journal: true, events: EventClass::all(), unlink_expired: false, waiters: false });
+        effects.serve(Readers {
+            journal: true,
+            events: EventClass::all(),
+            unlink_expired: false,
+            waiters: false,
+            watches: false,
+        });
         effects.begin(DbIndex(0));
         effects.expired(DbIndex(0), b"gone");
         effects.notify(EventClass::KEY_MISS, "keymiss", DbIndex(0), b"gone");

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use crate::blocking::Block;
+use crate::transaction::Transaction;
 
 /// A client's mistake, or a state of the server that forbids what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +107,8 @@ pub enum Stop {
     /// The client waits until one of its keys is ready. Nothing was changed, and the command is alone in the world: see
     /// [`Ctx::block`](crate::Ctx::block).
     Block(Box<Block>),
+    /// What EXEC has found in order runs now, in the same access.
+    Execute(Box<Transaction>),
 }
 
 impl From<Error> for Stop {

@@ -9,6 +9,7 @@ use keyspace::{Keyspace, Millis};
 use crate::blocking::Waiters;
 use crate::registry::Registry;
 use crate::settings::Settings;
+use crate::transaction::Watches;
 
 /// Everything behind the gate.
 pub struct World {
@@ -26,6 +27,8 @@ pub struct Global {
     pub pause: Option<Pause>,
     /// The clients that are blocked in a command.
     pub waiters: Waiters,
+    /// Who watches keys for EXEC.
+    pub watches: Watches,
     pub debug: DebugSettings,
     pub run_id: String,
     pub started: Millis,

@@ -35,6 +35,8 @@ pub mod stream;
 pub mod string;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod transaction;
+pub mod transactions;
 
 pub use client::{Client, ClientFlags, Clients, ReplyMode, Session};
 pub use context::{Ctx, Host, Outcome, Reach, ShutdownOptions};

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use crate::error::{Error, shown};
 use crate::keys::KeyPlan;
 use crate::spec::{Flags, Spec};
-use crate::{bitmap, connection, generic, geo, hash, hyperloglog, list, server, set, sorted_set, stream, string};
+use crate::{
+    bitmap, connection, generic, geo, hash, hyperloglog, list, server, set, sorted_set, stream, string, transactions,
+};
 
 /// A spec in its place: with an id that counters are indexed by, and its full name.
 pub struct Command {
@@ -45,6 +47,7 @@ pub const GROUPS: &[&[&Spec]] = &[
     bitmap::SPECS,
     hyperloglog::SPECS,
     geo::SPECS,
+    transactions::SPECS,
 ];
 
 /// The longest command name that is looked up; longer ones are unknown.

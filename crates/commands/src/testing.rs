@@ -26,6 +26,7 @@ use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::spec::{Flags, Side};
 use crate::stats::ThreadStats;
+use crate::transaction::{Transaction, is_immediate};
 
 /// Runs the script on both sides of the gate and compares every reply.
 ///
@@ -110,6 +111,7 @@ impl Default for Rig {
                     role: Role::Primary,
                     pause: None,
                     waiters: Default::default(),
+                    watches: Default::default(),
                     debug: DebugSettings::default(),
                     run_id: "0123456789abcdef0123456789abcdef01234567".into(),
                     started: now,
@@ -139,7 +141,8 @@ impl Rig {
 
     /// A rig that records everything.
     pub fn recording() -> Rig {
-        let readers = Readers { journal: true, events: EventClass::all(), unlink_expired: false, waiters: false };
+        let readers =
+            Readers { journal: true, events: EventClass::all(), unlink_expired: false, waiters: false, watches: false };
         Rig { readers, ..Rig::default() }
     }
 
@@ -211,7 +214,19 @@ impl Rig {
     pub fn run_args(&mut self, args: &[&[u8]]) -> Vec<u8> {
         assert!(!self.session.has(ClientFlags::BLOCKED), "a blocked client runs nothing");
         let registry = self.world.global.registry.clone();
-        let result = registry.resolve(args).map_err(Stop::Error).and_then(|command| {
+        let resolved = registry.resolve(args);
+        if let Some(transaction) = &mut self.session.transaction {
+            match &resolved {
+                Ok(command) if !is_immediate(command) => {
+                    self.session.queue(command, args);
+                    self.reply.queued();
+                    return self.take_reply();
+                }
+                Ok(_) => {}
+                Err(_) => transaction.spoil(),
+            }
+        }
+        let result = resolved.map_err(Stop::Error).and_then(|command| {
             let wide = self.wide || command.spec.side == Side::Wide;
             match self.attempt(command, args, wide) {
                 Err(Stop::Wide) if !wide => self.attempt(command, args, true),
@@ -222,6 +237,7 @@ impl Rig {
             Ok(()) => {}
             Err(Stop::Error(error)) => self.reply.error(error.render()),
             Err(Stop::Wide) => panic!("a command asked for the wide side on the wide side"),
+            Err(Stop::Execute(transaction)) => self.execute(*transaction),
             Err(Stop::Block(block)) => {
                 let command = registry.resolve(args).expect("it has run");
                 self.world.global.waiters.add(&self.session, self.reply.proto(), command, args, *block, 0);
@@ -230,11 +246,33 @@ impl Rig {
             }
         }
         self.serve();
+        self.take_reply()
+    }
+
+    fn take_reply(&mut self) -> Vec<u8> {
         let bytes = bytes(&self.reply);
         let proto = self.reply.proto();
         self.reply = Reply::default();
         self.reply.set_proto(proto);
         bytes
+    }
+
+    /// Runs what EXEC has found.
+    fn execute(&mut self, transaction: Transaction) {
+        let registry = self.world.global.registry.clone();
+        let may_block = std::mem::replace(&mut self.may_block, false);
+        self.effects.begin_transaction();
+        self.reply.array(transaction.len());
+        for queued in transaction.into_queue() {
+            let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
+            match self.attempt(registry.by_id(queued.command), &args, true) {
+                Ok(()) => {}
+                Err(Stop::Error(error)) => self.reply.error(error.render()),
+                Err(stop) => panic!("in a transaction a command stopped: {stop:?}"),
+            }
+        }
+        self.effects.end_transaction();
+        self.may_block = may_block;
     }
 
     /// Serves the clients that wait for what was made ready.
@@ -287,7 +325,8 @@ impl Rig {
         let handler = command.spec.run.expect("the registry only finds commands that run");
         let dirty_before = stats.dirty.get();
         let waiters = wide && !cx.global().waiters.is_empty();
-        cx.db.effects.serve(Readers { waiters, ..self.readers });
+        let watches = !cx.global().watches.is_empty();
+        cx.db.effects.serve(Readers { waiters, watches, ..self.readers });
         cx.db.effects.begin(index);
         let result = handler(&mut cx);
         match result {
@@ -295,6 +334,7 @@ impl Rig {
             _ => cx.db.effects.end(args, stats.dirty.get() != dirty_before),
         }
         cx.db.effects.close_unit();
+        cx.tell_watchers();
         if result.is_err() {
             assert_eq!(cx.reply.len(), mark, "{} replied before it failed", command.full_name);
         }

@@ -18,6 +18,7 @@ use commands::effects::Readers;
 use commands::global::{Global, Pause, Role, World};
 use commands::keys::{self, KeyPlan};
 use commands::spec::{Flags, Side};
+use commands::transaction::{self, Transaction};
 use commands::{Command, Ctx, Effects, Error, Reach, Registry, Session, Stop, ThreadStats};
 use fastant::Instant;
 use keyspace::{DbIndex, Held, Key, Keyspace, Millis, Space};
@@ -363,7 +364,9 @@ impl Dispatcher<'_> {
                         *progress = Some(Progress::Closed);
                         break;
                     }
-                    Err(BatchEnd::Blocked(_)) => unreachable!("nobody begins to wait on the narrow side"),
+                    Err(end @ (BatchEnd::Blocked(_) | BatchEnd::Execute(..))) => {
+                        unreachable!("on the narrow side a command ended with {end:?}")
+                    }
                 }
             }
             mine.for_each(drop);
@@ -394,7 +397,7 @@ impl Dispatcher<'_> {
         let manners = Manners::of(global, job.session, now);
         let mut access = Access::new(global, now);
         let effects = &mut self.scratch.effects;
-        effects.serve(Readers { waiters: !global.waiters.is_empty(), ..readers(global) });
+        effects.serve(wide_readers(global));
         // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
         let space = unsafe { keyspace.wide() };
         let mut cx = Ctx {
@@ -423,10 +426,81 @@ impl Dispatcher<'_> {
                 job.next += 1;
                 job.progress = Some(Progress::Blocked { at: job.next, timeout });
             }
+            Err(BatchEnd::Execute(transaction, began)) => {
+                drop(cx);
+                self.execute(job, &mut world, *transaction, &mut access, began, now);
+                self.serve(&mut world, now);
+                self.scratch.effects.clear();
+                return;
+            }
         }
         drop(cx);
         self.serve(&mut world, now);
         self.scratch.effects.clear();
+    }
+
+    /// Runs what a transaction has queued, in the access of its EXEC.
+    fn execute(
+        &mut self,
+        job: &mut Job<'_>,
+        world: &mut World,
+        transaction: Transaction,
+        access: &mut Access,
+        began: Instant,
+        now: Millis,
+    ) {
+        let World { global, keyspace } = world;
+        let registry = &*self.shared.registry;
+        // Whether EXEC's own reply is kept is settled here: a command of the transaction may change it for what follows.
+        let mark = job.reply.mark();
+        let keeps_reply = job.session.keeps_reply();
+        job.reply.array(transaction.len());
+        let effects = &mut self.scratch.effects;
+        effects.begin_transaction();
+        // The pause, if there is one, has let EXEC through.
+        access.is_guarded = false;
+        access.in_transaction = true;
+        for queued in transaction.into_queue() {
+            let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
+            let mut keys = Vec::new();
+            let plan = plan(registry, keyspace, &args, &mut keys);
+            let manners = Manners::of(global, job.session, now);
+            effects.serve(wide_readers(global));
+            // SAFETY: all gates are closed, and the Space before this one was dropped.
+            let space = unsafe { keyspace.wide() };
+            let mut cx = Ctx {
+                args: &[],
+                keys: &[],
+                large: &[],
+                db: Db { space, index: job.session.db, now, stats: self.stats, manners, effects },
+                session: job.session,
+                reply: job.reply,
+                command: registry.by_id(0),
+                reach: Reach::Wide(global),
+                may_block: false,
+                host: self.shared,
+            };
+            match access.run(&mut cx, &args, &plan, &keys) {
+                Ok(()) | Err(BatchEnd::Closed) => {}
+                Err(end) => unreachable!("a command in a transaction ended with {end:?}"),
+            }
+        }
+        effects.end_transaction();
+        access.in_transaction = false;
+        let exec = registry.resolve(job.requests.get(job.next)).expect("EXEC was found once").id;
+        let ns = began.elapsed().as_nanos() as u64;
+        self.stats.commands.add(1);
+        self.stats.by_command[exec as usize].record(ns, false, access.latency_tracking);
+        job.session.last_command = exec;
+        if !keeps_reply {
+            job.reply.truncate(mark);
+        }
+        job.next += 1;
+        if job.session.close_after_reply {
+            job.progress = Some(Progress::Closed);
+        } else if job.next < job.requests.len() && job.reply.len() - job.replied_before > REPLY_BYTES_MAX {
+            job.progress = Some(Progress::Full { at: job.next });
+        }
     }
 
     /// Serves the clients that wait for what this access has changed.
@@ -462,7 +536,7 @@ impl Dispatcher<'_> {
 }
 
 /// Why a batch ended before its last request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum BatchEnd {
     /// The next request must be alone in the world.
     Wide,
@@ -472,6 +546,8 @@ enum BatchEnd {
     Closed,
     /// The client waits for a key, at most so long.
     Blocked(Option<Duration>),
+    /// EXEC, which began at this time, runs its transaction.
+    Execute(Box<Transaction>, Instant),
 }
 
 /// The same memory for elements of another lifetime.
@@ -525,6 +601,8 @@ struct Access {
     /// Something may stop a command from being executed here and now: one branch for all of it.
     is_guarded: bool,
     pause: Option<Pause>,
+    /// EXEC runs what was queued: CLIENT REPLY decides on the whole.
+    in_transaction: bool,
 }
 
 impl Access {
@@ -536,6 +614,7 @@ impl Access {
             latency_tracking: global.settings.latency_tracking,
             is_guarded: pause.is_some() || !global.waiters.is_empty(),
             pause,
+            in_transaction: false,
         }
     }
 
@@ -543,7 +622,13 @@ impl Access {
     /// before anybody else sees it.
     #[cold]
     fn guard(&self, cx: &Ctx<'_>, command: &Command, keys: &[Key<'_>]) -> Result<(), BatchEnd> {
-        let flags = command.spec.flags;
+        let mut flags = command.spec.flags;
+        if let Some(transaction) = &cx.session.transaction {
+            if !transaction::is_immediate(command) {
+                return Ok(());
+            }
+            flags |= transaction.flags();
+        }
         if let Some(pause) = self.pause
             && (!pause.writes_only || flags.intersects(Flags::WRITE.union(Flags::MAY_REPLICATE)))
         {
@@ -574,16 +659,20 @@ impl Access {
             }
             Err(error) => {
                 self.refuse(cx, args, error);
-                return after_reply(cx, mark);
+                return self.after_reply(cx, mark);
             }
         };
         if let Some(error) = refusal(cx, command) {
             self.refuse(cx, args, &error);
-            return after_reply(cx, mark);
+            return self.after_reply(cx, mark);
         }
         let keys = &keys[plan.first_key as usize..][..plan.key_count as usize];
         if self.is_guarded {
             self.guard(cx, command, keys)?;
+        }
+        if cx.session.transaction.is_some() && !transaction::is_immediate(command) {
+            self.queue(cx, args, command);
+            return self.after_reply(cx, mark);
         }
         cx.args = args;
         cx.keys = keys;
@@ -608,6 +697,13 @@ impl Access {
                 assert!(cx.reply.mark() == mark, "{} replied before it blocked", command.full_name);
                 return Err(self.block(cx, *block));
             }
+            Err(Stop::Execute(transaction)) => {
+                assert!(cx.reply.mark() == mark, "{} replied before it ran", command.full_name);
+                cx.db.effects.end(args, false);
+                cx.db.effects.close_unit();
+                cx.tell_watchers();
+                return Err(BatchEnd::Execute(transaction, self.began));
+            }
             Err(Stop::Error(error)) => {
                 assert!(cx.reply.mark() == mark, "{} replied before it failed", command.full_name);
                 let text = error.render();
@@ -618,6 +714,7 @@ impl Access {
         };
         cx.db.effects.end(args, stats.dirty.get() != dirty_before);
         cx.db.effects.close_unit();
+        cx.tell_watchers();
         // One reading of the clock a command: its end is the next one's beginning.
         let ended = Instant::now();
         let ns = ended.duration_since(self.began).as_nanos() as u64;
@@ -625,7 +722,28 @@ impl Access {
         stats.commands.add(1);
         stats.by_command[command.id as usize].record(ns, failed, self.latency_tracking);
         cx.session.last_command = command.id;
-        after_reply(cx, mark)
+        self.after_reply(cx, mark)
+    }
+
+    /// Keeps a command for EXEC.
+    #[cold]
+    fn queue(&mut self, cx: &mut Ctx<'_>, args: &[&[u8]], command: &Command) {
+        if command.spec.flags.contains(Flags::NO_MULTI) {
+            return self.refuse(cx, args, &Error::text("ERR Command not allowed inside a transaction"));
+        }
+        cx.session.queue(command, args);
+        cx.session.last_command = command.id;
+        cx.reply.queued();
+        self.began = Instant::now();
+    }
+
+    /// What CLIENT REPLY has asked for happens to the reply behind `mark`.
+    #[inline]
+    fn after_reply(&self, cx: &mut Ctx<'_>, mark: Mark) -> Result<(), BatchEnd> {
+        if !self.in_transaction && !cx.session.keeps_reply() {
+            cx.reply.truncate(mark);
+        }
+        if cx.session.close_after_reply { Err(BatchEnd::Closed) } else { Ok(()) }
     }
 
     /// Makes the client wait. Its command is counted when it has its reply.
@@ -648,6 +766,9 @@ impl Access {
 
     #[cold]
     fn refuse(&mut self, cx: &mut Ctx<'_>, args: &[&[u8]], error: &Error) {
+        if let Some(transaction) = &mut cx.session.transaction {
+            transaction.spoil();
+        }
         let text = error.render();
         cx.db.stats.count_error(&text);
         // A refused command is the client's last one all the same, and an unknown one leaves none.
@@ -730,15 +851,6 @@ fn protected(cx: &Ctx<'_>, command: &Command) -> Option<Error> {
     )))
 }
 
-/// What CLIENT REPLY has asked for happens to the reply behind `mark`.
-#[inline]
-fn after_reply(cx: &mut Ctx<'_>, mark: Mark) -> Result<(), BatchEnd> {
-    if !cx.session.keeps_reply() {
-        cx.reply.truncate(mark);
-    }
-    if cx.session.close_after_reply { Err(BatchEnd::Closed) } else { Ok(()) }
-}
-
 /// Who reads what commands change.
 #[inline]
 pub fn readers(global: &Global) -> Readers {
@@ -749,5 +861,11 @@ pub fn readers(global: &Global) -> Readers {
         unlink_expired: global.settings.unlink_expired,
         // On the narrow side nobody can be served: a command that somebody's key depends on is not executed there.
         waiters: false,
+        watches: !global.watches.is_empty(),
     }
+}
+
+/// The same for an access that is alone in the world.
+fn wide_readers(global: &Global) -> Readers {
+    Readers { waiters: !global.waiters.is_empty(), ..readers(global) }
 }

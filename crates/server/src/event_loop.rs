@@ -326,6 +326,10 @@ impl EventLoop {
             self.shared.gates.wide().global.waiters.remove(connection.session.client.id);
             deadline.map(|deadline| self.deadlines.remove(&(deadline, token)));
         }
+        let client = &connection.session.client;
+        if client.watched_keys.load(Relaxed) > 0 {
+            self.shared.gates.wide().global.watches.remove(client);
+        }
         // What was said before the end is still delivered, as far as the socket takes it at once.
         let _ = connection.flush_output();
         self.shared.clients.remove(connection.session.client.id);
@@ -1019,6 +1023,7 @@ impl EventLoop {
                         waited_for.push((db, removed.key().into()));
                     }
                 });
+                effects.take_touched().iter().for_each(|touched| world.global.watches.touch(touched));
                 effects.clear();
                 if !more {
                     shard += threads;

@@ -41,6 +41,7 @@ impl InProcess {
             role: Role::Primary,
             pause: None,
             waiters: Default::default(),
+            watches: Default::default(),
             debug: DebugSettings::default(),
             run_id: "0".repeat(40),
             started: now,

@@ -225,6 +225,7 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
         role: Role::Primary,
         pause: None,
         waiters: Default::default(),
+        watches: Default::default(),
         debug: DebugSettings::default(),
         run_id: run_id.iter().map(|byte| format!("{byte:02x}")).collect(),
         started: now,

@@ -26,6 +26,8 @@ pub const SPEC: Spec = Spec {
 };
 
 fn run(cx: &mut Ctx<'_>) -> Outcome {
+    cx.unwatch()?;
+    cx.session.end_transaction();
     let password_needed = cx.global().settings.password_needed;
     let session = &mut *cx.session;
     session.select(DbIndex(0));

@@ -54,12 +54,12 @@ fn flush(cx: &mut Ctx<'_>, all: bool) -> Outcome {
         2 if cx.word(1, "SYNC") || cx.word(1, "ASYNC") => {}
         _ => return Err(Error::Syntax.into()),
     }
+    let databases: Vec<DbIndex> =
+        if all { (0..cx.global().settings.databases).map(DbIndex).collect() } else { vec![cx.db.index] };
+    // One by one: a key that is watched in one database has nothing to do with the others.
+    databases.iter().for_each(|db| cx.touch_databases(&[*db]));
     let dropped = if all { cx.db.space.flush_all() } else { cx.db.space.flush_db(cx.db.index) };
-    for index in 0..cx.global().settings.databases {
-        if all || DbIndex(index) == cx.db.index {
-            cx.db.signal_database(DbIndex(index));
-        }
-    }
+    databases.into_iter().for_each(|index| cx.db.signal_database(index));
     // A small flush is one change for the save points, as in Redis.
     cx.db.changed((dropped.len() as u64).max(1));
     if dropped.len() <= FREED_AT_ONCE_KEYS_MAX {

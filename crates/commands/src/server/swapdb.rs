@@ -33,6 +33,9 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     if indexes.iter().any(|index| i64::from(index.0 as i32) < 0 || i64::from(index.0) >= databases) {
         return cx.fail("ERR DB index is out of range");
     }
+    if indexes[0] != indexes[1] {
+        cx.touch_databases(&indexes);
+    }
     cx.db.space.swap_dbs(indexes[0], indexes[1]);
     indexes.into_iter().for_each(|index| cx.db.signal_database(index));
     cx.db.changed(1);

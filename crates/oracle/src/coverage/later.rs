@@ -10,7 +10,6 @@ const LATER: &[(&str, &str)] = &[
     ("dump", "persistence"),
     ("restore", "persistence"),
     ("migrate", "persistence"),
-    ("group:transactions", "transactions, messaging, scripting, ACL, insight"),
     ("group:pubsub", "transactions, messaging, scripting, ACL, insight"),
     ("group:scripting", "transactions, messaging, scripting, ACL, insight"),
     ("acl|*", "transactions, messaging, scripting, ACL, insight"),

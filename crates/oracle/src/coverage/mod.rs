@@ -18,7 +18,7 @@ pub use later::later_work;
 pub use unite::unite;
 
 /// The groups of the server core.
-pub const CORE_GROUPS: [&str; 12] = [
+pub const CORE_GROUPS: [&str; 13] = [
     "connection",
     "generic",
     "string",
@@ -31,6 +31,7 @@ pub const CORE_GROUPS: [&str; 12] = [
     "bitmap",
     "hyperloglog",
     "geo",
+    "transactions",
 ];
 
 /// What must be there: the union of the real servers' catalogues, and both for reference.

@@ -196,9 +196,11 @@ fn clients(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("client_recent_max_output_buffer", most(|client| client.output_bytes.load(Relaxed)));
     let waiters = sources.global.map(|global| global.waiters.count()).unwrap_or_default();
     report.field("blocked_clients", waiters.clients);
-    report.zeros(&["tracking_clients", "pubsub_clients", "watching_clients"]);
+    let (watching_clients, watched_keys) = sources.global.map(|global| global.watches.count()).unwrap_or_default();
+    report.zeros(&["tracking_clients", "pubsub_clients"]);
+    report.field("watching_clients", watching_clients);
     report.field("clients_in_timeout_table", waiters.clients_with_timeout);
-    report.zeros(&["total_watched_keys"]);
+    report.field("total_watched_keys", watched_keys);
     report.field("total_blocking_keys", waiters.keys);
     report.field("total_blocking_keys_on_nokey", waiters.keys_on_nokey);
     if let Some(global) = sources.global {

@@ -120,7 +120,7 @@ pub(super) fn note_command(cx: &Ctx<'_>) {
 /// The line of one client, in the order of Redis 8.2.
 ///
 /// Some fields are constant because what they count does not exist: a thread's reply buffer belongs to no connection (`rbs`,
-/// `rbp`, `obl`), what is not yet written stands in `oll` and `omem`, and transactions, subscriptions and tracking are to come.
+/// `rbp`, `obl`), what is not yet written stands in `oll` and `omem`, and subscriptions and tracking are to come.
 pub(super) fn describe(line: &mut String, client: &Client, registry: &Registry, now: Millis) {
     let text = client.text.lock();
     let command = match client.last_command.load(Relaxed) {
@@ -130,8 +130,8 @@ pub(super) fn describe(line: &mut String, client: &Client, registry: &Registry, 
     let output_bytes = client.output_bytes.load(Relaxed);
     let written = writeln!(
         line,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 \
-         qbuf={} qbuf-free={} argv-mem={} multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem={} events={} cmd={} \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
+         qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem={} events={} cmd={} \
          user={} redir=-1 resp={} lib-name={} lib-ver={} io-thread={} tot-net-in={} tot-net-out={} tot-cmds={}",
         client.id,
         client.address,
@@ -142,9 +142,12 @@ pub(super) fn describe(line: &mut String, client: &Client, registry: &Registry, 
         idle_seconds(client, now),
         letters(client),
         client.db.load(Relaxed),
+        if client.flags().contains(ClientFlags::MULTI) { client.queued_commands.load(Relaxed) as i64 } else { -1 },
+        client.watched_keys.load(Relaxed),
         client.query_buffer_bytes.load(Relaxed),
         client.query_buffer_free_bytes.load(Relaxed),
         client.argument_bytes.load(Relaxed),
+        client.queued_bytes.load(Relaxed),
         client.output_segments.load(Relaxed),
         output_bytes,
         client.memory_bytes.load(Relaxed),
@@ -172,8 +175,12 @@ pub(super) fn idle_seconds(client: &Client, now: Millis) -> i64 {
 
 /// The letters of `flags=`, in Redis's order; `N` if there is none.
 pub(super) fn letters(client: &Client) -> String {
-    const BEFORE_KILLED: &[(ClientFlags, char)] =
-        &[(ClientFlags::PAUSED.union(ClientFlags::BLOCKED), 'b'), (ClientFlags::CLOSE_AFTER_REPLY, 'c')];
+    const BEFORE_KILLED: &[(ClientFlags, char)] = &[
+        (ClientFlags::MULTI, 'x'),
+        (ClientFlags::PAUSED.union(ClientFlags::BLOCKED), 'b'),
+        (ClientFlags::DIRTY_WATCH, 'd'),
+        (ClientFlags::CLOSE_AFTER_REPLY, 'c'),
+    ];
     const BEHIND_KILLED: &[(ClientFlags, char)] = &[
         (ClientFlags::UNIX_SOCKET, 'U'),
         (ClientFlags::READONLY, 'r'),
