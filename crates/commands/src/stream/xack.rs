@@ -39,3 +39,24 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     cx.reply.count(acknowledged);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::script;
+
+    #[test]
+    fn acknowledging() {
+        script(&[
+            ("XACK s g abc", ":0"),
+            ("XADD s 1-1 a 1", "$3 1-1"),
+            ("XACK s g abc", ":0"),
+            ("XGROUP CREATE s g 0", "+OK"),
+            ("XREADGROUP GROUP g c STREAMS s >", "*1 *2 $1 s *1 *2 $3 1-1 *2 $1 a $1 1"),
+            ("XACK s g 1-1 abc", "-ERR Invalid stream ID specified as stream command argument"),
+            ("XACK s g 1-1 1-1 7-7", ":1"),
+            ("XACK s g 1-1", ":0"),
+            ("SET str 1", "+OK"),
+            ("XACK str g abc", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ]);
+    }
+}

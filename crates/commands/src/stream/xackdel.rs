@@ -72,3 +72,44 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     cx.db.changed(acknowledged);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{effects, script};
+
+    #[test]
+    fn acknowledging_and_deleting() {
+        script(&[
+            ("XACKDEL s g IDS 2 1-1 abc", "*2 :-1 :-1"),
+            ("XADD s 1-1 a 1", "$3 1-1"),
+            ("XADD s 1-2 a 1", "$3 1-2"),
+            ("XGROUP CREATE s g 0", "+OK"),
+            ("XGROUP CREATE s h 0", "+OK"),
+            ("XACKDEL s g IDS 1 1-1", "*1 :-1"),
+            ("XREADGROUP GROUP g c COUNT 9 STREAMS s >", "*1 *2 $1 s *2 *2 $3 1-1 *2 $1 a $1 1 *2 $3 1-2 *2 $1 a $1 1"),
+            ("XACKDEL s g ACKED IDS 1 1-1", "*1 :2"),
+            ("XLEN s", ":2"),
+            ("XREADGROUP GROUP h c COUNT 1 STREAMS s >", "*1 *2 $1 s *1 *2 $3 1-1 *2 $1 a $1 1"),
+            ("XACKDEL s h ACKED IDS 1 1-1", "*1 :1"),
+            ("XLEN s", ":1"),
+            ("XACKDEL s g FOO 1 1-2", "-ERR syntax error"),
+            ("XDEL s 1-2", ":1"),
+            ("XACKDEL s g IDS 1 1-2", "*1 :1"),
+        ]);
+    }
+
+    #[test]
+    fn what_is_only_acknowledged_is_told() {
+        effects(&[
+            ("XADD s 1-1 a 1", "XADD s 1-1 a 1"),
+            ("XGROUP CREATE s g 0", "XGROUP CREATE s g 0"),
+            (
+                "XCLAIM s g c 0 1-1 FORCE JUSTID",
+                "XCLAIM s g c 0 1-1 TIME 1700000000000 RETRYCOUNT 1 FORCE JUSTID LASTID 0-0",
+            ),
+            ("XDELEX s IDS 1 1-1", "XDELEX s IDS 1 1-1"),
+            ("XACKDEL s g IDS 1 1-1", "XACKDEL s g IDS 1 1-1"),
+            ("XACKDEL s g IDS 1 1-1", ""),
+        ]);
+    }
+}

@@ -136,3 +136,99 @@ fn choose_id(new_id: NewId, entries: &Entries, now_ms: u64) -> Result<StreamId, 
     }
     Ok(id)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Rig, effects, events, script};
+
+    const INVALID: &str = "-ERR Invalid stream ID specified as stream command argument";
+    const TOO_SMALL: &str = "-ERR The ID specified in XADD is equal or smaller than the target stream top item";
+    const ARITY: &str = "-ERR wrong number of arguments for 'xadd' command";
+
+    #[test]
+    fn ids() {
+        script(&[
+            ("XADD s 1-1 a 1", "$3 1-1"),
+            ("XADD s 1-1 a 1", TOO_SMALL),
+            ("XADD s 0 a 1", "-ERR The ID specified in XADD must be greater than 0-0"),
+            ("XADD z 0-* a 1", "$3 0-1"),
+            ("XADD s 1-* a 1", "$3 1-2"),
+            ("XADD s 1-18446744073709551615 a 1", "$22 1-18446744073709551615"),
+            ("XADD s 1-* a 1", TOO_SMALL),
+            ("XADD s 2 a 1", "$3 2-0"),
+            ("XADD s * a 1", "$15 1700000000000-0"),
+            ("XADD s * a 1", "$15 1700000000000-1"),
+            ("XADD s 1700000000001 a 1", "$15 1700000000001-0"),
+            ("XADD s * a 1", "$15 1700000000001-1"),
+            ("XADD s - a 1", INVALID),
+            ("XADD s 1-*a a 1", INVALID),
+            ("XADD s 18446744073709551615-18446744073709551615 a 1", "$41 18446744073709551615-18446744073709551615"),
+            ("XADD s * a 1", "-ERR The stream has exhausted the last possible ID, unable to add more items"),
+            ("XADD s *", ARITY),
+            ("XADD s * a", ARITY),
+            ("XADD s * a 1 b", ARITY),
+            ("SET str 1", "+OK"),
+            ("XADD str 0-0 a 1", "-ERR The ID specified in XADD must be greater than 0-0"),
+            ("XADD str 1-1 a 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ]);
+    }
+
+    #[test]
+    fn options() {
+        script(&[
+            ("XADD s NOMKSTREAM * a 1", "$-1"),
+            ("EXISTS s", ":0"),
+            ("XADD s NOMKSTREAM ACKED MAXLEN", INVALID),
+            ("XADD s MAXLEN ~ x * a 1", "-ERR value is not an integer or out of range"),
+            ("XADD s MAXLEN -1 * a 1", "-ERR The MAXLEN argument must be >= 0."),
+            ("XADD s MAXLEN ~ 1 LIMIT -1 * a 1", "-ERR The LIMIT argument must be >= 0."),
+            ("XADD s MINID - 1-1 a 1", INVALID),
+            (
+                "XADD s MAXLEN 5 MINID 3 1-1 a 1",
+                "-ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
+            ),
+            (
+                "XADD s LIMIT 1 1-1 a 1",
+                "-ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
+            ),
+            ("XADD s MAXLEN = 1 LIMIT 1 * a 1", "-ERR syntax error, LIMIT cannot be used without the special ~ option"),
+            ("XADD s KEEPREF DELREF 1-2 a 1", INVALID),
+            ("XADD s ACKED MAXLEN 5", ARITY),
+            ("XADD s MAXLEN 2 1-1 a 1", "$3 1-1"),
+            ("XADD s MAXLEN 2 1-2 a 1", "$3 1-2"),
+            ("XADD s DELREF MAXLEN = 2 1-3 a 1", "$3 1-3"),
+            ("XRANGE s - +", "*2 *2 $3 1-2 *2 $1 a $1 1 *2 $3 1-3 *2 $1 a $1 1"),
+            ("XADD s MINID 1-4 1-4 a 1", "$3 1-4"),
+            ("XLEN s", ":1"),
+            ("XADD s MAXLEN 0 1-5 a 1", "$3 1-5"),
+            ("XLEN s", ":0"),
+        ]);
+    }
+
+    #[test]
+    fn what_others_are_told() {
+        effects(&[
+            ("XADD s 1-* a 1", "XADD s 1-0 a 1"),
+            ("XADD s 1-1 a 1", "XADD s 1-1 a 1"),
+            ("XADD s MAXLEN 5 1-* a 1", "XADD s MAXLEN 5 1-2 a 1"),
+            ("XADD s MAXLEN ~ 1 LIMIT 7 3-1 a 1", "XADD s MAXLEN = 4 LIMIT 7 3-1 a 1"),
+            ("XADD s MINID ~ 1 4-* a 1", "XADD s MINID = 1-0 4-0 a 1"),
+            ("XADD t NOMKSTREAM * a 1", ""),
+            ("XTRIM s MAXLEN ~ 0", "XTRIM s MAXLEN = 0"),
+            ("XADD s MINID ~ 9 5-1 a 1", "XADD s MINID = 18446744073709551615-18446744073709551615 5-1 a 1"),
+        ]);
+        events(&[
+            ("XADD s 1-1 a 1", "new s, xadd s"),
+            ("XADD s MAXLEN 1 1-2 a 1", "xadd s, xtrim s"),
+            ("XDEL s 1-2", "xdel s"),
+        ]);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_leaves_ids_ascending() {
+        let mut rig = Rig::new();
+        rig.run("XADD s * a 1");
+        rig.now.0 -= 5;
+        rig.script(&[("XADD s * a 1", "$15 1700000000000-1")]);
+    }
+}

@@ -134,3 +134,46 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     propagation.tell(cx.db.effects);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Rig;
+
+    #[test]
+    fn step_by_step() {
+        let mut rig = Rig::new();
+        for number in 1..=5 {
+            rig.run(&format!("XADD s 1-{number} a x"));
+        }
+        rig.script(&[
+            ("XAUTOCLAIM s g c x 0", "-ERR Invalid min-idle-time argument for XAUTOCLAIM"),
+            ("XAUTOCLAIM s g c 0 0 COUNT 0", "-ERR COUNT must be > 0"),
+            ("XAUTOCLAIM s g c 0 0 COUNT 576460752303423488", "-ERR COUNT must be > 0"),
+            ("XAUTOCLAIM s g c 0 0 FOO", "-ERR syntax error"),
+            ("XAUTOCLAIM s g c 0 0", "-NOGROUP No such key 's' or consumer group 'g'"),
+            ("XGROUP CREATE s g 0", "+OK"),
+            ("XAUTOCLAIM s g c 0 0", "*3 $3 0-0 *0 *0"),
+        ]);
+        rig.run("XREADGROUP GROUP g alice STREAMS s >");
+        rig.now.0 += 10;
+        rig.script(&[
+            ("XDEL s 1-2", ":1"),
+            ("XAUTOCLAIM s g bob 11 - COUNT 1", "*3 $3 1-3 *0 *1 $3 1-2"),
+            ("XAUTOCLAIM s g bob 10 - COUNT 1", "*3 $3 1-3 *1 *2 $3 1-1 *2 $1 a $1 x *0"),
+            ("XAUTOCLAIM s g bob 10 1-3 COUNT 2 JUSTID", "*3 $3 1-5 *2 $3 1-3 $3 1-4 *0"),
+            ("XAUTOCLAIM s g bob 0 (1-4", "*3 $3 0-0 *1 *2 $3 1-5 *2 $1 a $1 x *0"),
+            ("XPENDING s g 1-3 + 9", "*3 *4 $3 1-3 $3 bob :0 :1 *4 $3 1-4 $3 bob :0 :1 *4 $3 1-5 $3 bob :0 :2"),
+        ]);
+    }
+
+    #[test]
+    fn no_more_than_ten_times_the_count_is_looked_at() {
+        let mut rig = Rig::new();
+        for number in 1..=15 {
+            rig.run(&format!("XADD s 1-{number} a x"));
+        }
+        rig.run("XGROUP CREATE s g 0");
+        rig.run("XREADGROUP GROUP g alice STREAMS s >");
+        rig.script(&[("XAUTOCLAIM s g bob 1000 0 COUNT 1", "*3 $4 1-11 *0 *0")]);
+    }
+}

@@ -246,3 +246,68 @@ impl<'a> Propagation<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Rig, effects};
+
+    fn rig() -> Rig {
+        let mut rig = Rig::new();
+        for line in ["XADD s 1-1 a 1", "XADD s 1-2 a 2", "XADD s 1-3 a 3", "XGROUP CREATE s g 0"] {
+            rig.run(line);
+        }
+        rig.run("XREADGROUP GROUP g alice COUNT 2 STREAMS s >");
+        rig.now.0 += 100;
+        rig
+    }
+
+    #[test]
+    fn owners_change() {
+        rig().script(&[
+            ("XCLAIM s g bob 101 1-1", "*0"),
+            ("XCLAIM s g bob 100 1-1 9-9", "*1 *2 $3 1-1 *2 $1 a $1 1"),
+            ("XPENDING s g - + 9", "*2 *4 $3 1-1 $3 bob :0 :2 *4 $3 1-2 $5 alice :100 :1"),
+            ("XCLAIM s g bob 0 1-2 JUSTID IDLE 30", "*1 $3 1-2"),
+            ("XPENDING s g 1-2 + 9", "*1 *4 $3 1-2 $3 bob :30 :1"),
+            ("XCLAIM s g bob 0 1-2 JUSTID RETRYCOUNT 7 TIME 99999999999999", "*1 $3 1-2"),
+            ("XPENDING s g 1-2 + 9", "*1 *4 $3 1-2 $3 bob :0 :7"),
+            ("XCLAIM s g bob 0 1-3", "*0"),
+            ("XCLAIM s g bob 0 1-3 FORCE", "*1 *2 $3 1-3 *2 $1 a $1 3"),
+            ("XDEL s 1-2", ":1"),
+            ("XCLAIM s g carol 0 1-2", "*0"),
+            ("XPENDING s g", "*4 :2 $3 1-1 $3 1-3 *1 *2 $3 bob $1 2"),
+        ]);
+    }
+
+    #[test]
+    fn errors() {
+        rig().script(&[
+            ("XCLAIM nos g c x 1-1", "-NOGROUP No such key 'nos' or consumer group 'g'"),
+            ("XCLAIM s g c x 1-1", "-ERR Invalid min-idle-time argument for XCLAIM"),
+            ("XCLAIM s g c 0 abc", "-ERR Unrecognized XCLAIM option 'abc'"),
+            ("XCLAIM s g c 0 1-1 IDLE", "-ERR Unrecognized XCLAIM option 'IDLE'"),
+            ("XCLAIM s g c 0 1-1 IDLE x", "-ERR Invalid IDLE option argument for XCLAIM"),
+            ("XCLAIM s g c 0 1-1 TIME x", "-ERR Invalid TIME option argument for XCLAIM"),
+            ("XCLAIM s g c 0 1-1 RETRYCOUNT x", "-ERR Invalid RETRYCOUNT option argument for XCLAIM"),
+            ("XCLAIM s g c 0 1-1 LASTID abc", "-ERR Invalid stream ID specified as stream command argument"),
+            ("XCLAIM s g c 0 JUSTID", "*0"),
+        ]);
+    }
+
+    #[test]
+    fn what_others_are_told() {
+        effects(&[
+            ("XADD s 1-1 a 1", "XADD s 1-1 a 1"),
+            ("XGROUP CREATE s g 0", "XGROUP CREATE s g 0"),
+            (
+                "XCLAIM s g c 0 1-1 FORCE LASTID 1-1",
+                "XCLAIM s g c 0 1-1 TIME 1700000000000 RETRYCOUNT 2 FORCE JUSTID LASTID 1-1",
+            ),
+            ("XCLAIM s g c 5 1-1 LASTID 2-2", "XGROUP SETID s g 2-2 ENTRIESREAD -1"),
+            ("XCLAIM s g c 5 1-1 LASTID 2-2", ""),
+            ("XDEL s 1-1", "XDEL s 1-1"),
+            // Gone for nobody to work on: the claim makes a replica drop it, too.
+            ("XCLAIM s g d 0 1-1", "XCLAIM s g c 0 1-1 TIME 1700000000000 RETRYCOUNT 2 FORCE JUSTID LASTID 2-2"),
+        ]);
+    }
+}

@@ -64,3 +64,33 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::script;
+
+    #[test]
+    fn references_decide() {
+        script(&[
+            ("XDELEX s IDS 2 abc 1-1", "*2 :-1 :-1"),
+            ("XDELEX s IDS 0 1-1", "-ERR Number of IDs must be a positive integer"),
+            ("XDELEX s IDS 2 1-1", "-ERR The `numids` parameter must match the number of arguments"),
+            ("XDELEX s KEEPREF ACKED IDS 1 1-1", "-ERR syntax error"),
+            ("XDELEX s IDS 1 1-1 1-2", "-ERR syntax error"),
+            ("XADD s 1-1 a 1", "$3 1-1"),
+            ("XADD s 1-2 a 1", "$3 1-2"),
+            ("XADD s 1-3 a 1", "$3 1-3"),
+            ("XGROUP CREATE s g 0", "+OK"),
+            ("XREADGROUP GROUP g c COUNT 1 STREAMS s >", "*1 *2 $1 s *1 *2 $3 1-1 *2 $1 a $1 1"),
+            ("XDELEX s ACKED IDS 3 1-1 1-2 9-9", "*3 :2 :2 :2"),
+            ("XDELEX s IDS 1 1-1 KEEPREF", "*1 :1"),
+            ("XPENDING s g - + 9", "*1 *4 $3 1-1 $1 c :0 :1"),
+            // What is long gone is forgotten all the same.
+            ("XDELEX s DELREF IDS 1 1-1", "*1 :-1"),
+            ("XPENDING s g - + 9", "*0"),
+            ("XDELEX s ACKED IDS 1 1-1", "*1 :-1"),
+            ("SET str 1", "+OK"),
+            ("XDELEX str FOO 1 1-1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ]);
+    }
+}

@@ -272,3 +272,51 @@ fn destroy(cx: &mut Ctx<'_>) -> Outcome {
     cx.reply.int(i64::from(removed));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::NO_KEY;
+    use crate::testing::{events, script};
+
+    #[test]
+    fn groups_and_consumers() {
+        let no_key = format!("-{NO_KEY}");
+        script(&[
+            ("XGROUP CREATE s g abc", &no_key),
+            (
+                "XGROUP CREATE s g $ FOO",
+                "-ERR unknown subcommand or wrong number of arguments for 'CREATE'. Try XGROUP HELP.",
+            ),
+            ("XGROUP CREATE s g $ ENTRIESREAD -2", "-ERR value for ENTRIESREAD must be positive or -1"),
+            ("XGROUP CREATE s g abc MKSTREAM", "-ERR Invalid stream ID specified as stream command argument"),
+            ("EXISTS s", ":0"),
+            ("XGROUP CREATE s g $ MKSTREAM", "+OK"),
+            ("XGROUP CREATE s g $", "-BUSYGROUP Consumer Group name already exists"),
+            ("XGROUP CREATE s h + ENTRIESREAD 1", "-ERR Invalid stream ID specified as stream command argument"),
+            ("XGROUP SETID s g -", "+OK"),
+            (
+                "XGROUP SETID s g 5 MKSTREAM",
+                "-ERR unknown subcommand or wrong number of arguments for 'SETID'. Try XGROUP HELP.",
+            ),
+            ("XGROUP SETID s nog abc", "-NOGROUP No such consumer group 'nog' for key name 's'"),
+            ("XGROUP SETID nos nog 5", &no_key),
+            ("XGROUP CREATECONSUMER s g c", ":1"),
+            ("XGROUP CREATECONSUMER s g c", ":0"),
+            ("XGROUP DELCONSUMER s g c", ":0"),
+            ("XGROUP DELCONSUMER s nog c", "-NOGROUP No such consumer group 'nog' for key name 's'"),
+            ("XGROUP DESTROY s nog", ":0"),
+            ("XGROUP DESTROY s g", ":1"),
+            ("XGROUP DESTROY nos g", &no_key),
+            ("SET str 1", "+OK"),
+            ("XGROUP CREATE str g abc", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ]);
+        events(&[
+            ("XGROUP CREATE s g $ MKSTREAM", "new s, xgroup-create s"),
+            ("XGROUP CREATECONSUMER s g c", "xgroup-createconsumer s"),
+            ("XGROUP CREATECONSUMER s g c", ""),
+            ("XGROUP SETID s g 0", "xgroup-setid s"),
+            ("XGROUP DELCONSUMER s g c", "xgroup-delconsumer s"),
+            ("XGROUP DESTROY s g", "xgroup-destroy s"),
+        ]);
+    }
+}

@@ -267,3 +267,58 @@ fn put_consumer(reply: &mut Reply, group: &ConsumerGroup, consumer: &Consumer, c
 fn at_most(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Rig;
+
+    #[test]
+    fn descriptions() {
+        let mut rig = Rig::new();
+        for line in ["XADD s 1-1 a 1", "XADD s 1-2 a 2", "XADD s 1-3 a 3", "XGROUP CREATE s g 0", "XDEL s 1-2"] {
+            rig.run(line);
+        }
+        rig.run("XREADGROUP GROUP g c COUNT 1 STREAMS s >");
+        rig.now.0 += 5;
+        let counters = "$6 length :2 $15 radix-tree-keys :1 $16 radix-tree-nodes :2 $17 last-generated-id $3 1-3 \
+                        $20 max-deleted-entry-id $3 1-2 $13 entries-added :3 $23 recorded-first-entry-id $3 1-1";
+        let stream = format!(
+            "*20 {counters} $6 groups :1 $11 first-entry *2 $3 1-1 *2 $1 a $1 1 $10 last-entry *2 $3 1-3 *2 $1 a $1 3"
+        );
+        let full = format!(
+            "*18 {counters} $7 entries *1 *2 $3 1-1 *2 $1 a $1 1 $6 groups *1 *14 $4 name $1 g \
+             $17 last-delivered-id $3 1-1 $12 entries-read $-1 $3 lag $-1 $9 pel-count :1 \
+             $7 pending *1 *4 $3 1-1 $1 c :1700000000000 :1 $9 consumers *1 *10 $4 name $1 c \
+             $9 seen-time :1700000000000 $11 active-time :1700000000000 $9 pel-count :1 \
+             $7 pending *1 *3 $3 1-1 :1700000000000 :1"
+        );
+        rig.script(&[
+            ("XINFO STREAM s", &stream),
+            ("XINFO STREAM s FULL COUNT 1", &full),
+            (
+                "XINFO GROUPS s",
+                "*1 *12 $4 name $1 g $9 consumers :1 $7 pending :1 $17 last-delivered-id $3 1-1 $12 entries-read $-1 $3 lag $-1",
+            ),
+            ("XINFO CONSUMERS s g", "*1 *8 $4 name $1 c $7 pending :1 $4 idle :5 $8 inactive :5"),
+            ("XINFO CONSUMERS s nog", "-NOGROUP No such consumer group 'nog' for key name 's'"),
+            ("XINFO STREAM nos FOO", "-ERR no such key"),
+            ("XINFO STREAM s FOO", "-ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP."),
+            ("XINFO STREAM s FULL COUNT x", "-ERR value is not an integer or out of range"),
+        ]);
+    }
+
+    #[test]
+    fn nodes_of_the_radix_tree() {
+        // As observed of Redis 8.2.
+        let mut rig = Rig::new();
+        rig.run("CONFIG SET stream-node-max-entries 1");
+        let mut nodes = Vec::new();
+        for id in ["1-1", "2-1", "2-2", "256-0", "256-1", "65536-1", "65536-256", "65536-257", "65537-1"] {
+            rig.run(&format!("XADD s {id} a 1"));
+            let reply = rig.run("XINFO STREAM s");
+            let rest = reply.split("radix-tree-nodes :").nth(1).expect("the reply has it");
+            nodes.push(rest.split(' ').next().unwrap().parse::<usize>().unwrap());
+        }
+        assert_eq!(nodes, [2, 6, 8, 11, 13, 16, 20, 21, 25]);
+    }
+}

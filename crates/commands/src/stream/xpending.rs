@@ -129,3 +129,39 @@ fn list(cx: &mut Ctx<'_>) -> Outcome {
     reply.finish_array(begin, written);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Rig;
+
+    #[test]
+    fn summary_and_list() {
+        let mut rig = Rig::new();
+        rig.script(&[
+            ("XPENDING nos g", "-NOGROUP No such key 'nos' or consumer group 'g'"),
+            ("XPENDING nos g - abc 1", "-ERR Invalid stream ID specified as stream command argument"),
+            ("XPENDING s g - +", "-ERR syntax error"),
+            ("XPENDING s g IDLE 0 - +", "-ERR syntax error"),
+            ("XPENDING s g - + 10 c x y z", "-ERR syntax error"),
+            ("XPENDING s g - + x", "-ERR value is not an integer or out of range"),
+            ("XADD s 1-1 a 1", "$3 1-1"),
+            ("XADD s 1-2 a 1", "$3 1-2"),
+            ("XGROUP CREATE s g 0", "+OK"),
+            ("XPENDING s g", "*4 :0 $-1 $-1 *-1"),
+        ]);
+        rig.run("XREADGROUP GROUP g c COUNT 1 STREAMS s >");
+        rig.now.0 += 50;
+        rig.run("XREADGROUP GROUP g d COUNT 1 STREAMS s >");
+        rig.script(&[
+            ("XPENDING s g", "*4 :2 $3 1-1 $3 1-2 *2 *2 $1 c $1 1 *2 $1 d $1 1"),
+            ("XPENDING s g - + 10", "*2 *4 $3 1-1 $1 c :50 :1 *4 $3 1-2 $1 d :0 :1"),
+            ("XPENDING s g IDLE 50 - + 10", "*1 *4 $3 1-1 $1 c :50 :1"),
+            ("XPENDING s g (1-1 + 10", "*1 *4 $3 1-2 $1 d :0 :1"),
+            ("XPENDING s g - + 10 d x y", "*1 *4 $3 1-2 $1 d :0 :1"),
+            ("XPENDING s g + - 10 d", "*0"),
+            ("XPENDING s g + - 10", "*0"),
+            ("XPENDING s g - + -1", "*0"),
+            ("XPENDING s g - + 10 nobody", "*0"),
+        ]);
+    }
+}

@@ -214,3 +214,59 @@ pub(super) fn no_group<T>(key: &[u8], group: &[u8]) -> Result<T, Stop> {
     error.extend_from_slice(b"' in XREADGROUP with GROUP option");
     Err(Error::Bytes(error).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Rig, script};
+
+    #[test]
+    fn reading_behind_ids() {
+        script(&[
+            ("XREAD STREAMS s 0", "*-1"),
+            ("XADD s 1-1 a 1", "$3 1-1"),
+            ("XADD s 1-2 a 2", "$3 1-2"),
+            ("XADD t 1-1 b 1", "$3 1-1"),
+            ("XREAD COUNT 1 STREAMS s t 0 0", "*2 *2 $1 s *1 *2 $3 1-1 *2 $1 a $1 1 *2 $1 t *1 *2 $3 1-1 *2 $1 b $1 1"),
+            ("XREAD STREAMS s t 1-1 1-1", "*1 *2 $1 s *1 *2 $3 1-2 *2 $1 a $1 2"),
+            ("XREAD STREAMS s $", "*-1"),
+            ("XREAD STREAMS s +", "*1 *2 $1 s *1 *2 $3 1-2 *2 $1 a $1 2"),
+            ("XDEL s 1-2", ":1"),
+            ("XREAD STREAMS s +", "*1 *2 $1 s *1 *2 $3 1-1 *2 $1 a $1 1"),
+            ("XREAD COUNT 0 STREAMS s 0", "*1 *2 $1 s *1 *2 $3 1-1 *2 $1 a $1 1"),
+            ("XREAD STREAMS s 18446744073709551615-18446744073709551615", "*-1"),
+            (
+                "XREAD STREAMS s t 0",
+                "-ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified.",
+            ),
+            (
+                "XREAD STREAMS s >",
+                "-ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.",
+            ),
+            ("XREAD STREAMS s -", "-ERR Invalid stream ID specified as stream command argument"),
+            ("XREAD COUNT 1 BLOCK -1 STREAMS s 0", "-ERR timeout is negative"),
+            ("XREAD FOO STREAMS s 0", "-ERR syntax error"),
+            (
+                "XREAD GROUP g c STREAMS s 0",
+                "-ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.",
+            ),
+            ("HELLO 3", &*Rig::new().run("HELLO 3")),
+            ("XREAD STREAMS s 0", "%1 $1 s *1 *2 $3 1-1 *2 $1 a $1 1"),
+            ("XREAD STREAMS s $", "_"),
+        ]);
+    }
+
+    #[test]
+    fn waiting_for_an_entry() {
+        let mut rig = Rig::new();
+        rig.run("XADD s 1-1 a 1");
+        rig.script(&[("XREAD BLOCK 100 STREAMS s t $ 0", "BLOCKED")]);
+        // What is no entry behind the one it has seen does not wake it.
+        rig.client(2).script(&[("XDEL s 1-1", ":1"), ("XGROUP CREATE t g $ MKSTREAM", "+OK")]);
+        assert!(rig.unblocked().is_empty());
+        rig.script(&[("XADD s 1-2 a 2", "$3 1-2")]);
+        assert_eq!(rig.unblocked(), [(1, "*1 *2 $1 s *1 *2 $3 1-2 *2 $1 a $1 2".to_owned())]);
+        rig.client(1).script(&[("XREAD BLOCK 100 STREAMS s $", "BLOCKED")]);
+        rig.time_out(1);
+        assert_eq!(rig.unblocked(), [(1, "*-1".to_owned())]);
+    }
+}

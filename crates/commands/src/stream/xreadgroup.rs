@@ -206,3 +206,71 @@ fn repeat(
     }
     reply.finish_array(start, written as usize);
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Rig, effects, script};
+
+    #[test]
+    fn delivery_and_history() {
+        script(&[
+            (
+                "XREADGROUP GROUP g c STREAMS s >",
+                "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option",
+            ),
+            ("XADD s 1-1 a 1", "$3 1-1"),
+            ("XADD s 1-2 a 2", "$3 1-2"),
+            ("XADD s 1-3 a 3", "$3 1-3"),
+            ("XGROUP CREATE s g 0", "+OK"),
+            ("XREADGROUP GROUP g c COUNT 2 STREAMS s >", "*1 *2 $1 s *2 *2 $3 1-1 *2 $1 a $1 1 *2 $3 1-2 *2 $1 a $1 2"),
+            ("XREADGROUP GROUP g d NOACK STREAMS s >", "*1 *2 $1 s *1 *2 $3 1-3 *2 $1 a $1 3"),
+            ("XREADGROUP GROUP g d STREAMS s >", "*-1"),
+            ("XDEL s 1-1", ":1"),
+            ("XREADGROUP GROUP g c STREAMS s 0", "*1 *2 $1 s *2 *2 $3 1-1 *-1 *2 $3 1-2 *2 $1 a $1 2"),
+            ("XREADGROUP GROUP g d STREAMS s 0", "*1 *2 $1 s *0"),
+            ("XPENDING s g - + 9", "*2 *4 $3 1-1 $1 c :0 :1 *4 $3 1-2 $1 c :0 :2"),
+            // The greatest id is `>`.
+            ("XREADGROUP GROUP g c STREAMS s 18446744073709551615-18446744073709551615", "*-1"),
+            ("XREADGROUP COUNT 1 STREAMS s > > >", "-ERR Missing GROUP option for XREADGROUP"),
+            ("XREADGROUP GROUP g COUNT 1 STREAMS s >", "-ERR syntax error"),
+            // A group whose name is a word of the command: the key is found all the same.
+            (
+                "XREADGROUP GROUP STREAMS c STREAMS s >",
+                "-NOGROUP No such key 's' or consumer group 'STREAMS' in XREADGROUP with GROUP option",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn waiting_for_an_entry() {
+        let mut rig = Rig::new();
+        rig.run("XGROUP CREATE s g $ MKSTREAM");
+        rig.script(&[("XREADGROUP GROUP g c BLOCK 0 STREAMS s >", "BLOCKED")]);
+        rig.client(2).script(&[("XADD s 1-1 a 1", "$3 1-1")]);
+        assert_eq!(rig.unblocked(), [(1, "*1 *2 $1 s *1 *2 $3 1-1 *2 $1 a $1 1".to_owned())]);
+        rig.client(1).script(&[("XREADGROUP GROUP g c BLOCK 0 STREAMS s >", "BLOCKED")]);
+        rig.client(2).script(&[("XGROUP DESTROY s g", ":1")]);
+        let told = "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option";
+        assert_eq!(rig.unblocked(), [(1, told.to_owned())]);
+    }
+
+    #[test]
+    fn what_others_are_told() {
+        effects(&[
+            ("XADD s 1-1 a 1", "XADD s 1-1 a 1"),
+            ("XADD s 1-2 a 1", "XADD s 1-2 a 1"),
+            ("XGROUP CREATE s g 0", "XGROUP CREATE s g 0"),
+            (
+                "XREADGROUP GROUP g c COUNT 1 STREAMS s >",
+                "XCLAIM s g c 0 1-1 TIME 1700000000000 RETRYCOUNT 1 FORCE JUSTID LASTID 1-1; \
+                 XGROUP SETID s g 1-1 ENTRIESREAD 1",
+            ),
+            ("XREADGROUP GROUP g c STREAMS s 0", ""),
+            (
+                "XREADGROUP GROUP g d NOACK STREAMS s >",
+                "XGROUP CREATECONSUMER s g d; XGROUP SETID s g 1-2 ENTRIESREAD 2",
+            ),
+            ("XREADGROUP GROUP g e STREAMS s >", ""),
+        ]);
+    }
+}

@@ -65,3 +65,69 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     cx.reply.int(trimmed as i64);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Rig;
+
+    /// 35 entries `n-1` in blocks of ten.
+    fn rig() -> Rig {
+        let mut rig = Rig::new();
+        rig.run("CONFIG SET stream-node-max-entries 10");
+        for number in 1..=35 {
+            rig.run(&format!("XADD s {number}-1 a x"));
+        }
+        rig
+    }
+
+    #[test]
+    fn whole_blocks_go() {
+        // As observed of Redis 8.2.
+        for (options, trimmed) in [
+            ("MAXLEN ~ 25", 10),
+            ("MAXLEN ~ 20", 10),
+            ("MAXLEN ~ 0", 35),
+            ("MAXLEN ~ 5", 30),
+            ("MAXLEN ~ 25 LIMIT 5", 0),
+            ("MAXLEN ~ 5 LIMIT 10", 10),
+            ("MAXLEN ~ 5 LIMIT 19", 10),
+            ("MAXLEN ~ 5 LIMIT 0", 30),
+            ("MINID ~ 11", 10),
+            ("MINID ~ 35", 30),
+            ("MINID ~ 36", 35),
+            ("MAXLEN ~ 5 DELREF", 0),
+            ("ACKED MINID ~ 36", 0),
+            ("MAXLEN 22", 13),
+            ("MINID 22", 21),
+        ] {
+            assert_eq!(rig().run(&format!("XTRIM s {options}")), format!(":{trimmed}"), "{options}");
+        }
+    }
+
+    #[test]
+    fn references_decide() {
+        let mut rig = rig();
+        rig.script(&[
+            ("XGROUP CREATE s g 0", "+OK"),
+            ("XREADGROUP GROUP g c COUNT 1 STREAMS s >", "*1 *2 $1 s *1 *2 $3 1-1 *2 $1 a $1 x"),
+            ("XTRIM s MAXLEN 34 ACKED", ":0"),
+            ("XACK s g 1-1", ":1"),
+            ("XTRIM s MAXLEN 0 ACKED", ":1"),
+            ("XREADGROUP GROUP g c COUNT 1 STREAMS s >", "*1 *2 $1 s *1 *2 $3 2-1 *2 $1 a $1 x"),
+            ("XTRIM s MAXLEN 0 DELREF", ":34"),
+            ("XPENDING s g", "*4 :0 $-1 $-1 *-1"),
+        ]);
+    }
+
+    #[test]
+    fn errors() {
+        Rig::new().script(&[
+            ("XTRIM s FOO 1", "-ERR syntax error"),
+            ("XTRIM s MAXLEN 5 FOO", "-ERR syntax error"),
+            ("XTRIM s KEEPREF ACKED", "-ERR syntax error"),
+            ("XTRIM s NOMKSTREAM MAXLEN 5", "-ERR syntax error"),
+            ("XTRIM s MAXLEN -1", "-ERR The MAXLEN argument must be >= 0."),
+            ("XTRIM s MAXLEN 1", ":0"),
+        ]);
+    }
+}

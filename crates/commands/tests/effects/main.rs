@@ -349,6 +349,11 @@ fn play(rig: &mut Rig, command: &[Vec<u8>]) -> Observed {
     let args: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
     let is_sleep = words(command) == SLEEP;
     let reply = if is_sleep { "slept".to_owned() } else { String::from_utf8_lossy(&rig.run_args(&args)).into_owned() };
+    // The real server's client waits until its time is over; nobody else is there to wake it.
+    if reply == "BLOCKED" {
+        let client = rig.session.client.id;
+        rig.time_out(client);
+    }
     if is_sleep {
         rig.now.0 += 3;
     }

@@ -256,7 +256,7 @@ impl Block {
         self.entry(at).expect("an entry is there")
     }
 
-    /// The first entry that is not deleted.
+    /// The first entry that is not deleted, unless all are.
     pub fn first(&self) -> Option<Raw> {
         self.entry(self.front())
     }

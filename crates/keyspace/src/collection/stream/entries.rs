@@ -70,8 +70,7 @@ impl Entries {
 
     /// The id of the first entry, 0-0 if there is none.
     pub fn first_id(&self) -> StreamId {
-        let first = self.blocks.first().and_then(|place| self.blocks.get(place).first());
-        first.map_or(StreamId::MIN, |raw| raw.id)
+        self.blocks.iter().find_map(Block::first).map_or(StreamId::MIN, |raw| raw.id)
     }
 
     /// What XSETID sets.
@@ -246,29 +245,27 @@ impl Entries {
         }
     }
 
-    /// Deletes entries from the first on, as `judge` says. It is told each entry's id and how many entries there are.
-    pub(super) fn delete_from_front(&mut self, mut judge: impl FnMut(StreamId, u64) -> Verdict) {
+    /// Goes through all entries from the first on, also deleted ones, and does as `judge` says. It is told each one, and how many entries there
+    /// are.
+    ///
+    /// The block in which it stops stays even if nothing is left in it: so does Redis 8.2's.
+    pub(super) fn delete_from_front(&mut self, mut judge: impl FnMut(&Raw, u64) -> Verdict) {
         let mut place = self.blocks.first();
         while let Some(current) = place {
             let block = self.blocks.get_mut(current);
-            let mut at = block.front();
-            while let Some(raw) = block.entry(at) {
-                let verdict = if raw.deleted { Verdict::Keep } else { judge(raw.id, self.len) };
-                at = match verdict {
-                    Verdict::Keep => block.after(&raw),
+            let mut next = if block.is_spent() { Some(block.last()) } else { block.first() };
+            while let Some(raw) = next {
+                next = match judge(&raw, self.len) {
+                    Verdict::Keep => block.entry(block.after(&raw)),
                     Verdict::Delete => {
                         self.len -= 1;
-                        block.delete(&raw)
+                        let at = block.delete(&raw);
+                        block.entry(at)
                     }
-                    Verdict::Stop => {
-                        place = None;
-                        break;
-                    }
+                    Verdict::Stop => return,
                 };
             }
-            let spent = block.is_spent();
-            let next = if spent { self.blocks.remove(current) } else { self.blocks.next(current) };
-            place = place.and(next);
+            place = if block.is_spent() { self.blocks.remove(current) } else { self.blocks.next(current) };
         }
     }
 }

@@ -53,7 +53,7 @@ impl Parts {
         let mut deleted = 0;
         while let Some((count, last_id)) = self.entries.first_block() {
             let goes = match trim.to {
-                TrimTo::MaxLen(len) => self.entries.len() - count >= len,
+                TrimTo::MaxLen(len) => self.entries.len() > len && self.entries.len() - count >= len,
                 TrimTo::MinId(id) => last_id < id,
             };
             deleted += count;
@@ -66,19 +66,20 @@ impl Parts {
 
     fn trim_entries(&mut self, trim: &Trim) {
         let Parts { entries, groups } = self;
-        entries.delete_from_front(|id, len| {
+        entries.delete_from_front(|entry, len| {
             let done = match trim.to {
-                TrimTo::MaxLen(len_max) => len <= len_max,
-                TrimTo::MinId(min_id) => id >= min_id,
+                TrimTo::MaxLen(len_max) => !entry.deleted && len <= len_max,
+                TrimTo::MinId(min_id) => entry.id >= min_id,
             };
             match trim.references {
                 _ if done => Verdict::Stop,
+                _ if entry.deleted => Verdict::Keep,
                 References::Keep => Verdict::Delete,
                 References::Delete => {
-                    groups.forget(id);
+                    groups.forget(entry.id);
                     Verdict::Delete
                 }
-                References::AckedOnly if groups.refer_to(id) => Verdict::Keep,
+                References::AckedOnly if groups.refer_to(entry.id) => Verdict::Keep,
                 References::AckedOnly => Verdict::Delete,
             }
         });
