@@ -109,7 +109,7 @@ mod tests {
     use config::KeyspaceEvents;
 
     use crate::effects::Readers;
-    use crate::testing::Rig;
+    use crate::testing::{Rig, script};
 
     /// As Redis 8.2 was seen to choose.
     #[test]
@@ -184,5 +184,19 @@ mod tests {
                 .collect();
             assert_eq!(effects.join("; "), effect, "{line}");
         }
+    }
+
+    #[test]
+    fn sets_count_as_scores_of_one() {
+        script(&[
+            ("ZADD z 1 a 2 b 3 c 4 d", ":4"),
+            ("SADD set a b x", ":3"),
+            ("ZUNION 2 z set WITHSCORES", "*10 $1 x $1 1 $1 a $1 2 $1 b $1 3 $1 c $1 3 $1 d $1 4"),
+            ("ZUNIONSTORE d 2 z set WEIGHTS 2 10", ":5"),
+            ("ZRANGE d 0 -1 WITHSCORES", "*10 $1 c $1 6 $1 d $1 8 $1 x $2 10 $1 a $2 12 $1 b $2 14"),
+            ("ZINTER 2 set z WITHSCORES", "*4 $1 a $1 2 $1 b $1 3"),
+            ("ZDIFF 2 set z WITHSCORES", "*2 $1 x $1 1"),
+            ("ZINTERCARD 2 set z", ":2"),
+        ]);
     }
 }
