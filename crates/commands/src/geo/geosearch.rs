@@ -621,6 +621,9 @@ struct Place<'a> {
     distance_meters: f64,
 }
 
+/// So few are sorted as a whole, and those at equal distances stay in the order they were found in, as in Redis.
+const SORTED_WHOLE_MAX: usize = 64;
+
 fn find<'s>(set: &'s SortedSet, shape: &Shape, request: &Request<'_>) -> Vec<Place<'s>> {
     let mut found = Vec::new();
     let enough = if request.any { request.count } else { usize::MAX };
@@ -642,12 +645,15 @@ fn find<'s>(set: &'s SortedSet, shape: &Shape, request: &Request<'_>) -> Vec<Pla
             let by_distance = one.distance_meters.total_cmp(&other.distance_meters);
             if order == Order::Nearest { by_distance } else { by_distance.reverse() }
         };
-        if request.count > 0 && request.count < found.len() {
+        if request.count > 0 && request.count < found.len() && found.len() > SORTED_WHOLE_MAX {
             // Of many only the first few are put in order.
             found.select_nth_unstable_by(request.count - 1, compare);
             found.truncate(request.count);
         }
         found.sort_by(compare);
+        if request.count > 0 {
+            found.truncate(request.count);
+        }
     }
     found
 }

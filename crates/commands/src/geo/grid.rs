@@ -116,9 +116,11 @@ impl Cell {
 
     /// The cell so many cells to the east and to the north. The grid goes around in both directions.
     pub fn neighbour(self, east: i32, north: i32) -> Cell {
+        // The uttermost north and east lie one cell beyond the grid. As in Redis 8.2, only a step in their direction brings them back.
         let mask = ((1u64 << self.step) - 1) as u32;
-        let longitude = gather(self.bits >> 1).wrapping_add_signed(east) & mask;
-        let latitude = gather(self.bits).wrapping_add_signed(north) & mask;
+        let moved = |place: u32, by: i32| if by == 0 { place } else { place.wrapping_add_signed(by) & mask };
+        let longitude = moved(gather(self.bits >> 1), east);
+        let latitude = moved(gather(self.bits), north);
         Cell { bits: spread(latitude) | spread(longitude) << 1, step: self.step }
     }
 

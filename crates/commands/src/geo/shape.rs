@@ -159,15 +159,11 @@ impl Shape {
         let mut step = step_for(radius_meters, center.latitude);
         let mut middle = Cell::around(center, step);
         // Near a pole or an edge the neighbours may end before the shape does.
-        let edge = |east, north| middle.neighbour(east, north).bounds();
-        let falls_short = [
-            Point { longitude: center.longitude, latitude: edge(0, 1).latitude.1 },
-            Point { longitude: center.longitude, latitude: edge(0, -1).latitude.0 },
-            Point { longitude: edge(1, 0).longitude.1, latitude: center.latitude },
-            Point { longitude: edge(-1, 0).longitude.0, latitude: center.latitude },
-        ]
-        .into_iter()
-        .any(|point| distance_meters(center, point) < radius_meters);
+        let neighbour = |east, north| middle.neighbour(east, north).bounds();
+        let falls_short = neighbour(0, 1).latitude.1 < bounds.latitude.1
+            || neighbour(0, -1).latitude.0 > bounds.latitude.0
+            || neighbour(1, 0).longitude.1 < bounds.longitude.1
+            || neighbour(-1, 0).longitude.0 > bounds.longitude.0;
         if step > 1 && falls_short {
             step -= 1;
             middle = Cell::around(center, step);
