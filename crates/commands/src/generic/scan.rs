@@ -79,8 +79,10 @@ pub(crate) enum Walk {
     Keyspace,
     /// HSCAN, which has NOVALUES.
     Fields,
-    /// SSCAN and ZSCAN.
+    /// SSCAN.
     Members,
+    /// ZSCAN, which has Valkey's NOSCORES.
+    Scores,
 }
 
 /// The options of SCAN, HSCAN, SSCAN and ZSCAN.
@@ -88,7 +90,7 @@ pub(crate) struct Options<'a> {
     pub(crate) count: usize,
     pattern: Option<&'a [u8]>,
     type_name: Option<&'a [u8]>,
-    /// HSCAN's NOVALUES.
+    /// HSCAN's NOVALUES, ZSCAN's NOSCORES.
     pub(crate) no_values: bool,
 }
 
@@ -106,6 +108,10 @@ impl<'a> Options<'a> {
                     continue;
                 }
                 return Err(Error::text("ERR NOVALUES option can only be used in HSCAN"));
+            }
+            if word == b"NOSCORES" && walk == Walk::Scores {
+                options.no_values = true;
+                continue;
             }
             let value = words.next().ok_or(Error::Syntax)?;
             match word.as_slice() {

@@ -90,11 +90,11 @@ impl SortedSet {
         }
     }
 
-    /// Members are about to come, `count` at most, the first of them `first_bytes` long: if all of them would not fit in the small encoding it is
-    /// left at once. Redis decides by the same figures.
+    /// One command brings `count` members, the first of them `first_bytes` long: if that alone is too much for the small encoding, it is
+    /// left at once. Redis 8.2 was seen to look at just these figures; what it overlooks, each member's coming decides.
     pub fn expect(&mut self, count: usize, first_bytes: usize, limits: &SortedSetLimits) {
         if let SortedSet::Packed(listpack) = self
-            && (listpack.len() / 2 + count > limits.listpack_entries_max
+            && (count > limits.listpack_entries_max
                 || listpack.is_empty() && first_bytes > limits.listpack_value_bytes_max)
         {
             self.unpack();

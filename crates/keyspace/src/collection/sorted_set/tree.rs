@@ -97,6 +97,13 @@ impl Tree {
     }
 
     pub(super) fn ranks_by_lex(&self, range: &LexRange<'_>) -> Range<usize> {
+        // Where scores differ this shows: Redis looks at both ends first.
+        let (first, last) = (self.order.nth(0), self.order.nth(self.len().saturating_sub(1)));
+        if first.is_none_or(|member| range.is_above(member.text()))
+            || last.is_none_or(|member| range.is_below(member.text()))
+        {
+            return 0..0;
+        }
         let start = self.order.rank_where(|member| range.is_below(member));
         let end = self.order.rank_where(|member| !range.is_above(member));
         start..end.max(start)
