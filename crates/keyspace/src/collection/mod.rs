@@ -18,7 +18,7 @@ pub mod limits;
 mod list;
 pub mod listpack;
 pub mod set;
-mod sorted_set;
+pub mod sorted_set;
 pub mod stream;
 pub(crate) mod table;
 
