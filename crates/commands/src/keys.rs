@@ -64,6 +64,7 @@ pub fn find(spec: &Spec, args: &[&[u8]]) -> Option<Vec<KeyAt>> {
             found[first..].iter_mut().for_each(|key| key.flags = key_flags(args));
         }
     }
+    found.extend(spec.key_elsewhere.and_then(|find| find(args)));
     Some(found)
 }
 

@@ -4,6 +4,7 @@
 use bitflags::bitflags;
 
 use crate::context::{Ctx, Outcome};
+use crate::keys::KeyAt;
 
 /// Runs one command. It receives access to the keys it declared and never locks anything itself.
 pub type Handler = fn(&mut Ctx<'_>) -> Outcome;
@@ -405,6 +406,9 @@ pub enum Side {
 /// What a command does to its keys when it is called with these arguments.
 pub type KeyFlagsOf = fn(args: &[&[u8]]) -> KeyFlags;
 
+/// Finds a key in the arguments of one call.
+pub type KeyElsewhere = fn(args: &[&[u8]]) -> Option<KeyAt>;
+
 /// Everything known about a command. See [`Spec::NEW`] for the defaults.
 #[derive(Clone, Copy)]
 pub struct Spec {
@@ -417,6 +421,8 @@ pub struct Spec {
     pub keys: &'static [KeySpec],
     /// What a key specification with `VARIABLE_FLAGS` comes to in the arguments of one call.
     pub key_flags: Option<KeyFlagsOf>,
+    /// A key where no key specification finds it (SORT's STORE).
+    pub key_elsewhere: Option<KeyElsewhere>,
     pub group: Group,
     pub since: &'static str,
     /// One line, in our own words.
@@ -446,6 +452,7 @@ impl Spec {
         acl: Acl::empty(),
         keys: &[],
         key_flags: None,
+        key_elsewhere: None,
         group: Group::Generic,
         since: "1.0.0",
         summary: "",

@@ -106,10 +106,7 @@ fn buffer(cx: &mut Ctx<'_>, destination: Key<'_>, sources: &[Key<'_>], len: usiz
     if len < LARGE_LEN_MIN || sources.iter().any(|source| source.bytes() == destination.bytes()) {
         return Vec::new();
     }
-    match cx.db.write(destination).and_then(|mut entry| entry.take_large(len..=2 * len)) {
-        Some(buffer) => buffer,
-        None => Vec::new(),
-    }
+    cx.db.write(destination).and_then(|mut entry| entry.take_large(len..=2 * len)).unwrap_or_default()
 }
 
 #[cfg(test)]

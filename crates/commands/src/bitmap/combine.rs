@@ -178,9 +178,9 @@ mod tests {
                 let len = if operation == Operation::Not { texts[0].len() } else { len };
                 let result = combine(operation, texts, vec![7; random.random_range(0..100)]);
                 assert_eq!(result.len(), len);
-                for at in 0..len {
+                for (at, byte) in result.iter().enumerate() {
                     let bytes: Vec<u8> = texts.iter().map(|text| text.get(at).copied().unwrap_or(0)).collect();
-                    assert_eq!(result[at], expected(operation, &bytes), "{name} at {at} of {len}");
+                    assert_eq!(*byte, expected(operation, &bytes), "{name} at {at} of {len}");
                 }
             }
         }

@@ -46,7 +46,7 @@ impl FieldType {
             return Some(exact as i64);
         }
         match overflow {
-            Overflow::Wrap => Some(self.from_raw(exact as u64)),
+            Overflow::Wrap => Some(self.of_raw(exact as u64)),
             Overflow::Saturate => Some(exact.clamp(*values.start(), *values.end()) as i64),
             Overflow::Fail => None,
         }
@@ -67,7 +67,7 @@ impl FieldType {
     }
 
     /// The value of the lowest bits.
-    fn from_raw(self, raw: u64) -> i64 {
+    fn of_raw(self, raw: u64) -> i64 {
         let unused = 64 - self.bits;
         if self.signed { (raw << unused) as i64 >> unused } else { (raw << unused >> unused) as i64 }
     }
@@ -81,7 +81,7 @@ impl FieldType {
             window[..len].copy_from_slice(&bytes[..len]);
         }
         let left_aligned = u128::from_be_bytes(window) << (offset % 8);
-        self.from_raw((left_aligned >> (128 - self.bits)) as u64)
+        self.of_raw((left_aligned >> (128 - self.bits)) as u64)
     }
 
     /// Writes the lowest bits of `value`.

@@ -11,6 +11,7 @@ mod persist;
 mod randomkey;
 mod rename;
 pub(crate) mod scan;
+mod sort;
 mod touch;
 mod ttl;
 mod r#type;
@@ -37,6 +38,8 @@ pub const SPECS: &[&Spec] = &[
     &rename::RENAME,
     &rename::RENAMENX,
     &scan::SPEC,
+    &sort::SORT,
+    &sort::SORT_RO,
     &touch::SPEC,
     &ttl::TTL,
     &r#type::SPEC,

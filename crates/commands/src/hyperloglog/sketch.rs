@@ -155,13 +155,7 @@ impl Sketch {
 
     /// Makes this the key's value. Its expiry stays.
     pub fn store(&self, cx: &mut Ctx<'_>, key: Key<'_>) {
-        let value = NewValue::Raw(&self.bytes);
-        match cx.db.write(key) {
-            Some(mut entry) => entry.set_value(value),
-            None => {
-                cx.db.set(key, value, Expiry::Clear);
-            }
-        }
+        cx.db.update(key, NewValue::Raw(&self.bytes), Expiry::Keep);
     }
 
     /// Writes all registers of a dense sketch.

@@ -50,7 +50,7 @@ impl Run {
         match (value, len) {
             (_, 0) => {}
             (0, 1..=64) => runs.extend([(len - 1) as u8]),
-            (0, _) => runs.extend([0x40 | (len - 1 >> 8) as u8, (len - 1) as u8]),
+            (0, _) => runs.extend([0x40 | ((len - 1) >> 8) as u8, (len - 1) as u8]),
             _ => runs.extend([0x80 | (value - 1) << 2 | (len - 1) as u8]),
         }
     }
@@ -69,7 +69,7 @@ pub fn runs(mut bytes: &[u8]) -> impl Iterator<Item = Run> {
 }
 
 /// One run of zeros.
-pub const EMPTY: [u8; 2] = [0x40 | (REGISTERS - 1 >> 8) as u8, (REGISTERS - 1) as u8];
+pub const EMPTY: [u8; 2] = [0x40 | ((REGISTERS - 1) >> 8) as u8, (REGISTERS - 1) as u8];
 
 /// Raises all registers to what these runs have.
 ///
