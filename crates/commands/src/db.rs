@@ -1,8 +1,8 @@
 //! A database as a command sees it: keys that are past their time do not exist, and what is looked at is counted.
 
 use keyspace::{
-    Collection, DbIndex, Entry, EntryMut, Expiry, Key, Millis, NewValue, Removed, Space, StrRef, TypedMut, TypedRef,
-    ValueRef,
+    Collection, DbIndex, Entry, EntryMut, Expiry, Hash, Key, Millis, NewValue, Removed, Space, StrRef, TypedMut,
+    TypedRef, ValueRef,
 };
 use smallvec::SmallVec;
 
@@ -276,6 +276,80 @@ impl<'a> Db<'a> {
         }
         let entry = self.space.get_mut(self.index, key).expect("it is there, or was created just now");
         entry.into_typed().ok_or(Stop::Error(Error::WrongType))
+    }
+
+    /// Looks a hash up to read it, as [`read_as`](Self::read_as) does. Fields whose time has passed are taken out before: all of them from a small
+    /// hash, of a large one those that are named.
+    ///
+    /// # Errors
+    /// `WrongType`; likewise below.
+    #[inline]
+    pub fn read_hash<'n>(
+        &mut self,
+        key: Key<'_>,
+        names: impl IntoIterator<Item = &'n [u8]>,
+    ) -> Result<Option<TypedRef<'_, Hash>>, Stop> {
+        let now = self.now;
+        match self.read_as::<Hash>(key)? {
+            None => return Ok(None),
+            Some(hash) if !hash.is_due(now) => {
+                // SAFETY: the same value with the lifetime of `&mut self`, as in `live`: this borrow ends here.
+                return Ok(Some(unsafe { std::mem::transmute::<TypedRef<'_, Hash>, TypedRef<'_, Hash>>(hash) }));
+            }
+            Some(_) => {}
+        }
+        self.expire_fields(key, names);
+        self.glance(key).map(|entry| entry.collection()).transpose()
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub fn write_hash<'n>(
+        &mut self,
+        key: Key<'_>,
+        names: impl IntoIterator<Item = &'n [u8]>,
+    ) -> Result<Option<TypedMut<'_, Hash>>, Stop> {
+        let now = self.now;
+        match self.write_as::<Hash>(key)? {
+            None => return Ok(None),
+            Some(hash) if !hash.is_due(now) => {
+                // SAFETY: as in `read_hash`.
+                return Ok(Some(unsafe { std::mem::transmute::<TypedMut<'_, Hash>, TypedMut<'_, Hash>>(hash) }));
+            }
+            Some(_) => {}
+        }
+        self.expire_fields(key, names);
+        self.write_as(key)
+    }
+
+    /// The same; created if it is not there, as [`write_or_create`](Self::write_or_create) does.
+    #[inline]
+    pub fn write_or_create_hash<'n>(
+        &mut self,
+        key: Key<'_>,
+        names: impl IntoIterator<Item = &'n [u8]>,
+    ) -> Result<TypedMut<'_, Hash>, Stop> {
+        let now = self.now;
+        let hash = self.write_or_create::<Hash>(key)?;
+        if !hash.is_due(now) {
+            // SAFETY: as in `read_hash`.
+            return Ok(unsafe { std::mem::transmute::<TypedMut<'_, Hash>, TypedMut<'_, Hash>>(hash) });
+        }
+        drop(hash);
+        self.expire_fields(key, names);
+        self.write_or_create(key)
+    }
+
+    #[cold]
+    fn expire_fields<'n>(&mut self, key: Key<'_>, names: impl IntoIterator<Item = &'n [u8]>) {
+        if self.manners.keep_expired {
+            return;
+        }
+        let (index, stats, effects) = (self.index, self.stats, &mut *self.effects);
+        self.space.expire_fields(index, key, self.now, names, |expired| {
+            stats.expired(&expired);
+            effects.gone(index, &expired);
+        });
     }
 
     /// Removes a collection that has lost its last element, with the event `del`. Says whether it did.

@@ -8,6 +8,7 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
+use keyspace::Expired;
 use parking_lot::Mutex;
 
 /// A counter with one writer and any number of readers.
@@ -49,6 +50,8 @@ pub struct ThreadStats {
     pub keyspace_hits: Counter,
     pub keyspace_misses: Counter,
     pub expired_keys: Counter,
+    /// Fields of hashes.
+    pub expired_fields: Counter,
     pub reads: Counter,
     pub writes: Counter,
     pub net_input_bytes: Counter,
@@ -79,6 +82,7 @@ impl ThreadStats {
             keyspace_hits: Counter::default(),
             keyspace_misses: Counter::default(),
             expired_keys: Counter::default(),
+            expired_fields: Counter::default(),
             reads: Counter::default(),
             writes: Counter::default(),
             net_input_bytes: Counter::default(),
@@ -95,6 +99,15 @@ impl ThreadStats {
             clients: AtomicI64::new(0),
             by_command: (0..commands).map(|_| CommandStats::default()).collect(),
             errors: Mutex::default(),
+        }
+    }
+
+    /// Counts what has gone because its time had come.
+    pub fn expired(&self, expired: &Expired<'_>) {
+        match expired {
+            Expired::Key(_) => self.expired_keys.add(1),
+            Expired::Field { .. } => self.expired_fields.add(1),
+            Expired::Fields { .. } | Expired::Hash { .. } => {}
         }
     }
 
@@ -119,6 +132,7 @@ impl ThreadStats {
             &self.keyspace_hits,
             &self.keyspace_misses,
             &self.expired_keys,
+            &self.expired_fields,
             &self.reads,
             &self.writes,
             &self.net_input_bytes,

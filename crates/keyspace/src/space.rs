@@ -638,12 +638,12 @@ impl<'a> Space<'a> {
     }
 
     /// Removes fields of the hash at this key whose time has passed: all of them from a small hash, of a large one those that are named.
-    pub fn expire_fields(
+    pub fn expire_fields<'n>(
         &mut self,
         db: DbIndex,
         key: Key<'_>,
         now: Millis,
-        named: &[&[u8]],
+        named: impl IntoIterator<Item = &'n [u8]>,
         mut gone: impl FnMut(Expired<'_>),
     ) {
         let Some(mut entry) = self.get_mut(db, key) else { return };

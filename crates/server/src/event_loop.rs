@@ -1003,23 +1003,21 @@ impl EventLoop {
             let index = ShardIndex::new(shard);
             if world.keyspace.earliest_expiry(index) <= now {
                 let mut space = world.keyspace.lock_one(index);
-                let mut expired = 0;
                 let effects = self.scratch.effects();
                 effects.serve(readers(&world.global));
                 let waiters = &world.global.waiters;
                 let mut waited_for = Vec::new();
                 let more = space.expire_due(index, now, EXPIRE_SLICE_KEYS, |db, gone| {
+                    self.stats.expired(&gone);
                     effects.gone(db, &gone);
                     // Each by itself: nothing ties them together but the time.
                     effects.close_unit();
                     let (Expired::Key(removed) | Expired::Hash { removed, .. }) = &gone else { return };
-                    expired += u64::from(matches!(gone, Expired::Key(_)));
                     if !waiters.is_empty() && waiters.concern_end_of(db, removed.key()) {
                         waited_for.push((db, removed.key().into()));
                     }
                 });
                 effects.clear();
-                self.stats.expired_keys.add(expired);
                 if !more {
                     shard += threads;
                 }

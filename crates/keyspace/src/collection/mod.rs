@@ -29,7 +29,7 @@ use std::ptr::NonNull;
 
 use crate::{EntryMut, Millis};
 
-pub use self::hash::Hash;
+pub use self::hash::{FieldRef, Hash};
 pub use self::list::{End, List, ListFigures, ListItem, NewItem};
 pub use self::listpack::Listpack;
 pub use self::set::Set;

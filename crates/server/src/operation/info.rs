@@ -336,7 +336,8 @@ fn stats(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("instantaneous_input_repl_kbps", "0.00");
     report.field("instantaneous_output_repl_kbps", "0.00");
     report.field("rejected_connections", sources.rejected_connections);
-    report.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err", "expired_subkeys"]);
+    report.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    report.field("expired_subkeys", sources.sum(|thread| &thread.expired_fields));
     report.field("expired_keys", sources.sum(|thread| &thread.expired_keys));
     report.field("expire_cycle_cpu_milliseconds", sources.sum(|thread| &thread.expire_cycle_ns) / 1_000_000);
     report.field("evicted_keys", 0);
@@ -502,10 +503,11 @@ fn keyspace(sources: &InfoSources<'_>, report: &mut Report) {
         let keys = db.space.len(number);
         if keys > 0 {
             let expires = db.space.volatile_len(number);
+            let subexpiry = db.space.volatile_in_fields_len(number);
             let average_ttl_ms = db.space.average_ttl_ms(number, sources.now);
             report.field(
                 &format!("db{index}"),
-                format_args!("keys={keys},expires={expires},avg_ttl={average_ttl_ms},subexpiry=0"),
+                format_args!("keys={keys},expires={expires},avg_ttl={average_ttl_ms},subexpiry={subexpiry}"),
             );
         }
     }

@@ -198,7 +198,7 @@ impl Fields {
         self.table.visit_all(|field| visit(unsafe { field.view() }));
     }
 
-    pub(super) fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(FieldRef<'_>)) -> u64 {
+    pub(super) fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(FieldRef<'a>)) -> u64 {
         // SAFETY: as above.
         self.table.scan(cursor, count, |field| visit(unsafe { field.view() }))
     }

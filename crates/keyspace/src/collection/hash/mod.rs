@@ -167,7 +167,7 @@ impl Hash {
     }
 
     #[inline]
-    pub fn get(&self, name: &[u8], now: Millis) -> Option<Item<'_>> {
+    pub fn value(&self, name: &[u8], now: Millis) -> Option<Item<'_>> {
         self.field(name, now).map(|field| field.value)
     }
 
@@ -190,7 +190,7 @@ impl Hash {
 
     /// Every field, in the order of the encoding.
     #[inline]
-    pub fn visit(&self, now: Millis, mut visit: impl FnMut(FieldRef<'_>)) {
+    pub fn visit<'a>(&'a self, now: Millis, mut visit: impl FnMut(FieldRef<'a>)) {
         self.visit_kept(|field| {
             if !field.is_expired(now) {
                 visit(field);
@@ -248,7 +248,7 @@ impl Hash {
 
     /// Visits about `count` fields from a cursor on and returns the next cursor; 0 is start and end. The small encodings are visited as a whole.
     /// What is in the hash throughout a whole walk is visited at least once.
-    pub fn scan(&self, cursor: u64, count: usize, now: Millis, mut visit: impl FnMut(FieldRef<'_>)) -> u64 {
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, now: Millis, mut visit: impl FnMut(FieldRef<'a>)) -> u64 {
         match &self.0 {
             TableCode(fields) => fields.scan(cursor, count, |field| {
                 if !field.is_expired(now) {
@@ -333,7 +333,12 @@ impl Hash {
     }
 
     /// Takes out those of the named fields whose time has passed; from a small hash all such fields, as that costs no more.
-    pub fn expire_named(&mut self, now: Millis, names: &[&[u8]], mut gone: impl FnMut(&[u8])) -> usize {
+    pub fn expire_named<'n>(
+        &mut self,
+        now: Millis,
+        names: impl IntoIterator<Item = &'n [u8]>,
+        mut gone: impl FnMut(&[u8]),
+    ) -> usize {
         let TableCode(fields) = &mut self.0 else {
             return self.expire_due(now, usize::MAX, gone);
         };
