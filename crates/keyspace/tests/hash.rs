@@ -42,7 +42,7 @@ fn some_expiry(rng: &mut StdRng, now: Millis) -> Option<Millis> {
 #[test]
 fn a_hash_is_a_map() {
     let mut rng = rng("hash");
-    for round in 0..200 {
+    for round in 0..80 {
         let limits = HashLimits {
             listpack_entries_max: [0, 3, 20, 512][round % 4],
             listpack_value_bytes_max: [10, 64, 1000][round % 3],
@@ -163,7 +163,7 @@ fn a_few_due_fields_among_many() {
 #[test]
 fn fields_expire_wherever_their_hash_is() {
     let mut rng = rng("hashes");
-    for round in 0..40 {
+    for round in 0..12 {
         let keyspace = keyspace(&mut rng, if round % 2 == 0 { TINY } else { keyspace::Limits::default() });
         let mut space = wide(&keyspace);
         let limits = HashLimits { listpack_entries_max: [0, 4, 100][round % 3], listpack_value_bytes_max: 64 };
