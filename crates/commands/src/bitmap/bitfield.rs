@@ -341,8 +341,7 @@ mod tests {
 
     #[test]
     fn mistakes() {
-        let kind =
-            "-ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
+        let kind = "-ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.";
         let offset = "-ERR bit offset is not an integer or out of range";
         let syntax = "-ERR syntax error";
         let integer = "-ERR value is not an integer or out of range";

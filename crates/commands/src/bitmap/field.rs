@@ -118,7 +118,8 @@ mod tests {
             for bits in 1..=bits_max {
                 for offset in 0..80 {
                     let field = FieldType { signed, bits };
-                    let read = (0..u64::from(bits)).fold(0_u64, |raw, at| raw << 1 | u64::from(bit(&pattern, offset + at)));
+                    let read =
+                        (0..u64::from(bits)).fold(0_u64, |raw, at| raw << 1 | u64::from(bit(&pattern, offset + at)));
                     let expected = if signed && read >> (bits - 1) == 1 {
                         (i128::from(read) - (1 << bits)) as i64
                     } else {

@@ -4,8 +4,7 @@ use keyspace::IntBuffer;
 
 use super::{put, seen_from};
 use crate::context::{Ctx, Outcome};
-use crate::error::Error;
-use crate::generic::scan::{Options, Words, cursor};
+use crate::generic::scan::{Options, Walk, cursor};
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 
 pub const SPEC: Spec = Spec {
@@ -31,7 +30,7 @@ pub const SPEC: Spec = Spec {
 };
 
 fn run(cx: &mut Ctx<'_>) -> Outcome {
-    let cursor = cursor(cx.args[2]).ok_or(Error::text("ERR invalid cursor"))?;
+    let cursor = cursor(cx.args[2])?;
     let now = seen_from(&cx.db);
     let Some(hash) = cx.db.read_hash(cx.keys[0], [])? else {
         // Before the options are looked at, as in Redis.
@@ -40,7 +39,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         cx.reply.array(0);
         return Ok(());
     };
-    let options = Options::parse(&cx.args[3..], Words::Fields)?;
+    let options = Options::parse(&cx.args[3..], Walk::Fields)?;
     // The cursor comes first in the reply and is known last.
     let mut found = Vec::new();
     let next = hash.scan(cursor, options.count, now, |field| {

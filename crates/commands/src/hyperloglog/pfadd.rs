@@ -2,9 +2,9 @@
 
 use keyspace::Key;
 
+use super::dense;
 use super::hash::place;
 use super::sketch::{self, Encoding, Sketch, encoding};
-use super::dense;
 use crate::context::{Ctx, Outcome};
 use crate::db::ExpectString;
 use crate::effects::EventClass;
@@ -38,9 +38,10 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
                 Encoding::Dense => {
                     let bytes = entry.bytes_mut(0);
                     let registers = sketch::registers_mut(bytes);
-                    let raised = elements.iter().map(|element| place(element)).fold(0, |raised, (index, value)| {
-                        raised + u64::from(dense::raise(registers, index, value))
-                    });
+                    let raised = elements
+                        .iter()
+                        .map(|element| place(element))
+                        .fold(0, |raised, (index, value)| raised + u64::from(dense::raise(registers, index, value)));
                     if raised > 0 {
                         sketch::mark_stale(bytes);
                     }

@@ -89,7 +89,9 @@ mod tests {
     fn estimates() {
         let mut rig = Rig::new();
         let mut added = 0;
-        for (elements, expected) in [(1, 1), (10, 10), (100, 99), (500, 502), (1000, 997), (2000, 2004), (5000, 5005), (20000, 19986)] {
+        for (elements, expected) in
+            [(1, 1), (10, 10), (100, 99), (500, 502), (1000, 997), (2000, 2004), (5000, 5005), (20000, 19986)]
+        {
             while added < elements {
                 rig.run(&format!("PFADD h element:{added}"));
                 added += 1;

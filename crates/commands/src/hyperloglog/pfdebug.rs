@@ -107,7 +107,10 @@ mod tests {
         script(&[
             ("PFADD h a b c d e f", ":1"),
             ("PFDEBUG encoding h", "+sparse"),
-            ("PFDEBUG DECODE h", "$82 Z:1646 v:1,1 Z:5645 v:1,1 Z:1143 v:1,1 Z:4274 v:2,1 Z:2445 v:1,1 Z:622 v:1,1 Z:603"),
+            (
+                "PFDEBUG DECODE h",
+                "$82 Z:1646 v:1,1 Z:5645 v:1,1 Z:1143 v:1,1 Z:4274 v:2,1 Z:2445 v:1,1 Z:622 v:1,1 Z:603",
+            ),
             ("PFDEBUG TODENSE h", ":1"),
             ("PFDEBUG TODENSE h", ":0"),
             ("PFDEBUG ENCODING h", "+dense"),
