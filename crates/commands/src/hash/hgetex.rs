@@ -49,14 +49,16 @@ enum Wish {
 
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     let (key, args, now, seen) = (cx.keys[0], cx.args, cx.db.now, seen_from(&cx.db));
-    let mut hash = cx.db.write_hash(key, args[2..].iter().copied())?;
     // One option at most, and before FIELDS.
     let (wish, fields_at) = match Form::of(args[2]) {
-        Some(form) => (Wish::At(form.read(args[3], now, "hgetex")?), 4),
-        None if args[2].eq_ignore_ascii_case(b"PERSIST") => (Wish::Persist, 3),
-        None => (Wish::Keep, 2),
+        Some(form) => (form.read(args[3], now, "hgetex").map(Wish::At), 4),
+        None if args[2].eq_ignore_ascii_case(b"PERSIST") => (Ok(Wish::Persist), 3),
+        None => (Ok(Wish::Keep), 2),
     };
-    let names = fields(&args[fields_at..], NOT_POSITIVE)?;
+    let names = fields(&args[fields_at..], NOT_POSITIVE);
+    // The type of the key comes before mistakes in the arguments.
+    let mut hash = cx.db.write_hash(key, names.iter().copied().flatten().copied())?;
+    let (wish, names) = (wish?, names?);
     let mut changed: Vec<&[u8]> = Vec::new();
     cx.reply.array(names.len());
     for &name in names {

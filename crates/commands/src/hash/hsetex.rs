@@ -1,6 +1,6 @@
 //! `HSETEX`.
 
-use keyspace::Expiry;
+use keyspace::{Expiry, Hash, Millis};
 
 use super::hexpire::deleted;
 use super::options::Form;
@@ -134,17 +134,30 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let limits = cx.global().settings.hash;
     let options = Options::parse(cx, args)?;
     let names = || options.pairs.iter().copied().step_by(2);
-    let hash = cx.db.write_hash(key, names())?;
-    let met = options.key.is_none_or(|condition| condition.is_met(hash.is_some()))
-        && options.fields.is_none_or(|condition| {
-            names().all(|name| condition.is_met(hash.as_ref().is_some_and(|hash| hash.field(name, seen).is_some())))
-        });
+    let hash = cx.db.write_as::<Hash>(key)?;
+    let mut met = options.key.is_none_or(|condition| condition.is_met(hash.is_some()));
+    let mut due = Vec::new();
+    if let (true, Some(condition)) = (met, options.fields) {
+        for name in names() {
+            let field = hash.as_ref().and_then(|hash| hash.field(name, Millis(i64::MIN)));
+            if field.is_some_and(|field| field.is_expired(seen)) {
+                due.push(name);
+            }
+            met = condition.is_met(field.is_some_and(|field| !field.is_expired(seen)));
+            if !met {
+                break;
+            }
+        }
+    }
     drop(hash);
+    if !due.is_empty() {
+        cx.db.expire_fields(key, due);
+    }
     if !met {
         cx.reply.int(0);
         return Ok(());
     }
-    let mut hash = cx.db.write_or_create_hash(key, [])?;
+    let mut hash = cx.db.write_or_create::<Hash>(key)?;
     hash.prepare(options.pairs.len() / 2, &limits);
     for pair in options.pairs.chunks_exact(2) {
         hash.set(pair[0], pair[1], options.expiry, &limits);
