@@ -171,6 +171,9 @@ fn expire(cx: &mut Ctx<'_>, form: Form, command: &'static str) -> Outcome {
     let names = fields(&args[fields_at..], "ERR Parameter `numFields` should be greater than 0")?;
     let condition = condition.unwrap_or(Condition::Always);
     cx.reply.array(names.len());
+    if let Some(hash) = &mut hash {
+        hash.prepare_expiry();
+    }
     let past = at <= now;
     let mut hit = Vec::new();
     for &name in names {

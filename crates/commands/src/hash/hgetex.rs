@@ -59,6 +59,9 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     // The type of the key comes before mistakes in the arguments.
     let mut hash = cx.db.write_hash(key, names.iter().copied().flatten().copied())?;
     let (wish, names) = (wish?, names?);
+    if let (true, Some(hash)) = (wish != Wish::Keep, &mut hash) {
+        hash.prepare_expiry();
+    }
     let mut changed: Vec<&[u8]> = Vec::new();
     cx.reply.array(names.len());
     for &name in names {

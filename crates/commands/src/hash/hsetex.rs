@@ -71,7 +71,18 @@ struct Options<'s, 'a> {
 }
 
 impl<'s, 'a> Options<'s, 'a> {
+    /// Reads the options. NX and XX are words that Redis does not know: where anything else is wrong, it would have complained of them first.
     fn parse(cx: &Ctx<'a>, args: &'s [&'a [u8]]) -> Result<Options<'s, 'a>, Error> {
+        let mut unknown_to_redis = None;
+        Options::parse_united(cx, args, &mut unknown_to_redis)
+            .map_err(|error| unknown_to_redis.map_or(error, |word| Error::quoting("ERR unknown argument: ", word, "")))
+    }
+
+    fn parse_united(
+        cx: &Ctx<'a>,
+        args: &'s [&'a [u8]],
+        unknown_to_redis: &mut Option<&'a [u8]>,
+    ) -> Result<Options<'s, 'a>, Error> {
         let mut options = Options { key: None, fields: None, expiry: Expiry::Clear, relative_at: None, pairs: &[] };
         let mut at = 2;
         while let Some(&word) = args.get(at) {
@@ -86,6 +97,7 @@ impl<'s, 'a> Options<'s, 'a> {
                     return Err(Error::text("ERR Only one of FXX or FNX arguments can be specified"));
                 }
             } else if is("NX") || is("XX") {
+                unknown_to_redis.get_or_insert(word);
                 let condition = if is("NX") { Condition::Absent } else { Condition::Present };
                 // Valkey lets a word be repeated, but not contradicted.
                 if options.key.replace(condition).is_some_and(|other| other != condition) {
@@ -118,7 +130,11 @@ impl<'s, 'a> Options<'s, 'a> {
 /// `numfields field value ...`
 fn pairs<'s, 'a>(args: &'s [&'a [u8]]) -> Result<&'s [&'a [u8]], Error> {
     let arity = || Error::Arity("hsetex".into());
-    let (count, pairs) = args.split_first().ok_or_else(arity)?;
+    // Too few for a single field comes before a count that is none.
+    let [count, pairs @ ..] = args else { return Err(arity()) };
+    if pairs.len() < 2 {
+        return Err(arity());
+    }
     let count = resp::number::parse_i64(count)
         .and_then(|count| i32::try_from(count).ok())
         .filter(|&count| count > 0)
@@ -236,6 +252,7 @@ mod tests {
             ("HSETEX h FIELDS 2 a 1", arity),
             ("HSETEX h FIELDS 1 a 1 b 2", arity),
             ("HSETEX h FIELDS 1 a 1 EX 10", arity),
+            ("HSETEX h FXX FIELDS -100 1", arity),
             ("HSETEX h FIELDS 0 a 1", "-ERR invalid number of fields"),
             ("HSETEX h FIELDS x a 1", "-ERR invalid number of fields"),
             ("HSETEX h FIELDS 2147483648 a 1", "-ERR invalid number of fields"),
@@ -247,7 +264,8 @@ mod tests {
             ("HSETEX h KEEPTTL EX 1 FIELDS 1 a 1", one),
             ("HSETEX h FNX FXX FIELDS 1 a 1", "-ERR Only one of FXX or FNX arguments can be specified"),
             ("HSETEX h FNX FNX FIELDS 1 a 1", "-ERR Only one of FXX or FNX arguments can be specified"),
-            ("HSETEX h NX XX FIELDS 1 a 1", "-ERR syntax error"),
+            ("HSETEX h NX XX FIELDS 1 a 1", "-ERR unknown argument: NX"),
+            ("HSETEX h XX FIELDS x a 1", "-ERR unknown argument: XX"),
             ("SET s x", "+OK"),
             ("HSETEX s EX -1 FIELDS 1 a 1", "-ERR invalid expire time, must be >= 0"),
             ("HSETEX s FIELDS 1 a 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),

@@ -361,6 +361,11 @@ impl Hash {
         taken
     }
 
+    /// Says that a command is about fields' expiries. As in Redis 8.2, a small hash becomes a `listpackex` by that alone.
+    pub fn prepare_expiry(&mut self) {
+        self.make_expiring();
+    }
+
     fn make_expiring(&mut self) {
         if let PackedCode(packed) = &self.0 {
             self.0 = ExpiringCode(Expiring::of(packed));
