@@ -280,8 +280,7 @@ impl<'a> Db<'a> {
         entry.into_typed().ok_or(Stop::Error(Error::WrongType))
     }
 
-    /// Looks a hash up to read it, as [`read_as`](Self::read_as) does. Fields whose time has passed are taken out before: all of them from a small
-    /// hash, of a large one those that are named.
+    /// Looks a hash up to read it, as [`read_as`](Self::read_as) does. Those of the named fields whose time has passed are taken out before.
     ///
     /// # Errors
     /// `WrongType`; likewise below.
@@ -342,8 +341,9 @@ impl<'a> Db<'a> {
         self.write_or_create(key)
     }
 
+    /// Takes out those of the named fields whose time has passed, where this server may do so.
     #[cold]
-    fn expire_fields<'n>(&mut self, key: Key<'_>, names: impl IntoIterator<Item = &'n [u8]>) {
+    pub fn expire_fields<'n>(&mut self, key: Key<'_>, names: impl IntoIterator<Item = &'n [u8]>) {
         if self.manners.keep_expired {
             return;
         }

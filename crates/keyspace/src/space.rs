@@ -637,7 +637,7 @@ impl<'a> Space<'a> {
         tables.earliest() < now
     }
 
-    /// Removes fields of the hash at this key whose time has passed: all of them from a small hash, of a large one those that are named.
+    /// Removes those of the named fields of the hash at this key whose time has passed.
     pub fn expire_fields<'n>(
         &mut self,
         db: DbIndex,

@@ -1,6 +1,6 @@
 //! `HDEL`.
 
-use keyspace::Collection;
+use keyspace::{Collection, Hash};
 
 use crate::context::{Ctx, Outcome};
 use crate::effects::EventClass;
@@ -25,7 +25,7 @@ pub const SPEC: Spec = Spec {
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     let (key, names) = (cx.keys[0], &cx.args[2..]);
     let mut removed = 0;
-    if let Some(mut hash) = cx.db.write_hash(key, names.iter().copied())? {
+    if let Some(mut hash) = cx.db.write_as::<Hash>(key)? {
         for name in names {
             removed += u64::from(hash.remove(name));
             if hash.is_empty() {

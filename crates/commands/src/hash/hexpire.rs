@@ -1,9 +1,8 @@
 //! `HEXPIRE`, `HPEXPIRE`, `HEXPIREAT`, `HPEXPIREAT`.
 
-use keyspace::{Key, Millis};
+use keyspace::{Hash, Key, Millis};
 
 use super::options::{Form, fields};
-use super::seen_from;
 use crate::context::{Ctx, Outcome};
 use crate::db::Db;
 use crate::effects::EventClass;
@@ -164,18 +163,22 @@ impl Condition {
 }
 
 fn expire(cx: &mut Ctx<'_>, form: Form, command: &'static str) -> Outcome {
-    let (key, args, now, seen) = (cx.keys[0], cx.args, cx.db.now, seen_from(&cx.db));
-    let mut hash = cx.db.write_hash(key, args[3..].iter().copied())?;
+    let (key, args, now) = (cx.keys[0], cx.args, cx.db.now);
+    let mut hash = cx.db.write_as::<Hash>(key)?;
     let at = form.read(args[2], now, command)?;
     let condition = Condition::of(args[3]);
     let fields_at = if condition.is_some() { 4 } else { 3 };
     let names = fields(&args[fields_at..], "ERR Parameter `numFields` should be greater than 0")?;
     let condition = condition.unwrap_or(Condition::Always);
     cx.reply.array(names.len());
+    if let Some(hash) = &mut hash {
+        hash.prepare_expiry();
+    }
     let past = at <= now;
     let mut hit = Vec::new();
     for &name in names {
-        let old = hash.as_ref().and_then(|hash| hash.field(name, seen)).map(|field| field.expire_at);
+        // A field whose time has passed, and that nobody has taken out yet, gets the new time like any other, as in Redis.
+        let old = hash.as_ref().and_then(|hash| hash.field(name, Millis(i64::MIN))).map(|field| field.expire_at);
         cx.reply.int(match (old, &mut hash) {
             (Some(old), Some(hash)) if condition.is_met(old, at) => {
                 hit.push(name);

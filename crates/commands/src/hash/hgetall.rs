@@ -1,5 +1,7 @@
 //! `HGETALL`, `HKEYS`, `HVALS`.
 
+use keyspace::Hash;
+
 use super::{put, seen_from};
 use crate::context::{Ctx, Outcome};
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
@@ -54,7 +56,7 @@ pub const HVALS: Spec = Spec {
 
 fn hgetall(cx: &mut Ctx<'_>) -> Outcome {
     let now = seen_from(&cx.db);
-    let Some(hash) = cx.db.read_hash(cx.keys[0], [])? else {
+    let Some(hash) = cx.db.read_as::<Hash>(cx.keys[0])? else {
         cx.reply.map(0);
         return Ok(());
     };
@@ -68,7 +70,7 @@ fn hgetall(cx: &mut Ctx<'_>) -> Outcome {
 
 fn hkeys(cx: &mut Ctx<'_>) -> Outcome {
     let now = seen_from(&cx.db);
-    let Some(hash) = cx.db.read_hash(cx.keys[0], [])? else {
+    let Some(hash) = cx.db.read_as::<Hash>(cx.keys[0])? else {
         cx.reply.array(0);
         return Ok(());
     };
@@ -79,7 +81,7 @@ fn hkeys(cx: &mut Ctx<'_>) -> Outcome {
 
 fn hvals(cx: &mut Ctx<'_>) -> Outcome {
     let now = seen_from(&cx.db);
-    let Some(hash) = cx.db.read_hash(cx.keys[0], [])? else {
+    let Some(hash) = cx.db.read_as::<Hash>(cx.keys[0])? else {
         cx.reply.array(0);
         return Ok(());
     };

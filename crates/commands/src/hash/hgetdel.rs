@@ -26,8 +26,10 @@ pub const SPEC: Spec = Spec {
 
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     let (key, args, now) = (cx.keys[0], cx.args, seen_from(&cx.db));
-    let mut hash = cx.db.write_hash(key, args[2..].iter().copied())?;
-    let names = fields(&args[2..], NOT_POSITIVE)?;
+    // The type of the key comes before mistakes in the arguments.
+    let names = fields(&args[2..], NOT_POSITIVE);
+    let mut hash = cx.db.write_hash(key, names.iter().copied().flatten().copied())?;
+    let names = names?;
     let mut removed = 0;
     cx.reply.array(names.len());
     for name in names {

@@ -49,14 +49,19 @@ enum Wish {
 
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     let (key, args, now, seen) = (cx.keys[0], cx.args, cx.db.now, seen_from(&cx.db));
-    let mut hash = cx.db.write_hash(key, args[2..].iter().copied())?;
     // One option at most, and before FIELDS.
     let (wish, fields_at) = match Form::of(args[2]) {
-        Some(form) => (Wish::At(form.read(args[3], now, "hgetex")?), 4),
-        None if args[2].eq_ignore_ascii_case(b"PERSIST") => (Wish::Persist, 3),
-        None => (Wish::Keep, 2),
+        Some(form) => (form.read(args[3], now, "hgetex").map(Wish::At), 4),
+        None if args[2].eq_ignore_ascii_case(b"PERSIST") => (Ok(Wish::Persist), 3),
+        None => (Ok(Wish::Keep), 2),
     };
-    let names = fields(&args[fields_at..], NOT_POSITIVE)?;
+    let names = fields(&args[fields_at..], NOT_POSITIVE);
+    // The type of the key comes before mistakes in the arguments.
+    let mut hash = cx.db.write_hash(key, names.iter().copied().flatten().copied())?;
+    let (wish, names) = (wish?, names?);
+    if let (true, Some(hash)) = (wish != Wish::Keep, &mut hash) {
+        hash.prepare_expiry();
+    }
     let mut changed: Vec<&[u8]> = Vec::new();
     cx.reply.array(names.len());
     for &name in names {
@@ -137,6 +142,8 @@ mod tests {
             ("HGETEX h EX 10 EX 10 FIELDS 1 a", fields),
             ("HGETEX h PERSIST PERSIST FIELDS 1 a", fields),
             ("HGETEX h KEEPTTL FIELDS 1 a", fields),
+            ("HGETEX h EX 100 FIELDS", "-ERR wrong number of arguments for 'hgetex' command"),
+            ("HGETEX h EX 100 FOO", fields),
             ("HGETEX h FIELDS 0 a", "-ERR Number of fields must be a positive integer"),
             ("HGETEX h FIELDS 2 a", "-ERR The `numfields` parameter must match the number of arguments"),
             ("HGETEX h FIELDS 1 a EX 10", "-ERR The `numfields` parameter must match the number of arguments"),

@@ -1,6 +1,6 @@
 //! `HLEN`.
 
-use keyspace::Collection;
+use keyspace::{Collection, Hash};
 
 use crate::context::{Ctx, Outcome};
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
@@ -19,9 +19,9 @@ pub const SPEC: Spec = Spec {
     ..Spec::NEW
 };
 
-/// Of a table, fields that expired a moment ago and were not taken out yet are counted, as Redis does: O(1).
+/// Fields that expired a moment ago and were not taken out yet are counted, as Redis does: O(1).
 fn run(cx: &mut Ctx<'_>) -> Outcome {
-    let hash = cx.db.read_hash(cx.keys[0], [])?;
+    let hash = cx.db.read_as::<Hash>(cx.keys[0])?;
     cx.reply.count(hash.map_or(0, |hash| hash.len()));
     Ok(())
 }

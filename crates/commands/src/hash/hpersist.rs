@@ -1,5 +1,7 @@
 //! `HPERSIST`.
 
+use keyspace::Hash;
+
 use super::options::{NOT_POSITIVE, fields};
 use super::seen_from;
 use crate::context::{Ctx, Outcome};
@@ -27,7 +29,7 @@ pub const SPEC: Spec = Spec {
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     let (key, args, now) = (cx.keys[0], cx.args, seen_from(&cx.db));
     let mut persisted = 0;
-    let mut hash = cx.db.write_hash(key, args[2..].iter().copied())?;
+    let mut hash = cx.db.write_as::<Hash>(key)?;
     let names = fields(&args[2..], NOT_POSITIVE)?;
     cx.reply.array(names.len());
     for name in names {

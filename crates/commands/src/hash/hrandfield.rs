@@ -36,7 +36,8 @@ const SHUFFLED_FROM_PART: usize = 3;
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     let now = seen_from(&cx.db);
     if cx.args.len() == 2 {
-        let hash = cx.db.read_hash(cx.keys[0], [])?;
+        expire_small(cx);
+        let hash = cx.db.read_as::<Hash>(cx.keys[0])?;
         match hash.as_ref().and_then(|hash| hash.random(now, rand::random)) {
             Some(field) => put(cx.reply, &field.name),
             None => cx.reply.null(),
@@ -54,7 +55,8 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 {
         return cx.fail("ERR value is out of range");
     }
-    let Some(hash) = cx.db.read_hash(cx.keys[0], [])? else {
+    expire_small(cx);
+    let Some(hash) = cx.db.read_as::<Hash>(cx.keys[0])? else {
         cx.reply.array(0);
         return Ok(());
     };
@@ -87,6 +89,16 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         put_field(cx.reply, &field);
     }
     Ok(())
+}
+
+/// Takes what has expired out of a small hash, as Redis does here, so that only what lives is drawn from.
+fn expire_small(cx: &mut Ctx<'_>) {
+    let (key, now) = (cx.keys[0], cx.db.now);
+    let names = match cx.db.glance(key).and_then(|entry| entry.typed::<Hash>()) {
+        Some(hash) if hash.is_due(now) && !hash.is_table() => hash.due_names(now),
+        _ => return,
+    };
+    cx.db.expire_fields(key, names.iter().map(Vec::as_slice));
 }
 
 /// Fields without repetition, every choice equally likely.

@@ -1,6 +1,6 @@
 //! `HSCAN`.
 
-use keyspace::IntBuffer;
+use keyspace::{Hash, IntBuffer};
 
 use super::{put, seen_from};
 use crate::context::{Ctx, Outcome};
@@ -32,7 +32,7 @@ pub const SPEC: Spec = Spec {
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     let cursor = cursor(cx.args[2])?;
     let now = seen_from(&cx.db);
-    let Some(hash) = cx.db.read_hash(cx.keys[0], [])? else {
+    let Some(hash) = cx.db.read_as::<Hash>(cx.keys[0])? else {
         // Before the options are looked at, as in Redis.
         cx.reply.array(2);
         cx.reply.bulk("0");

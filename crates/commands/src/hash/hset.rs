@@ -1,6 +1,6 @@
 //! `HSET`, and `HMSET`, which replies with OK instead of a number.
 
-use keyspace::Expiry;
+use keyspace::{Expiry, Hash};
 
 use crate::context::{Ctx, Outcome};
 use crate::effects::EventClass;
@@ -59,7 +59,7 @@ fn set_all(cx: &mut Ctx<'_>, command: &'static str) -> Result<usize, Stop> {
         return Err(Stop::Error(Error::Arity(command.into())));
     }
     let (key, limits, pairs) = (cx.keys[0], cx.global().settings.hash, &cx.args[2..]);
-    let mut hash = cx.db.write_or_create_hash(key, pairs.iter().copied().step_by(2))?;
+    let mut hash = cx.db.write_or_create::<Hash>(key)?;
     hash.prepare(pairs.len() / 2, &limits);
     let mut new = 0;
     for pair in pairs.chunks_exact(2) {

@@ -1,6 +1,6 @@
 //! `HSETEX`.
 
-use keyspace::Expiry;
+use keyspace::{Expiry, Hash, Millis};
 
 use super::hexpire::deleted;
 use super::options::Form;
@@ -71,7 +71,18 @@ struct Options<'s, 'a> {
 }
 
 impl<'s, 'a> Options<'s, 'a> {
+    /// Reads the options. NX and XX are words that Redis does not know: where anything else is wrong, it would have complained of them first.
     fn parse(cx: &Ctx<'a>, args: &'s [&'a [u8]]) -> Result<Options<'s, 'a>, Error> {
+        let mut unknown_to_redis = None;
+        Options::parse_united(cx, args, &mut unknown_to_redis)
+            .map_err(|error| unknown_to_redis.map_or(error, |word| Error::quoting("ERR unknown argument: ", word, "")))
+    }
+
+    fn parse_united(
+        cx: &Ctx<'a>,
+        args: &'s [&'a [u8]],
+        unknown_to_redis: &mut Option<&'a [u8]>,
+    ) -> Result<Options<'s, 'a>, Error> {
         let mut options = Options { key: None, fields: None, expiry: Expiry::Clear, relative_at: None, pairs: &[] };
         let mut at = 2;
         while let Some(&word) = args.get(at) {
@@ -86,6 +97,7 @@ impl<'s, 'a> Options<'s, 'a> {
                     return Err(Error::text("ERR Only one of FXX or FNX arguments can be specified"));
                 }
             } else if is("NX") || is("XX") {
+                unknown_to_redis.get_or_insert(word);
                 let condition = if is("NX") { Condition::Absent } else { Condition::Present };
                 // Valkey lets a word be repeated, but not contradicted.
                 if options.key.replace(condition).is_some_and(|other| other != condition) {
@@ -118,7 +130,11 @@ impl<'s, 'a> Options<'s, 'a> {
 /// `numfields field value ...`
 fn pairs<'s, 'a>(args: &'s [&'a [u8]]) -> Result<&'s [&'a [u8]], Error> {
     let arity = || Error::Arity("hsetex".into());
-    let (count, pairs) = args.split_first().ok_or_else(arity)?;
+    // Too few for a single field comes before a count that is none.
+    let [count, pairs @ ..] = args else { return Err(arity()) };
+    if pairs.len() < 2 {
+        return Err(arity());
+    }
     let count = resp::number::parse_i64(count)
         .and_then(|count| i32::try_from(count).ok())
         .filter(|&count| count > 0)
@@ -134,17 +150,30 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let limits = cx.global().settings.hash;
     let options = Options::parse(cx, args)?;
     let names = || options.pairs.iter().copied().step_by(2);
-    let hash = cx.db.write_hash(key, names())?;
-    let met = options.key.is_none_or(|condition| condition.is_met(hash.is_some()))
-        && options.fields.is_none_or(|condition| {
-            names().all(|name| condition.is_met(hash.as_ref().is_some_and(|hash| hash.field(name, seen).is_some())))
-        });
+    let hash = cx.db.write_as::<Hash>(key)?;
+    let mut met = options.key.is_none_or(|condition| condition.is_met(hash.is_some()));
+    let mut due = Vec::new();
+    if let (true, Some(condition)) = (met, options.fields) {
+        for name in names() {
+            let field = hash.as_ref().and_then(|hash| hash.field(name, Millis(i64::MIN)));
+            if field.is_some_and(|field| field.is_expired(seen)) {
+                due.push(name);
+            }
+            met = condition.is_met(field.is_some_and(|field| !field.is_expired(seen)));
+            if !met {
+                break;
+            }
+        }
+    }
     drop(hash);
+    if !due.is_empty() {
+        cx.db.expire_fields(key, due);
+    }
     if !met {
         cx.reply.int(0);
         return Ok(());
     }
-    let mut hash = cx.db.write_or_create_hash(key, [])?;
+    let mut hash = cx.db.write_or_create::<Hash>(key)?;
     hash.prepare(options.pairs.len() / 2, &limits);
     for pair in options.pairs.chunks_exact(2) {
         hash.set(pair[0], pair[1], options.expiry, &limits);
@@ -223,6 +252,7 @@ mod tests {
             ("HSETEX h FIELDS 2 a 1", arity),
             ("HSETEX h FIELDS 1 a 1 b 2", arity),
             ("HSETEX h FIELDS 1 a 1 EX 10", arity),
+            ("HSETEX h FXX FIELDS -100 1", arity),
             ("HSETEX h FIELDS 0 a 1", "-ERR invalid number of fields"),
             ("HSETEX h FIELDS x a 1", "-ERR invalid number of fields"),
             ("HSETEX h FIELDS 2147483648 a 1", "-ERR invalid number of fields"),
@@ -234,7 +264,8 @@ mod tests {
             ("HSETEX h KEEPTTL EX 1 FIELDS 1 a 1", one),
             ("HSETEX h FNX FXX FIELDS 1 a 1", "-ERR Only one of FXX or FNX arguments can be specified"),
             ("HSETEX h FNX FNX FIELDS 1 a 1", "-ERR Only one of FXX or FNX arguments can be specified"),
-            ("HSETEX h NX XX FIELDS 1 a 1", "-ERR syntax error"),
+            ("HSETEX h NX XX FIELDS 1 a 1", "-ERR unknown argument: NX"),
+            ("HSETEX h XX FIELDS x a 1", "-ERR unknown argument: XX"),
             ("SET s x", "+OK"),
             ("HSETEX s EX -1 FIELDS 1 a 1", "-ERR invalid expire time, must be >= 0"),
             ("HSETEX s FIELDS 1 a 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),

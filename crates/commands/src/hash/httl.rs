@@ -1,6 +1,6 @@
 //! `HTTL`, `HPTTL`, `HEXPIRETIME`, `HPEXPIRETIME`.
 
-use keyspace::{Hash, Millis, TypedRef};
+use keyspace::{Hash, Millis};
 
 use super::options::{NOT_POSITIVE, fields};
 use super::seen_from;
@@ -102,8 +102,7 @@ fn hpexpiretime(cx: &mut Ctx<'_>) -> Outcome {
 
 fn times(cx: &mut Ctx<'_>, shown: fn(at: Millis, now: Millis) -> i64) -> Outcome {
     let (args, seen, now) = (cx.args, seen_from(&cx.db), cx.db.now);
-    // The type of the key comes before everything else, and the fields are not known yet.
-    let hash: Option<TypedRef<'_, Hash>> = cx.db.read_hash(cx.keys[0], [])?;
+    let hash = cx.db.read_as::<Hash>(cx.keys[0])?;
     let names = fields(&args[2..], NOT_POSITIVE)?;
     cx.reply.array(names.len());
     for name in names {

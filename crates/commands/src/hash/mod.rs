@@ -1,8 +1,8 @@
 //! Commands on hashes.
 //!
-//! **Fields that expire.** A field whose time has passed is invisible at once. A command that names it, or any command on a small hash,
-//! takes it out as well (event `hexpired`, effect HDEL), before it looks; the others are left to the event loops. So no handler meets such a
-//! field, but where the server must not remove anything (replicas, import mode): there reads pass it over ([`seen_from`]).
+//! **Fields that expire.** Whoever reads a field does not see it any more once its time has passed ([`seen_from`]). Commands that look a
+//! field up by its name for its value take it out then, with the effect HDEL and, for all of them together, the event `hexpired`; others leave that
+//! to the event loops. Until it is out it is still there for HLEN, HSET, HDEL and HEXPIRE, as in Redis 8.2.
 
 mod hdel;
 mod hexists;

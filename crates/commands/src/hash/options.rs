@@ -57,11 +57,11 @@ impl Form {
 /// As Redis's, in its order; `not_positive` is the text for a number of fields that is none.
 pub fn fields<'s, 'a>(args: &'s [&'a [u8]], not_positive: &'static str) -> Result<&'s [&'a [u8]], Error> {
     let [word, count, names @ ..] = args else {
-        return Err(Error::text(if args.first().is_some_and(|word| word.eq_ignore_ascii_case(b"FIELDS")) {
-            not_positive
-        } else {
-            NO_FIELDS
-        }));
+        // Only HGETEX's arity lets so few arguments through.
+        return Err(match args {
+            [word] if word.eq_ignore_ascii_case(b"FIELDS") => Error::Arity("hgetex".into()),
+            _ => Error::text(NO_FIELDS),
+        });
     };
     if !word.eq_ignore_ascii_case(b"FIELDS") {
         return Err(Error::text(NO_FIELDS));

@@ -218,6 +218,17 @@ impl Hash {
         all
     }
 
+    /// The names of the fields whose time has passed, in the order of the encoding. O(N).
+    pub fn due_names(&self, now: Millis) -> Vec<Vec<u8>> {
+        let mut names = Vec::new();
+        self.visit_kept(|field| {
+            if field.is_expired(now) {
+                names.push(field.name.to_vec());
+            }
+        });
+        names
+    }
+
     /// A field chosen fairly; `random` gives uniform numbers. O(1) expected in a table, O(N) in the small encodings and where most fields of a
     /// table have expired. `None` if there is none.
     pub fn random(&self, now: Millis, mut random: impl FnMut() -> u64) -> Option<FieldRef<'_>> {
@@ -332,25 +343,27 @@ impl Hash {
         }
     }
 
-    /// Takes out those of the named fields whose time has passed; from a small hash all such fields, as that costs no more.
+    /// Takes out those of the named fields whose time has passed. Returns how many.
     pub fn expire_named<'n>(
         &mut self,
         now: Millis,
         names: impl IntoIterator<Item = &'n [u8]>,
         mut gone: impl FnMut(&[u8]),
     ) -> usize {
-        let TableCode(fields) = &mut self.0 else {
-            return self.expire_due(now, usize::MAX, gone);
-        };
         let mut taken = 0;
         for name in names {
-            if fields.find(name).is_some_and(|field| field.is_expired(now)) {
-                fields.remove(name);
+            if self.find(name).is_some_and(|field| field.is_expired(now)) {
+                self.remove(name);
                 gone(name);
                 taken += 1;
             }
         }
         taken
+    }
+
+    /// Says that a command is about fields' expiries. As in Redis 8.2, a small hash becomes a `listpackex` by that alone.
+    pub fn prepare_expiry(&mut self) {
+        self.make_expiring();
     }
 
     fn make_expiring(&mut self) {
