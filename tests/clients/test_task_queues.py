@@ -127,7 +127,7 @@ def test_rq(queue_server, start_workers, monkeypatch):
             # What a worker does once a killed one has not been heard of for a minute.
             started.cleanup(timestamp=2_000_000_000_000)
 
-        workers = start_workers("rq.cli", "worker", "tasks", "--url", task_queue.URL, "--with-scheduler", "--quiet")
+        workers = start_workers("rq.cli", "worker", "tasks", "--url", task_queue.URL, "--quiet")
         work_through(workers, task_queue.records, random.Random(SEED), clean_up)
         for number, job in enumerate(jobs):
             wait_until(lambda: job.get_status() == "finished", 60, f"job {number}: {job.get_status()}")
