@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Real clients against Spinel: redis-py, redis-cli, redis-benchmark, and a web application. Installs what it needs
+# Real clients against Spinel: redis-py, redis-cli, redis-benchmark, a web application, and task queues (Celery, RQ). Installs what it needs
 # under target/.
 #
 #   SPINEL_BIN=target/fast/spinel tests/clients/run.sh [pytest arguments]

@@ -93,7 +93,7 @@ fn run_and_report(options: &Options) -> Result<bool> {
             total.operations, total.windows
         );
         if outcome.is_undecided() {
-            println!("linearize: FAILED: {} windows are undecided", total.undecided);
+            println!("linearize: FAILED: {} of {} windows are undecided", total.undecided, total.windows);
         }
         return Ok(!outcome.is_undecided());
     };

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use testkit::{Kind, ServerOptions, random_from};
 
 use crate::{
@@ -199,7 +199,9 @@ impl Session<'_> {
         let mut pair = self.pair.start()?;
         let mut generator = self.generator(&mut pair)?;
         if generator.is_empty() {
-            bail!("nothing to generate for the groups {} and the commands given", self.options.groups.join(","));
+            // Of a few commands that were asked for, only one of the references may have any.
+            println!("oracle: nothing to generate from {}", self.reference);
+            return Ok(None);
         }
         let mut random = random_from(self.seed);
         let mut done = 0;
