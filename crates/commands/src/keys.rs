@@ -24,11 +24,14 @@ impl KeyPlan {
                     begin: Begin::Index(first), find: Find::Range { last: 0, step: 1, limit: 0 | 1 }, flags, ..
                 },
             ] if !flags.contains(KeyFlags::INCOMPLETE) => KeyPlan::One(*first as u16),
-            // Two single keys side by side (RENAME, COPY) are a range as well.
+            // A key and others right behind it (RENAME, COPY, SUNIONSTORE) are a range as well.
             [
                 KeySpec { begin: Begin::Index(first), find: Find::Range { last: 0, step: 1, .. }, .. },
-                KeySpec { begin: Begin::Index(second), find: Find::Range { last: 0, step: 1, .. }, .. },
-            ] if *second == *first + 1 => KeyPlan::Range { first: *first as u16, last: *second as i16, step: 1 },
+                KeySpec { begin: Begin::Index(second), find: Find::Range { last, step: 1, limit: 0 | 1 }, .. },
+            ] if *second == *first + 1 => {
+                let last = if *last >= 0 { second + last } else { *last };
+                KeyPlan::Range { first: *first as u16, last: last as i16, step: 1 }
+            }
             [KeySpec { begin: Begin::Index(first), find: Find::Range { last, step, limit: 0 | 1 }, flags, .. }]
                 if !flags.contains(KeyFlags::INCOMPLETE) =>
             {

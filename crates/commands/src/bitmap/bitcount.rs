@@ -17,7 +17,10 @@ pub const SPEC: Spec = Spec {
     since: "2.6.0",
     summary: "Counts the bits that are set in a string, or in a part of it.",
     complexity: "O(N), N being the length of the part",
-    history: &[("7.0.0", "The range may be given in bits: `BIT`, beside `BYTE`.")],
+    history: &[
+        ("7.0.0", "The range may be given in bits: `BIT`, beside `BYTE`."),
+        ("8.0.0", "The end may be left out (Valkey)."),
+    ],
     args: &[
         Arg::key("key", 0),
         Arg::block(

@@ -58,7 +58,7 @@ pub const SMEMBERS: Spec = Spec {
     keys: &[KeySpec::one(KeyFlags::RO.union(KeyFlags::ACCESS), 1)],
     group: Group::Set,
     since: "1.0.0",
-    summary: "Returns all members of a set.",
+    summary: "Returns the members of a set, in no order.",
     complexity: "O(N), N being the size of the set",
     tips: &["nondeterministic_output_order"],
     args: &[Arg::key("key", 0)],

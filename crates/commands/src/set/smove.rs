@@ -17,7 +17,7 @@ pub const SPEC: Spec = Spec {
     ],
     group: Group::Set,
     since: "1.0.0",
-    summary: "Moves a member from one set to another.",
+    summary: "Takes a member out of one set and adds it to another.",
     complexity: "O(1)",
     args: &[Arg::key("source", 0), Arg::key("destination", 1), Arg::string("member")],
     run: Some(run),
