@@ -257,7 +257,7 @@ pub const VALKEY_FORMS: &[(&str, u32, &str)] = &[
     (
         "hash",
         5,
-        "HSETEX {hash1|hash2} {NX|XX|} {FNX|FXX|} {EX 1000000|PX 10|EXAT 1|KEEPTTL|} FIELDS {1 a 1|2 a 1 b 2|0|2 a 1}",
+        "HSETEX {hash1|hash2} {NX|XX|} {FNX|FXX|} {EX 1000000|PX 10|EXAT 1|KEEPTTL|} FIELDS {1 a 1|2 a 1 b 2}",
     ),
     ("string", 10, "DELIFEQ {key} {v|0|1|-1|10}"),
     ("string", 10, "SET {key} {v|0|1|-1|10} IFEQ {v|0|1|-1|10}"),
