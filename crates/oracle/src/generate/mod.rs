@@ -294,6 +294,10 @@ impl Generator {
             arguments
         };
         mutate::guard(random, &mut arguments);
+        if self.reference != Kind::Valkey91 && arguments[0].eq_ignore_ascii_case(b"HSETEX") {
+            // Valkey's words, which Spinel takes and Redis does not.
+            arguments.retain(|word| !word.eq_ignore_ascii_case(b"NX") && !word.eq_ignore_ascii_case(b"XX"));
+        }
         Step::Command { connection, arguments }
     }
 
