@@ -143,7 +143,7 @@ mod tests {
             ("HGETEX h PERSIST PERSIST FIELDS 1 a", fields),
             ("HGETEX h KEEPTTL FIELDS 1 a", fields),
             ("HGETEX h EX 100 FIELDS", "-ERR wrong number of arguments for 'hgetex' command"),
-            ("HGETEX h EX 100 FOO", fields),
+            ("HGETEX h EX 100 FOO", "-ERR wrong number of arguments for 'hgetex' command"),
             ("HGETEX h FIELDS 0 a", "-ERR Number of fields must be a positive integer"),
             ("HGETEX h FIELDS 2 a", "-ERR The `numfields` parameter must match the number of arguments"),
             ("HGETEX h FIELDS 1 a EX 10", "-ERR The `numfields` parameter must match the number of arguments"),
