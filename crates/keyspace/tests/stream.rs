@@ -35,7 +35,12 @@ fn random_id(rng: &mut StdRng, model: &Model) -> StreamId {
     let (Some((first, _)), Some((last, _))) = (model.first_key_value(), model.last_key_value()) else {
         return StreamId::MIN;
     };
-    StreamId::new(rng.random_range(first.ms.saturating_sub(1)..=last.ms + 1), rng.random_range(0..4))
+    let id = StreamId::new(rng.random_range(first.ms.saturating_sub(1)..=last.ms + 1), rng.random_range(0..4));
+    // Mostly one that is there.
+    match model.range(id..).next() {
+        Some((next, _)) if rng.random_range(0..4) > 0 => *next,
+        _ => id,
+    }
 }
 
 fn check(stream: &Stream, model: &Model, rng: &mut StdRng) {
@@ -62,7 +67,25 @@ fn check(stream: &Stream, model: &Model, rng: &mut StdRng) {
     assert_eq!(stream.entries.get(id).map(|entry| pairs_of(&entry)), model.get(&id).cloned());
 }
 
+/// The nodes of a compressed radix tree of these keys: a leaf each, a node where they part, and one for what lies between.
+fn radix_nodes(keys: &[[u8; 16]], depth: usize) -> usize {
+    let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
+        return 0;
+    };
+    let shared = first.iter().zip(last).take_while(|(a, b)| a == b).count();
+    let between = usize::from(shared > depth);
+    match keys.len() {
+        1 => 1 + between,
+        _ => {
+            let branches = keys.chunk_by(|a, b| a[shared] == b[shared]);
+            1 + between + branches.map(|keys| radix_nodes(keys, shared + 1)).sum::<usize>()
+        }
+    }
+}
+
 fn check_blocks(stream: &Stream, limits: StreamLimits) {
+    let keys: Vec<_> = stream.entries.blocks().map(|(id, _)| id.to_be_bytes()).collect();
+    assert_eq!(stream.entries.radix_nodes(), radix_nodes(&keys, 0).max(1));
     let mut before = None;
     for (id, bytes) in stream.entries.blocks() {
         assert!(before < Some(id), "blocks are in order");
@@ -92,7 +115,8 @@ fn a_stream_is_a_map_of_its_entries() {
         for _ in 0..steps {
             match rng.random_range(0..100) {
                 0..60 => {
-                    let ms = last.ms + rng.random_range(0..3) * rng.random_range(0..2);
+                    let leap = if rng.random_range(0..20) == 0 { rng.random_range(0..1_000_000) } else { 0 };
+                    let ms = last.ms + rng.random_range(0..3) * rng.random_range(0..2) + leap;
                     let id =
                         if ms == last.ms { last.next().unwrap() } else { StreamId::new(ms, rng.random_range(0..3)) };
                     let pairs = random_pairs(&mut rng);
@@ -130,7 +154,10 @@ fn a_stream_is_a_map_of_its_entries() {
                         assert!(first < id, "only what is older goes");
                     }
                 }
-                _ => check(&stream, &model, &mut rng),
+                _ => {
+                    check(&stream, &model, &mut rng);
+                    check_blocks(&stream, limits);
+                }
             }
         }
         check(&stream, &model, &mut rng);

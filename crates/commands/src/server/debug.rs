@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use config::LogLevel;
-use keyspace::{Collection, DbIndex, Entry, Expiry, List, NewValue};
+use keyspace::collection::stream::StreamId;
+use keyspace::{Collection, DbIndex, Entry, Expiry, List, NewValue, Stream};
 use resp::{Proto, Reply};
 use sha1::{Digest, Sha1};
 
@@ -300,6 +301,17 @@ fn entry_digest(hasher: &mut Sha1, entry: &Entry<'_>) {
             ControlFlow::Continue(())
         });
     }
+    if let Some(stream) = entry.typed::<Stream>() {
+        // As in Redis, its groups do not count.
+        for entry in stream.entries.range(StreamId::MIN, StreamId::MAX) {
+            hasher.update(entry.id().to_be_bytes());
+            hasher.update((entry.fields().len() as u64).to_le_bytes());
+            for text in entry.fields().flat_map(|(field, value)| [field.to_vec(), value.to_vec()]) {
+                hasher.update((text.len() as u64).to_le_bytes());
+                hasher.update(text);
+            }
+        }
+    }
     if let Some(at) = entry.expire_at() {
         hasher.update(at.0.to_le_bytes());
     }
@@ -445,5 +457,9 @@ mod tests {
         assert_ne!(one.0, empty.0);
         assert_ne!(one.0, digest(&["SET a 1", "SELECT 1", "SET b 2"]).0);
         assert_ne!(one.1, digest(&["SET a 1 PXAT 1900000000000"]).1);
+        let stream = digest(&["XADD a 1-1 f 1"]);
+        assert_eq!(stream, digest(&["XADD a 1-0 f 0", "XADD a 1-1 f 1", "XDEL a 1-0", "XGROUP CREATE a g 0"]));
+        assert_ne!(stream.1, digest(&["XADD a 1-2 f 1"]).1);
+        assert_ne!(stream.1, digest(&["XADD a 1-1 f 2"]).1);
     }
 }

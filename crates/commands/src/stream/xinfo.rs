@@ -75,7 +75,7 @@ pub const STREAM: Spec = Spec {
     group: Group::Stream,
     since: "5.0.0",
     summary: "Describes a stream; with FULL, its entries, groups, consumers and what is pending, too.",
-    complexity: "O(N), N being the number of blocks, one for about a hundred entries",
+    complexity: "O(1); O(N) for all that FULL shows",
     history: &[
         ("6.0.0", "`FULL`."),
         ("7.0.0", "`max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, `entries-read` and `lag`."),

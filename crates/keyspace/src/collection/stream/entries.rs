@@ -114,40 +114,9 @@ impl Entries {
         self.blocks.iter().map(|block| (block.id(), block.bytes()))
     }
 
-    /// How many nodes a compressed radix tree with the blocks' ids for its keys has: XINFO tells it. O(blocks).
-    ///
-    /// Each key is a leaf, each place where keys part is a node, and what lies between two of them, if anything, is one more.
+    /// How many nodes a compressed radix tree with the blocks' ids for its keys has: XINFO tells it.
     pub fn radix_nodes(&self) -> usize {
-        const KEY_BYTES: usize = 16;
-        // The depths at which the latest key's path parts from earlier ones, ascending.
-        let mut forks: Vec<usize> = Vec::new();
-        let mut nodes = 1;
-        let mut latest: Option<[u8; KEY_BYTES]> = None;
-        let between = |upper: Option<usize>, lower: usize| usize::from(upper.map_or(0, |depth| depth + 1) < lower);
-        for key in self.blocks.iter().map(|block| block.id().to_be_bytes()) {
-            let Some(before) = latest.replace(key) else {
-                // The root is a compressed node itself when there is but one key.
-                nodes = 2;
-                continue;
-            };
-            let depth = before.iter().zip(&key).take_while(|(a, b)| a == b).count();
-            // Forks below lie on paths that no key to come shares.
-            let mut below = KEY_BYTES;
-            while let Some(&fork) = forks.last().filter(|&&fork| fork > depth) {
-                below = fork;
-                forks.pop();
-            }
-            if forks.last() != Some(&depth) {
-                // The stretch down to `below` is parted.
-                let above = forks.last().copied();
-                nodes += 1 + between(above, depth) + between(Some(depth), below);
-                nodes -= between(above, below);
-                forks.push(depth);
-            }
-            // The new key's own stretch and leaf.
-            nodes += 1 + between(Some(depth), KEY_BYTES);
-        }
-        nodes
+        self.blocks.radix_nodes()
     }
 
     /// Bytes allocated.

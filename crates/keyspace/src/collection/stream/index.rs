@@ -16,6 +16,8 @@ pub(super) struct Index {
     /// None is empty.
     runs: VecDeque<Vec<Block>>,
     len: usize,
+    /// See [`Index::radix_nodes`]; without the root of an empty tree.
+    radix_nodes: usize,
 }
 
 /// The place of a block. Adding one at the end leaves it valid.
@@ -23,6 +25,20 @@ pub(super) struct Index {
 pub(super) struct Place {
     run: usize,
     slot: usize,
+}
+
+/// Ids are keys of a radix tree as so many bytes.
+const KEY_BYTES: usize = 16;
+
+/// The least and the greatest id whose key begins with these `len` bytes.
+fn ends_of_prefix(key: [u8; KEY_BYTES], len: usize) -> (StreamId, StreamId) {
+    let filled = |byte: u8| {
+        let mut bytes = key;
+        bytes[len..].fill(byte);
+        let number = u128::from_be_bytes(bytes);
+        StreamId::new((number >> 64) as u64, number as u64)
+    };
+    (filled(0), filled(0xFF))
 }
 
 impl Index {
@@ -82,10 +98,13 @@ impl Index {
             }
         }
         self.len += 1;
+        let id = self.runs.back().and_then(|run| run.last()).expect("it was added just now").id();
+        self.radix_nodes += self.radix_nodes_of(id);
     }
 
     /// Takes a block away. Returns the place of the one that followed it.
     pub fn remove(&mut self, place: Place) -> Option<Place> {
+        self.radix_nodes -= self.radix_nodes_of(self.get(place).id());
         let run = &mut self.runs[place.run];
         run.remove(place.slot);
         self.len -= 1;
@@ -101,6 +120,62 @@ impl Index {
             return Some(place);
         }
         (place.run + 1 < self.runs.len()).then_some(Place { run: place.run + 1, slot: 0 })
+    }
+
+    /// How many nodes a compressed radix tree with the blocks' ids for its keys has. Each key has a leaf, each place where keys part is a node,
+    /// and what lies between two of them, if anything, is one more.
+    pub fn radix_nodes(&self) -> usize {
+        self.radix_nodes.max(1)
+    }
+
+    /// How many of them are there because of this block's id: what the tree gains by it. O(log blocks).
+    fn radix_nodes_of(&self, id: StreamId) -> usize {
+        let key = id.to_be_bytes();
+        let shared = |other: StreamId| key.iter().zip(&other.to_be_bytes()).take_while(|(a, b)| a == b).count();
+        let between = |upper: Option<usize>, lower: usize| usize::from(upper.map_or(0, |depth| depth + 1) < lower);
+        // Where its path parts from that of its nearest neighbour.
+        let Some(fork) = self.ids_beside(id, id).into_iter().flatten().map(shared).max() else {
+            return 1 + between(None, KEY_BYTES);
+        };
+        let own = 1 + between(Some(fork), KEY_BYTES);
+        // The ids that share the path down to there, but for this one: they part there themselves, or the fork is this id's.
+        let (low, high) = ends_of_prefix(key, fork);
+        let first =
+            if shared(self.id_from(low)) == KEY_BYTES { self.ids_beside(id, id)[1] } else { Some(self.id_from(low)) };
+        let last = if shared(self.id_up_to(high)) == KEY_BYTES {
+            self.ids_beside(id, id)[0]
+        } else {
+            Some(self.id_up_to(high))
+        };
+        let (first, last) = (first.expect("a neighbour"), last.expect("a neighbour"));
+        let parting = first.to_be_bytes().iter().zip(&last.to_be_bytes()).take_while(|(a, b)| a == b).count();
+        if parting == fork {
+            return own;
+        }
+        let above = self.ids_beside(low, high).into_iter().flatten().map(shared).max();
+        own + 1 + between(above, fork) + between(Some(fork), parting) - between(above, parting)
+    }
+
+    /// The id before the first one and that behind the last one of an interval.
+    fn ids_beside(&self, first: StreamId, last: StreamId) -> [Option<StreamId>; 2] {
+        let before = first.previous().and_then(|id| self.covering(id));
+        let behind = match self.covering(last) {
+            Some(place) => self.next(place),
+            None => self.first(),
+        };
+        [before, behind].map(|place| place.map(|place| self.get(place).id()))
+    }
+
+    /// The first id that is not less than this one, of which there is one.
+    fn id_from(&self, id: StreamId) -> StreamId {
+        let before = id.previous().and_then(|id| self.covering(id));
+        let place = before.map_or(self.first(), |place| self.next(place));
+        self.get(place.expect("there is one")).id()
+    }
+
+    /// The last id that is not greater than this one, of which there is one.
+    fn id_up_to(&self, id: StreamId) -> StreamId {
+        self.get(self.covering(id).expect("there is one")).id()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Block> {
