@@ -551,7 +551,7 @@ fn planted_skipped_waiter() -> bool {
     static IS_PLANTED: LazyLock<bool> =
         LazyLock::new(|| std::env::var("SPINEL_PLANT").is_ok_and(|name| name == "skipped-waiter"));
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    *IS_PLANTED && COUNT.fetch_add(1, Ordering::Relaxed) % 8 == 0
+    *IS_PLANTED && COUNT.fetch_add(1, Ordering::Relaxed).is_multiple_of(8)
 }
 
 #[cfg(not(feature = "planted"))]

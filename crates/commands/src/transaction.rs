@@ -85,12 +85,15 @@ pub fn is_immediate(command: &Command) -> bool {
     matches!(command.spec.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset") && command.parent.is_none()
 }
 
+/// A key in its database.
+pub type WatchedKey = (DbIndex, Box<[u8]>);
+
 /// Who watches which keys. Part of [`Global`](crate::Global): read on the narrow side, changed on the wide one.
 #[derive(Default)]
 pub struct Watches {
     /// No list is empty. While anybody watches, every change looks here: the hash is a fast one, keyed.
-    by_key: HashMap<(DbIndex, Box<[u8]>), Vec<Arc<Client>>, foldhash::quality::RandomState>,
-    by_client: BTreeMap<u64, Vec<(DbIndex, Box<[u8]>)>>,
+    by_key: HashMap<WatchedKey, Vec<Arc<Client>>, foldhash::quality::RandomState>,
+    by_client: BTreeMap<u64, Vec<WatchedKey>>,
 }
 
 impl Watches {
@@ -115,7 +118,7 @@ impl Watches {
     }
 
     /// The keys that a client watches.
-    pub fn of_client(&self, client_id: u64) -> &[(DbIndex, Box<[u8]>)] {
+    pub fn of_client(&self, client_id: u64) -> &[WatchedKey] {
         self.by_client.get(&client_id).map_or(&[], Vec::as_slice)
     }
 
@@ -138,7 +141,7 @@ impl Watches {
     }
 
     /// Marks whoever watches this key.
-    pub fn touch(&self, touched: &(DbIndex, Box<[u8]>)) {
+    pub fn touch(&self, touched: &WatchedKey) {
         for client in self.by_key.get(touched).into_iter().flatten() {
             client.set_flag(ClientFlags::DIRTY_WATCH, true);
         }
