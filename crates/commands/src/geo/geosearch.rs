@@ -391,7 +391,6 @@ fn search(cx: &mut Ctx<'_>, form: Form) -> Outcome {
         result.push(place.member.bytes(&mut buffer), score);
     }
     drop(found);
-    drop(set);
     let destination = key_of(cx, destination)?;
     store(cx, destination, if form.is_search() { "geosearchstore" } else { "georadiusstore" }, result)
 }

@@ -247,7 +247,7 @@ fn tiny_nodes() {
                     unsafe { member.dispose() };
                 }
                 assert_eq!(tree.len(), model.len());
-                if model.len() % 50 == 0 {
+                if model.len().is_multiple_of(50) {
                     assert!(tree.walk(0, tree.len()).eq(model.values().copied()));
                     assert!(tree.walk_back(0, tree.len()).eq(model.values().rev().copied()));
                 }
