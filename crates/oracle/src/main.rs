@@ -17,6 +17,7 @@ oracle run        compare replies and data sets on generated commands
   --against LIST    references (redis82,valkey91)
   --only LIST       only these commands, of those that the groups give
   --subject KIND    who is examined (spinel; a real server to try the tool itself)
+  --differences N   go on after a difference, without the commands it is about, until there are so many (1)
   --trace           print every command and the reference's reply
 oracle coverage   compare names, flags, keys, documented arguments of all commands
   --groups LIST     (connection,generic,string,server), or all
@@ -72,6 +73,7 @@ fn start() -> Result<bool> {
                     .map(|word| word.parse::<run::Encodings>().map_err(anyhow::Error::msg))
                     .collect::<Result<_>>()?;
             }
+            Arg::Long("differences") => options.differences = parser.value()?.parse()?,
             Arg::Long("trace") => options.trace = true,
             Arg::Long("help") | Arg::Short('h') => {
                 print!("{HELP}");

@@ -158,7 +158,8 @@ fn same_unordered(arguments: &[Vec<u8>], subject: &Value, reference: &Value) -> 
     let name = upper(&arguments[0]);
     if name.starts_with("SORT") {
         // Weights by ALPHA that are equal decide nothing, and a pattern without a star asks for no order.
-        let is_free = has("BY") && (has("ALPHA") || has("nosort"));
+        let by = arguments.iter().position(|word| word.eq_ignore_ascii_case(b"BY")).map(|at| arguments.get(at + 1));
+        let is_free = by.flatten().is_some_and(|pattern| has("ALPHA") || !pattern.contains(&b'*'));
         let is_cut = has("LIMIT");
         return is_free
             && if is_cut { same_shape(subject, reference) } else { unordered(subject) == unordered(reference) };

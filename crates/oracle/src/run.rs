@@ -57,6 +57,8 @@ pub struct Options {
     pub subject: Kind,
     pub encodings: Vec<Encodings>,
     pub trace: bool,
+    /// So many are looked for; whatever the first were about is left out from then on.
+    pub differences: usize,
 }
 
 /// From which size on collections leave their compact encodings.
@@ -130,6 +132,7 @@ impl Default for Options {
             subject: Kind::Spinel,
             encodings: vec![Encodings::Default, Encodings::Tiny],
             trace: false,
+            differences: 1,
         }
     }
 }
@@ -205,14 +208,23 @@ impl Session<'_> {
         }
         let mut random = random_from(self.seed);
         let mut done = 0;
+        let mut found = 0;
         while done < commands {
             let steps = generator.steps(&mut random, EPISODE_STEPS.min(commands - done));
+            done += steps.len();
             pair.reset()?;
             if let Some(difference) = episode(&mut pair, &steps)? {
-                drop(pair);
-                return Ok(Some(self.reduce(steps, difference)));
+                let about = steps.get(difference.at).map(Step::about);
+                let failure = self.reduce(steps, difference);
+                found += 1;
+                let Some(about) = about.filter(|_| found < self.options.differences) else { return Ok(Some(failure)) };
+                failure.print();
+                generator.leave_out(about);
+                pair = self.pair.start()?;
             }
-            done += steps.len();
+        }
+        if found > 0 {
+            anyhow::bail!("{found} differences, shown above; no more in {commands} commands");
         }
         println!("oracle: {done} commands equal in {:.1} s", start.elapsed().as_secs_f64());
         for normaliser in NORMALISERS {

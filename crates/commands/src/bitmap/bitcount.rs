@@ -42,7 +42,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         2 => Written::WHOLE,
         // Redis wants both ends; only Valkey does without the second.
         3 => return Err(Error::Syntax.into()),
-        _ => Written::parse(cx, 2)?,
+        _ => Written::parse(cx, 2, false)?,
     };
     let Some(entry) = cx.db.read(cx.keys[0]) else {
         cx.reply.int(0);

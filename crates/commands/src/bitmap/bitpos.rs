@@ -50,7 +50,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let written = match cx.args.len() {
         3 => Written::WHOLE,
         4 => Written { start: cx.int(3)?, ..Written::WHOLE },
-        _ => Written::parse(cx, 3)?,
+        _ => Written::parse(cx, 3, true)?,
     };
     // Without an end the string counts as followed by zeros, if there is anything to look at.
     let open = cx.args.len() < 5;

@@ -22,19 +22,29 @@ pub struct Written {
 impl Written {
     pub const WHOLE: Written = Written { start: 0, end: -1, unit: Unit::Byte };
 
-    /// `start end [BYTE|BIT]` from argument `at` on; nothing may follow.
+    /// `start end [BYTE|BIT]` from argument `at` on; nothing may follow. `unit_first` says in which order mistakes are found: BITPOS looks at
+    /// the unit before the end, BITCOUNT after it.
     ///
     /// # Errors
     /// `NotInteger`, `Syntax`.
-    pub fn parse(cx: &Ctx<'_>, at: usize) -> Result<Written, Stop> {
-        let (start, end) = (cx.int(at)?, cx.int(at + 1)?);
-        let unit = match cx.args.len() - at {
-            2 => Unit::Byte,
-            3 if cx.word(at + 2, "BYTE") => Unit::Byte,
-            3 if cx.word(at + 2, "BIT") => Unit::Bit,
-            _ => return Err(Error::Syntax.into()),
+    pub fn parse(cx: &Ctx<'_>, at: usize, unit_first: bool) -> Result<Written, Stop> {
+        let count = cx.args.len() - at;
+        if count > 3 {
+            return Err(Error::Syntax.into());
+        }
+        let unit = || match count {
+            2 => Ok(Unit::Byte),
+            _ if cx.word(at + 2, "BYTE") => Ok(Unit::Byte),
+            _ if cx.word(at + 2, "BIT") => Ok(Unit::Bit),
+            _ => Err(Stop::from(Error::Syntax)),
         };
-        Ok(Written { start, end, unit })
+        let start = cx.int(at)?;
+        if unit_first {
+            let unit = unit()?;
+            return Ok(Written { start, end: cx.int(at + 1)?, unit });
+        }
+        let end = cx.int(at + 1)?;
+        Ok(Written { start, end, unit: unit()? })
     }
 
     /// The bits it means of a string of `len` bytes.

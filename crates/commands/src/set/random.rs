@@ -169,14 +169,14 @@ fn srandmember(cx: &mut Ctx<'_>) -> Outcome {
         }
         return Ok(());
     }
+    if cx.args.len() > 3 {
+        return Err(Error::Syntax.into());
+    }
     let count = cx.int(2)?;
     if count == i64::MIN {
         return Err(Stop::Error(Error::text(
             "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
         )));
-    }
-    if cx.args.len() > 3 {
-        return Err(Error::Syntax.into());
     }
     let Some(set) = cx.db.read_as::<Set>(key)? else {
         cx.reply.array(0);

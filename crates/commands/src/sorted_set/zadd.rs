@@ -111,6 +111,10 @@ fn zadd(cx: &mut Ctx<'_>) -> Outcome {
 }
 
 fn zincrby(cx: &mut Ctx<'_>) -> Outcome {
+    // To Redis it is a ZADD with INCR, whose options end where the score begins: then there is no pair left.
+    if ["NX", "XX", "GT", "LT", "CH", "INCR"].iter().any(|option| cx.word(2, option)) {
+        return Err(Error::Syntax.into());
+    }
     let score = parse_f64(cx.args[2]).ok_or(Error::NotFloat)?;
     let member = cx.args[3];
     add(cx, Options { increment: true, ..Options::default() }, std::iter::once(member), &[score])
@@ -234,6 +238,7 @@ mod tests {
             ("ZINCRBY s x a", "-ERR value is not a valid float"),
             ("ZINCRBY s 1 a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
             ("ZADD z inf i", ":1"),
+            ("ZINCRBY z GT m", "-ERR syntax error"),
             ("ZINCRBY z -inf i", "-ERR resulting score is not a number (NaN)"),
             ("ZADD z INCR -inf i", "-ERR resulting score is not a number (NaN)"),
             ("ZCARD z", ":2"),

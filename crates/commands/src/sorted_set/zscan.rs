@@ -1,6 +1,6 @@
 //! `ZSCAN`.
 
-use keyspace::{IntBuffer, SortedSet};
+use keyspace::{Collection, IntBuffer, SortedSet};
 use resp::number::DoubleText;
 
 use crate::context::{Ctx, Outcome};
@@ -48,23 +48,65 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
             members.push((member.to_vec(), score));
         }
     });
+    let is_table = set.encoding_name() == "skiplist";
     cx.reply.array(2);
     cx.reply.bulk(next.to_string());
     cx.reply.array(if options.no_values { members.len() } else { 2 * members.len() });
     for (member, score) in members {
         cx.reply.bulk(member);
         if !options.no_values {
-            // A bulk, also in RESP3.
-            cx.reply.bulk(DoubleText::new(score).as_bytes());
+            // A bulk, also in RESP3. Redis writes the scores of a skip list with 17 digits.
+            match is_table {
+                true => cx.reply.bulk(digits_17(score)),
+                false => cx.reply.bulk(DoubleText::new(score).as_bytes()),
+            }
         }
     }
     Ok(())
+}
+
+/// As C's `%.17g` writes it.
+fn digits_17(score: f64) -> String {
+    if !score.is_finite() {
+        return if score > 0.0 { "inf".to_owned() } else { "-inf".to_owned() };
+    }
+    let text = format!("{score:.16e}");
+    let (digits, exponent) = text.split_once('e').expect("in this form there is an exponent");
+    let exponent: i32 = exponent.parse().expect("a number");
+    let trimmed = |text: &str| match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text.to_owned(),
+    };
+    if (-4..17).contains(&exponent) {
+        return trimmed(&format!("{score:.*}", (16 - exponent) as usize));
+    }
+    format!("{}e{}{:02}", trimmed(digits), if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::encodings;
     use crate::testing::{Rig, script};
+
+    #[test]
+    fn seventeen_digits() {
+        for (score, text) in [
+            (1e17, "1e+17"),
+            (1e16, "10000000000000000"),
+            (1e300, "1.0000000000000001e+300"),
+            (123456789012345678.0, "1.2345678901234568e+17"),
+            (4503599627370497.0, "4503599627370497"),
+            (0.1, "0.10000000000000001"),
+            (1.5, "1.5"),
+            (3.0, "3"),
+            (5e-324, "4.9406564584124654e-324"),
+            (0.0001, "0.0001"),
+            (-0.00001, "-1.0000000000000001e-05"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(super::digits_17(score), text);
+        }
+    }
 
     #[test]
     fn small_ones_at_once() {

@@ -382,10 +382,12 @@ fn combine(sources: &Sources<'_>, operation: Operation, options: &Options) -> So
         Operation::Intersection => {
             let sources = by_len(sources);
             each_common(&sources, |member, scores| {
-                let weighted =
-                    scores.iter().zip(&sources).map(|(score, (index, _))| number(options.weight(*index) * score));
-                let score = weighted.reduce(|one, other| options.aggregate.of(one, other));
-                result.push(member, score.expect("there is at least one input"));
+                // As in Redis, infinity times nothing is 0 in the first input only; in another it makes a sum 0, and is passed over
+                // by MIN and MAX.
+                let mut weighted =
+                    scores.iter().zip(&sources).map(|(score, (index, _))| options.weight(*index) * score);
+                let first = number(weighted.next().expect("there is at least one input"));
+                result.push(member, weighted.fold(first, |one, other| options.aggregate.of(one, other)));
                 ControlFlow::Continue(())
             });
         }

@@ -132,10 +132,6 @@ impl Options {
     fn parse(cx: &Ctx<'_>, creates: bool) -> Result<Options, Stop> {
         let mut options = Options::default();
         let mut index = 5;
-        // All options once: more arguments are too many.
-        if cx.args.len() > if creates { 8 } else { 7 } {
-            return syntax(cx);
-        }
         while index < cx.args.len() {
             if creates && cx.word(index, "MKSTREAM") {
                 options.make_stream = true;
@@ -152,6 +148,10 @@ impl Options {
             } else {
                 return syntax(cx);
             }
+        }
+        // All options once, when XGROUP creates: more are too many. SETID takes the last.
+        if creates && cx.args.len() > 8 {
+            return syntax(cx);
         }
         Ok(options)
     }

@@ -197,10 +197,13 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         cx.reply.null_array();
         return Ok(());
     };
-    // `$` and `+` mean what they meant when the command came.
+    // `$` means what it meant when the command came; `+` is the last entry when there is one.
     let mut args: Vec<Vec<u8>> = cx.args.iter().map(|arg| arg.to_vec()).collect();
     for (index, seen) in seen.iter().enumerate() {
-        args[options.keys_at + options.key_count + index] = seen.to_string().into_bytes();
+        let id = &mut args[options.keys_at + options.key_count + index];
+        if id != b"+" {
+            *id = seen.to_string().into_bytes();
+        }
     }
     let keys = options.keys_at..options.keys_at + options.key_count;
     cx.block(Block { on: BlockOn::Stream, keys, timeout, on_timeout: |reply| reply.null_array(), args: Some(args) })

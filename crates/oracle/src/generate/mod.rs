@@ -148,6 +148,8 @@ pub struct Generator {
     next: Vec<Step>,
     /// All commands and subcommands of the reference.
     reference_has: BTreeSet<String>,
+    /// What steps must not be about.
+    left_out: BTreeSet<String>,
     /// Commands and subcommands of the reference that the subject does not have.
     missing: BTreeSet<String>,
     /// Those of them that the groups would give.
@@ -215,9 +217,15 @@ impl Generator {
             ticks: Ticks::default(),
             next: Vec::new(),
             reference_has,
+            left_out: BTreeSet::new(),
             missing,
             not_sent,
         }
+    }
+
+    /// No step about this any more (see [`Step::about`]).
+    pub fn leave_out(&mut self, about: String) {
+        self.left_out.insert(about);
     }
 
     /// Whether there is anything to generate.
@@ -231,8 +239,10 @@ impl Generator {
     }
 
     fn step(&mut self, random: &mut Random) -> Step {
-        if let Some(step) = self.next.pop() {
-            return step;
+        while let Some(step) = self.next.pop() {
+            if !self.left_out.contains(&step.about()) {
+                return step;
+            }
         }
         // Runs of one connection, so that there is something to pipeline.
         if random.random_bool(0.02) {
@@ -240,7 +250,7 @@ impl Generator {
         }
         loop {
             let step = self.draw(random, self.connection);
-            if !self.is_for_later(&step) {
+            if !self.is_for_later(&step) && !self.left_out.contains(&step.about()) {
                 self.next.extend(access_after_death(&step));
                 return by_chance(with_future_entry(step));
             }

@@ -105,6 +105,8 @@ pub fn guard(random: &mut Random, words: &mut Vec<Vec<u8>>) {
         // Up to 512 MB would be allocated on either side.
         "SETRANGE" => bound(words, 2, 300, (1 << 29) - 300),
         "SETBIT" | "GETBIT" => bound(words, 2, 4096, 1 << 32),
+        // Redis takes an index by the lower 32 bits where a list is small; nobody wants that equalled.
+        "LSET" => bound_index(words, 2),
         "BITFIELD" | "BITFIELD_RO" => near_offsets(words),
         "BLPOP" | "BRPOP" | "BLMOVE" | "BRPOPLPUSH" | "BZPOPMIN" | "BZPOPMAX" => {
             let last = words.len() - 1;
@@ -170,6 +172,15 @@ fn near_offsets(words: &mut [Vec<u8>]) {
         if is_encoding && number.is_some_and(|number| number > 4096 && number < 1 << 33) {
             words[at] = b"4096".to_vec();
         }
+    }
+}
+
+/// An index beyond 32 bits becomes one that is beyond the list.
+fn bound_index(words: &mut [Vec<u8>], at: usize) {
+    let Some(word) = words.get_mut(at) else { return };
+    let number = std::str::from_utf8(word).ok().and_then(|text| text.parse::<i64>().ok());
+    if number.is_some_and(|number| i32::try_from(number).is_err()) {
+        *word = b"100000".to_vec();
     }
 }
 
