@@ -11,7 +11,7 @@ use testkit::Value;
 use crate::{
     normalise::{self, Verdict},
     pair::{CONNECTIONS, CONTROL, Difference, Pair, REPLY_TIME_MAX, Side},
-    step::{Step, names_client_of},
+    step::{Step, names_client_of, upper},
 };
 
 /// How long a reply is waited for before the server is asked whether it will come.
@@ -133,7 +133,7 @@ fn make(
         side.clients[connection].queue(&command);
     }
     side.clients[connection].flush()?;
-    let replies = if commands.len() > 1 || connection == CONTROL || is_brief {
+    let replies = if commands.len() > 1 || connection == CONTROL || is_brief || !can_wait(&commands[0]) {
         // These never wait, or not long.
         Some(commands.iter().map(|_| side.reply(connection)).collect::<Result<Vec<_>>>()?)
     } else {
@@ -147,6 +147,12 @@ fn make(
         }
     }
     Ok(Outcome { replies, served })
+}
+
+/// Whether it is one of those that wait for somebody else. (Redis 8.2 also counts a client as blocked while FLUSHALL frees memory.)
+fn can_wait(command: &Command) -> bool {
+    let name = upper(&command[0]);
+    name.starts_with('B') || name.starts_with("XREAD")
 }
 
 fn ids(side: &mut Side) -> Result<Vec<i64>> {

@@ -64,6 +64,8 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let mut index = 2;
     let new_id = loop {
         let Some(&word) = cx.args.get(index) else {
+            // What is wrong with the options comes first.
+            options.finish(limits)?;
             return Err(Error::Arity("xadd".into()).into());
         };
         // The usual case first.

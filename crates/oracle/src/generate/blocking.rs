@@ -61,7 +61,7 @@ const GIFTS: &[Line] = &[
     "LMOVE {list} {list} {side} {side}",
     "RPOPLPUSH {list} {list}",
     "LINSERT {list} BEFORE {member} {member}",
-    "SORT {any} ALPHA STORE {list}",
+    "SORT set1 ALPHA STORE {list}",
     "LPOP {list}",
     "LTRIM {list} 1 0",
     "RENAME {any} {any}",

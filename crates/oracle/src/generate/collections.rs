@@ -24,6 +24,12 @@ const KEYS: &[(&str, &[&str])] = &[
 /// which is drawn by lot.
 pub const LEX_KEYS: [&str; 2] = ["lex1", "lex2"];
 
+/// What SORT sorts, and what forms fill for it: a list, a set, a sorted set, nothing, and a string.
+pub const SORT_KEYS: [&str; 5] = ["sort_list", "sort_set", SORTED_BY_SORT, "nosuchkey", "plain"];
+
+/// The encoding of this one is each server's own.
+pub const SORTED_BY_SORT: &str = "sort_zset";
+
 /// What commands by lex may meet besides: nothing, and a string.
 pub const LEX_OTHERS: [&str; 2] = ["nosuchkey", "plain"];
 

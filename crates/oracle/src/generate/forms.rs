@@ -81,7 +81,12 @@ pub const FORMS: &[(&str, u32, &str)] = &[
     ("generic", 2, "XADD {key} {1-1|2-1|5-5|9999999999999-1} {value} {value}"),
     // Weights for SORT.
     ("generic", 4, "SET {weight_a|weight_b|weight_c|weight_1|weight_2|weight_3} {int}"),
-    ("generic", 2, "RPUSH {list1|list2} {1|2|3|10|-5|a|b} {1|2|3|c}"),
+    ("generic", 6, "RPUSH sort_list {1|2|3|10|-5|1.5|9999} {1|2|3|1e3|007}"),
+    ("generic", 1, "RPUSH sort_list {a|b||-}"),
+    ("generic", 6, "SADD sort_set {1|2|3|10|-5|100000} {1|2|3|10}"),
+    ("generic", 2, "SADD sort_set {a|b|1.5|hello}"),
+    ("generic", 4, "ZADD sort_zset {float} {1|2|3|a|b} {float} {1|2|3|10}"),
+    ("generic", 3, "DEL {sort_list|sort_set|sort_zset}"),
     ("sorted-set", 1, "SET plain text"),
     ("stream", 15, "XGROUP CREATE {stream1|stream2} {group1|group2} {0|$|0} MKSTREAM"),
     ("list", 2, "LPOS list1 {value} {RANK 0|RANK -1 COUNT 0|COUNT -1|MAXLEN -1|RANK -9223372036854775808|RANK}"),

@@ -8,7 +8,7 @@
 
 mod blocking;
 mod bulk;
-mod collections;
+pub mod collections;
 mod forms;
 mod grammar;
 mod mutate;

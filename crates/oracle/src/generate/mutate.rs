@@ -123,8 +123,17 @@ pub fn guard(random: &mut Random, words: &mut Vec<Vec<u8>>) {
         "XAUTOCLAIM" | "XCLAIM" | "XPENDING" => far_idle_times(words),
         // What a search finds first is its own; it must not become a key's value.
         "GEORADIUS" | "GEORADIUSBYMEMBER" | "GEOSEARCHSTORE" => words.retain(|word| !word.eq_ignore_ascii_case(b"ANY")),
-        // Nor an order that nobody has asked for.
-        "SORT" if has(words, "BY") && has(words, "ALPHA") => words.retain(|word| !word.eq_ignore_ascii_case(b"STORE")),
+        "SORT" | "SORT_RO" => {
+            // Redis gives a sorted set that it sorts the large encoding, which nobody wants equalled: only keys that nobody else looks at.
+            let own = collections::SORT_KEYS;
+            if words.len() > 1 && !own.iter().any(|key| key.as_bytes() == words[1]) {
+                words[1] = pools::pick(random, &own).into();
+            }
+            // Nor must an order that nobody has asked for become a value.
+            if has(words, "BY") && has(words, "ALPHA") {
+                words.retain(|word| !word.eq_ignore_ascii_case(b"STORE"));
+            }
+        }
         "HSCAN" | "SSCAN" | "ZSCAN" if words.len() % 2 == 1 => words.push(b"BOGUS".to_vec()),
         name if chance::COMMANDS.contains(&name) => bound_negative(words, 2),
         // Shortened by a mutation it would be right, and end the run.
