@@ -149,10 +149,6 @@ impl Options {
                 return syntax(cx);
             }
         }
-        // All options once, when XGROUP creates: more are too many. SETID takes the last.
-        if creates && cx.args.len() > 8 {
-            return syntax(cx);
-        }
         Ok(options)
     }
 
@@ -175,6 +171,10 @@ fn create(cx: &mut Ctx<'_>) -> Outcome {
     let last_id = cx.db.write_as::<Stream>(key)?.map(|stream| stream.entries.last_id());
     if last_id.is_none() && !options.make_stream {
         return cx.fail(NO_KEY);
+    }
+    // All options once: more are too many. (SETID takes the last.)
+    if cx.args.len() > 8 {
+        return syntax(cx);
     }
     let last_id = last_id.unwrap_or(StreamId::MIN);
     let id = if cx.args[4] == b"$" { last_id } else { ids::parse(cx.args[4])? };

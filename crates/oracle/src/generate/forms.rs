@@ -257,7 +257,13 @@ pub const VALKEY_FORMS: &[(&str, u32, &str)] = &[
     (
         "geo",
         10,
-        "GEOSEARCH {geo1|geo2} BYPOLYGON {3 13 36 16 38 13 39|4 12 36 16 36 16 39 12 39|3 13 36 13 36 13 36|2 1 1 2 2|3 200 1 2 2 3 3|0|abc} {ASC|DESC} {WITHDIST|WITHCOORD|COUNT 1|}",
+        "GEOSEARCH {geo1|geo2} BYPOLYGON {3 13 36 16 38 13 39|4 12 36 16 36 16 39 12 39|3 13 36 13 36 13 36|2 1 1 2 2|3 200 1 2 2 3 3|0|abc} {ASC|DESC} {WITHDIST|WITHHASH|COUNT 1|}",
+    ),
+    // Redis words the errors of a member that is missing, and how coordinates are written.
+    (
+        "geo",
+        4,
+        "GEOSEARCHSTORE geo2 geo1 BYPOLYGON {3 13 36 16 38 13 39|4 12 36 16 36 16 39 12 39|3 13 36 13 36 13 36|1 1 1} {ASC|DESC} {COUNT 2|STOREDIST|}",
     ),
     ("hash", 5, "HSETEX {hash1|hash2} {NX|XX|} {FNX|FXX|} {EX 1000000|PX 10|EXAT 1|KEEPTTL|} FIELDS {1 a 1|2 a 1 b 2}"),
     ("string", 10, "DELIFEQ {key} {v|0|1|-1|10}"),

@@ -67,9 +67,7 @@ const FERTILE: &[(&str, usize)] = &[
 
 /// What a run against Valkey draws from its documentation: what only it has, and enough beside it that the two servers
 /// do alike. (HSETEX is drawn from its form alone: Valkey has other words for what is wrong with fields' expiries.)
-const VALKEY_COMMANDS: [&str; 21] = [
-    "geosearch",
-    "geosearchstore",
+const VALKEY_COMMANDS: [&str; 19] = [
     "geoadd",
     "hset",
     "zadd",

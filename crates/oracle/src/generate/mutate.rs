@@ -139,7 +139,12 @@ pub fn guard(random: &mut Random, words: &mut Vec<Vec<u8>>) {
         // Shortened by a mutation it would be right, and end the run.
         "SHUTDOWN" if !words.iter().any(|word| word.eq_ignore_ascii_case(b"ABORT")) => words.push(b"BOGUS".to_vec()),
         // A second id behind the first is an error in Redis and fine in Valkey, and so in Spinel.
-        "CLIENT" if is_kill_of_two_ids(words) => drop(words.pop()),
+        "CLIENT" => {
+            foreign_ids(words);
+            if is_kill_of_two_ids(words) {
+                words.pop();
+            }
+        }
         "CONFIG" => enough(words),
         // Part of a scan is each server's own; `Step::ScanToEnd` has the whole ones. With a word too many it is an error.
         "SCAN" if words.len().is_multiple_of(2) => words.push(b"BOGUS".to_vec()),
@@ -224,6 +229,18 @@ fn equal_scores(name: &str, words: &mut Vec<Vec<u8>>) {
         let first = 2 + words[2..].iter().take_while(|word| is_option(word)).count();
         for word in words.iter_mut().skip(first).step_by(2) {
             *word = b"0".to_vec();
+        }
+    }
+}
+
+/// No id that a connection of the run could have: it is another one on each server.
+fn foreign_ids(words: &mut [Vec<u8>]) {
+    const ID_MIN: u64 = 99_999_990;
+    let Some(first) = words.iter().position(|word| word.eq_ignore_ascii_case(b"ID")) else { return };
+    for word in &mut words[first + 1..] {
+        let number = std::str::from_utf8(word).ok().and_then(|text| text.parse::<u64>().ok());
+        if number.is_some_and(|number| (1..ID_MIN).contains(&number)) {
+            *word = ID_MIN.to_string().into_bytes();
         }
     }
 }
