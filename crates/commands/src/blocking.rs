@@ -365,6 +365,8 @@ impl Serving<'_> {
         loop {
             let mut ready = self.effects.take_ready();
             if ready.is_empty() {
+                // What was found expired by a command that waits now, or by a look at a key.
+                self.effects.tell(&self.global.watches);
                 return;
             }
             for db in ready.databases.drain(..) {

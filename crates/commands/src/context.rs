@@ -102,11 +102,11 @@ impl<'a> Ctx<'a> {
     /// Marks the clients that watch what was changed. Whoever runs commands calls this behind each.
     #[inline]
     pub fn tell_watchers(&mut self) {
-        if !self.global().watches.is_empty() {
-            for touched in self.db.effects.take_touched() {
-                self.global().watches.touch(&touched);
-            }
-        }
+        let watches = match &self.reach {
+            Reach::Narrow(global) => &global.watches,
+            Reach::Wide(global) => &global.watches,
+        };
+        self.db.effects.tell(watches);
     }
 
     /// All keys of these databases that are watched and there are about to go, or others come in their place.

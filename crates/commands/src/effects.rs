@@ -20,6 +20,7 @@ pub use config::KeyspaceEvents as EventClass;
 use keyspace::{DbIndex, Expired};
 
 use crate::blocking::Ready;
+use crate::transaction::Watches;
 
 /// A command that makes the same change elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -255,10 +256,13 @@ impl Effects {
         }
     }
 
-    /// The keys that were changed since the last call, for who watches them.
+    /// Marks the clients that watch what was changed since the last call. Before the access ends: who ran EXEC in between would find that
+    /// the key has gone, and not that it has gone since.
     #[inline]
-    pub fn take_touched(&mut self) -> Vec<(DbIndex, Box<[u8]>)> {
-        std::mem::take(&mut self.touched_surely)
+    pub fn tell(&mut self, watches: &Watches) {
+        if !self.touched_surely.is_empty() {
+            self.touched_surely.drain(..).for_each(|touched| watches.touch(&touched));
+        }
     }
 
     /// What follows, up to [`end_transaction`](Self::end_transaction), is one unit.

@@ -108,13 +108,15 @@ impl Watches {
 
     pub fn add(&mut self, client: &Arc<Client>, db: DbIndex, key: Key<'_>) {
         let name: Box<[u8]> = key.bytes().into();
-        let keys = self.by_client.entry(client.id).or_default();
-        if keys.iter().any(|(watched_db, watched)| (*watched_db, &**watched) == (db, key.bytes())) {
+        // A client may watch very many keys, and all wait for it: whether it watches this one is asked of the key.
+        let watching = self.by_key.entry((db, name.clone())).or_default();
+        if watching.iter().any(|other| other.id == client.id) {
             return;
         }
-        keys.push((db, name.clone()));
+        watching.push(client.clone());
+        let keys = self.by_client.entry(client.id).or_default();
+        keys.push((db, name));
         client.watched_keys.store(keys.len(), Relaxed);
-        self.by_key.entry((db, name)).or_default().push(client.clone());
     }
 
     /// The keys that a client watches.

@@ -691,6 +691,7 @@ impl Access {
                 assert!(cx.reply.mark() == mark, "{} replied before it asked for the wide side", command.full_name);
                 cx.db.effects.end_for_wide();
                 cx.db.effects.close_unit();
+                cx.tell_watchers();
                 return Err(BatchEnd::Wide);
             }
             Err(Stop::Block(block)) => {

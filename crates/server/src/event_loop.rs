@@ -1023,7 +1023,7 @@ impl EventLoop {
                         waited_for.push((db, removed.key().into()));
                     }
                 });
-                effects.take_touched().iter().for_each(|touched| world.global.watches.touch(touched));
+                effects.tell(&world.global.watches);
                 effects.clear();
                 if !more {
                     shard += threads;

@@ -77,8 +77,8 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         chosen.iter().for_each(|field| put_field(cx.reply, field));
         return Ok(());
     }
-    // With repetition. What is not O(1) a draw is laid out once.
-    let all = if hash.is_table() { Vec::new() } else { hash.collect(now) };
+    // With repetition. What is not O(1) a draw is laid out once: a table where fields have expired may have hardly another.
+    let all = if hash.is_table() && !hash.is_due(now) { Vec::new() } else { hash.collect(now) };
     let count = if all.is_empty() && hash.random(now, rand::random).is_none() { 0 } else { -count as usize };
     cx.reply.array(elements(count));
     for _ in 0..count {

@@ -140,6 +140,9 @@ type Sets<'s> = SmallVec<[&'s Set; 4]>;
 /// Members are looked up elsewhere in batches, whose cache misses overlap.
 const BATCH: usize = 16;
 
+/// To look members up in so many other sets, one by one, is faster than to gather those sets in one.
+const LOOKED_UP_SETS_MAX: usize = 4;
+
 fn sinter(cx: &mut Ctx<'_>) -> Outcome {
     let sets = cx.db.read_all_as::<Set>(cx.keys)?;
     let mut sets: Sets<'_> = match sets.iter().map(Option::as_deref).collect() {
@@ -313,15 +316,47 @@ fn intersect(sets: &mut Sets<'_>, mut visit: impl FnMut(&[u8]) -> bool) {
     });
 }
 
-/// Visits the members of all sets, each once: of every set those that no earlier one has.
+/// Visits the members of all sets, each once: of every set those that no earlier one has. O(N) for all members together, however many sets.
 fn unite(sets: &[&Set], mut visit: impl FnMut(&[u8])) {
-    for (index, set) in sets.iter().enumerate() {
-        subtract(set, &sets[..index], &mut visit);
+    let (few, more) = sets.split_at(sets.len().min(LOOKED_UP_SETS_MAX));
+    for (index, set) in few.iter().enumerate() {
+        look_up(set, &few[..index], &mut visit);
+    }
+    if more.is_empty() {
+        return;
+    }
+    let mut met = gathered(few);
+    let mut buffer = IntBuffer::new();
+    for set in more {
+        set.for_each(|member| {
+            let text = member.bytes(&mut buffer);
+            if met.insert(text, &SetLimits::default()) {
+                visit(text);
+            }
+        });
     }
 }
 
-/// Visits the members of `first` that none of the others has.
-fn subtract(first: &Set, others: &[&Set], mut visit: impl FnMut(&[u8])) {
+/// Visits the members of `first` that none of the others has. O(N) for all members together, however many sets.
+fn subtract(first: &Set, others: &[&Set], visit: impl FnMut(&[u8])) {
+    let lookups = first.len().saturating_mul(others.len());
+    let members: usize = others.iter().map(|set| set.len()).sum();
+    // Either every member is looked for in all others, or they are gathered first: what is less work.
+    if others.len() <= LOOKED_UP_SETS_MAX || lookups / 2 <= members {
+        return look_up(first, others, visit);
+    }
+    look_up(first, &[&gathered(others)], visit);
+}
+
+/// A table of all members of these sets.
+fn gathered(sets: &[&Set]) -> Set {
+    let mut all = Set::Table(Box::default());
+    sets.iter().for_each(|set| collect(set, &mut all, &SetLimits::default()));
+    all
+}
+
+/// Visits the members of `first` that none of the others has, asking one after the other.
+fn look_up(first: &Set, others: &[&Set], mut visit: impl FnMut(&[u8])) {
     in_batches(first, |texts| {
         let texts = others.iter().fold(texts, |texts, other| sift(texts, other, false));
         texts.into_iter().for_each(&mut visit);
@@ -361,7 +396,9 @@ fn in_batches(set: &Set, mut visit: impl FnMut(Texts<'_>) -> ControlFlow<()>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::script;
+    use std::collections::BTreeSet;
+
+    use crate::testing::{Rig, script};
 
     #[test]
     fn of_sets_of_all_encodings() {
@@ -394,6 +431,38 @@ mod tests {
             ("SUNIONSTORE ints ints packed", ":4"),
             ("SCARD ints", ":4"),
         ]);
+    }
+
+    /// The work must not grow with the number of sets: then they are gathered first.
+    #[test]
+    fn of_many_sets() {
+        let mut rig = Rig::new();
+        let mut sets = String::new();
+        for number in 0..12 {
+            rig.run(&format!("SADD s{number} {number} {} a{number} common", number + 1));
+            sets += &format!(" s{number}");
+        }
+        rig.run("SADD first 0 5 12 13 a3 b common");
+        let words = |reply: String| -> BTreeSet<String> {
+            let words: Vec<String> =
+                reply.split(' ').filter(|word| !word.starts_with(['*', '$'])).map(Into::into).collect();
+            let unique: BTreeSet<String> = words.iter().cloned().collect();
+            assert_eq!(unique.len(), words.len(), "each member once");
+            unique
+        };
+        let expected = |numbers: std::ops::Range<usize>, texts: &[&str]| -> BTreeSet<String> {
+            numbers.map(|number| number.to_string()).chain(texts.iter().map(|&text| text.into())).collect()
+        };
+        let mut all = expected(0..13, &["common"]);
+        all.extend((0..12).map(|number| format!("a{number}")));
+        assert_eq!(words(rig.run(&format!("SUNION{sets}"))), all);
+        assert_eq!(rig.run(&format!("SUNIONSTORE d{sets}")), ":26");
+        assert_eq!(words(rig.run("SMEMBERS d")), all);
+        assert_eq!(words(rig.run(&format!("SDIFF first{sets}"))), expected(13..14, &["b"]));
+        rig.run("SADD big 0 b");
+        (100..200).for_each(|number| drop(rig.run(&format!("SADD big {number}"))));
+        assert_eq!(words(rig.run(&format!("SDIFF big{sets}"))), expected(100..200, &["b"]));
+        assert_eq!(rig.run(&format!("SDIFFSTORE d big{sets}")), ":101");
     }
 
     #[test]

@@ -59,6 +59,7 @@ fn unwatch(cx: &mut Ctx<'_>) -> Outcome {
 mod tests {
     use keyspace::Millis;
 
+    use crate::client::ClientFlags;
     use crate::testing::Rig;
 
     /// What the second client does, and whether the first one's transaction runs after that.
@@ -118,6 +119,33 @@ mod tests {
         rig.script(&[("SET a 1 PX 100", "+OK")]);
         rig.now = Millis(rig.now.0 + 1000);
         rig.script(&[("WATCH a", "+OK"), ("MULTI", "+OK"), ("EXEC", "*0")]);
+    }
+
+    /// Before its access ends: an EXEC on another thread may be the next one.
+    #[test]
+    fn a_client_that_begins_to_wait_may_find_that_the_time_has_come() {
+        let dirty = |rig: &mut Rig| rig.client(1).session.client.flags().contains(ClientFlags::DIRTY_WATCH);
+        let mut rig = Rig::new();
+        rig.script(&[("RPUSH a 1", ":1"), ("PEXPIRE a 100", ":1"), ("WATCH a", "+OK")]);
+        rig.now = Millis(rig.now.0 + 1000);
+        rig.client(2).run("BLPOP a 0");
+        assert!(dirty(&mut rig));
+        rig.script(&[("MULTI", "+OK"), ("EXEC", "*-1")]);
+    }
+
+    /// WATCH of a key that is watched already does nothing, however many others are.
+    #[test]
+    fn many_keys() {
+        let mut rig = Rig::new();
+        let keys: Vec<String> = (0..1000).map(|number| format!("k{number}")).collect();
+        for _ in 0..2 {
+            rig.run(&format!("WATCH {}", keys.join(" ")));
+            assert_eq!(rig.world.global.watches.count(), (1, 1000));
+        }
+        rig.client(2).run("WATCH k5 k5");
+        assert_eq!(rig.world.global.watches.count(), (2, 1000));
+        rig.client(1).run("UNWATCH");
+        assert_eq!(rig.world.global.watches.count(), (1, 1));
     }
 
     #[test]

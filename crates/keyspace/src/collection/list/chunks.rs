@@ -476,8 +476,7 @@ impl Chunks {
     pub(super) fn remove_matching(&mut self, needle: &Needle<'_>, text: &[u8], from: End, count_max: usize) -> usize {
         let mut scratch = Vec::new();
         let mut elements: Vec<(usize, usize)> = Vec::new();
-        let mut removed = 0;
-        let mut passed = 0;
+        let (mut removed, mut passed, mut emptied) = (0, 0, false);
         while passed < self.nodes.len() && removed < count_max {
             let number = if from == End::Front { passed } else { self.nodes.len() - 1 - passed };
             elements.clear();
@@ -496,12 +495,12 @@ impl Chunks {
                 }
             }
             removed += elements.len();
-            if elements.len() == node.count() {
-                self.nodes.remove(number);
-                continue;
-            }
             passed += 1;
-            if !elements.is_empty() {
+            if elements.len() == node.count() {
+                // Taken out at the end, all at once: each by itself would move those behind it.
+                self.nodes[number] = Node::Packed(Run::new());
+                emptied = true;
+            } else if !elements.is_empty() {
                 if from == End::Back {
                     elements.reverse();
                 }
@@ -511,6 +510,9 @@ impl Chunks {
             }
         }
         self.len -= removed;
+        if emptied {
+            self.nodes.retain(|node| node.count() > 0);
+        }
         if removed > 0 {
             self.settle();
         }
