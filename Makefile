@@ -45,7 +45,7 @@ harnesses: fast
 	$(CARGO) run $(FAST) -p spinel-linearize -- self-test --seconds 20
 	$(MAKE) model
 
-clients: peers fast ## redis-py, redis-cli, redis-benchmark and a web application, unmodified
+clients: peers fast ## redis-py, redis-cli, redis-benchmark, a web application, Celery and RQ, unmodified
 	tests/clients/run.sh
 
 check: ## format, lints, and licences and advisories where cargo-deny is installed
@@ -68,7 +68,7 @@ model: ## every interleaving of the gate, by loom
 
 # Speed is measured on what users get.
 compare: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)
-compare: peers build ## CPU and memory beside the real servers (about ten minutes)
+compare: peers build ## CPU and memory beside the real servers (about twelve minutes)
 	$(CARGO) run --profile fast -p spinel-compare -- run
 
 growth: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)

@@ -131,6 +131,20 @@ def test_streams(text_client):
     assert client.xgroup_destroy("s", "g") == 1
 
 
+def test_a_group_waits_for_entries(make_client):
+    client, other = make_client(decode_responses=True), make_client(decode_responses=True)
+    client.xgroup_create("s", "g", id="$", mkstream=True)
+    taken = []
+    thread = threading.Thread(target=lambda: taken.append(other.xreadgroup("g", "alice", {"s": ">"}, block=20_000)))
+    thread.start()
+    wait_until(lambda: client.info("clients")["blocked_clients"] == 1, what="somebody who waits")
+    entry = client.xadd("s", {"n": 1})
+    thread.join(20)
+    found = taken[0]["s"][0] if isinstance(taken[0], dict) else taken[0][0][1]
+    assert [tuple(one) for one in found] == [(entry, {"n": "1"})]
+    assert client.xpending("s", "g")["consumers"] == [{"name": "alice", "pending": 1}]
+
+
 def test_bitmaps(client):
     assert client.setbit("b", 7, 1) == 0 and client.getbit("b", 7) == 1 and client.setbit("b", 100, 1) == 0
     assert client.bitcount("b") == 2 and client.bitcount("b", 0, 7, "BIT") == 1 and client.bitpos("b", 1) == 7

@@ -33,7 +33,7 @@ rows! { super::tls::END;
     /// Whether vector sets work in one thread only.
     VSET_FORCE_SINGLE_THREADED_EXECUTION: bool = row("vset-force-single-threaded-execution", Kind::Bool, "no").no_effect("there are no vector sets");
     /// Seed of the hash function, for runs that can be repeated.
-    HASH_SEED: [u8] = row("hash-seed", Kind::Text, "").fixed().valkey().later("keyspace");
+    HASH_SEED: [u8] = row("hash-seed", Kind::Text, "").fixed().valkey().later("seeds that can be given; each start draws its own");
     /// Elements of a list's ziplist, before Redis 3.2.
     LIST_MAX_ZIPLIST_ENTRIES: [Vec<Bytes>] = row("list-max-ziplist-entries", ANY_WORDS, "").fixed().no_effect("Redis ignores it as well since 3.2");
     /// Bytes of an element in a list's ziplist, before Redis 3.2.

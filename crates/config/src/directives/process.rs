@@ -71,7 +71,7 @@ rows! { super::security::END;
     /// What the process title shows.
     PROC_TITLE_TEMPLATE: [u8] = row("proc-title-template", Kind::Text, "{title} {listen-addr} {server-mode}").check(super::checks::proc_title_template);
     /// Locale by which strings are compared where order is alphabetical; empty means the environment's.
-    LOCALE_COLLATE: [u8] = row("locale-collate", Kind::Text, "").later("SORT ALPHA");
+    LOCALE_COLLATE: [u8] = row("locale-collate", Kind::Text, "").later("comparing by locale; SORT ALPHA compares bytes, as in the locale C");
     /// Whether and how the kernel's out-of-memory score is set.
     OOM_SCORE_ADJ: OomScoreAdj = row("oom-score-adj", Kind::Choice(OomScoreAdj::NAMES), "no").later("out-of-memory score");
     /// Out-of-memory scores of a primary, a replica and a child process.
