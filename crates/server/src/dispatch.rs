@@ -21,8 +21,9 @@ use commands::spec::{Flags, Side};
 use commands::transaction::{self, Transaction};
 use commands::{Command, Ctx, Effects, Error, LastCalled, Reach, Registry, Session, Stop, ThreadStats};
 use fastant::Instant;
-use keyspace::{DbIndex, Held, Key, Keyspace, Millis, Space};
+use keyspace::{DbIndex, ElementAhead, Elements, Held, Key, Keyspace, Millis, Space};
 use resp::{Mark, Reply};
+use smallvec::SmallVec;
 
 use crate::operation::crash;
 use crate::shared::{Shared, now};
@@ -292,6 +293,7 @@ impl Dispatcher<'_> {
                 let db = jobs[0].session.db;
                 keys.iter().for_each(|key| space.prefetch_bucket(db, *key));
                 keys.iter().for_each(|key| space.prefetch_entry(db, *key));
+                prefetch_elements(&space, db, jobs, &plans, &keys);
             }
             self.run_plans(&world.global, space, jobs, &plans, &keys, now, &mut effects);
         }
@@ -599,6 +601,35 @@ fn plan<'a>(
         side = Side::Wide;
     }
     Plan { command: Ok(command), first_key, key_count, side }
+}
+
+/// Asks for the elements of large collections that the batch's commands name: their cache misses overlap, also where all of them are in one
+/// collection.
+#[inline]
+fn prefetch_elements(space: &Space<'_>, db: DbIndex, jobs: &[Job<'_>], plans: &[Plan<'_>], keys: &[Key<'_>]) {
+    let element_arg = |plan: &Plan<'_>| plan.command.as_ref().map_or(0, |command| command.spec.element_arg);
+    if !plans.iter().any(|plan| element_arg(plan) > 0) {
+        return;
+    }
+    let requests = jobs.iter().flat_map(|job| (job.next..job.next + job.planned).map(|index| job.requests.get(index)));
+    let mut ahead = SmallVec::<[ElementAhead<'_>; BATCH_COMMANDS_ALONE_MAX]>::new();
+    let mut last: Option<(Key<'_>, Option<Elements<'_>>)> = None;
+    for (plan, args) in plans.iter().zip(requests) {
+        let at = element_arg(plan);
+        if at == 0 || plan.key_count == 0 {
+            continue;
+        }
+        let key = keys[plan.first_key as usize];
+        let elements = match last {
+            Some((last_key, elements)) if last_key == key => elements,
+            _ => space.elements(db, key),
+        };
+        last = Some((key, elements));
+        if let (Some(elements), Some(element)) = (elements, args.get(at)) {
+            ahead.push(elements.prefetch_bucket(element));
+        }
+    }
+    ahead.into_iter().for_each(ElementAhead::prefetch);
 }
 
 /// What the commands of one access have in common.
