@@ -143,12 +143,7 @@ impl<'a> Db<'a> {
                 self.stats.keyspace_hits.add(1);
             }
             if TOUCH && !self.manners.no_touch {
-                let bits = entry.access_bits();
-                let touched = access::touched(bits, self.manners.lfu.as_mut(), self.now);
-                // A key in use is touched all the time: its line stays clean within a second.
-                if touched != bits {
-                    entry.set_access_bits(touched);
-                }
+                touch(entry, &mut self.manners, self.now);
             }
             // SAFETY: the same entry with the lifetime of `&mut self`; the borrow checker cannot see that the borrow is not
             // used on the other path (the third problem case of non-lexical lifetimes).
@@ -215,9 +210,17 @@ impl<'a> Db<'a> {
     /// Looks a key up to change it.
     #[inline]
     pub fn write(&mut self, key: Key<'_>) -> Option<EntryMut<'_>> {
-        self.live::<true, false>(key)?;
+        let entry = self.space.get_mut(self.index, key)?;
+        if entry.entry().is_expired(self.now) && !self.manners.see_expired {
+            self.expire(key);
+            return None;
+        }
+        if !self.manners.no_touch {
+            touch(entry.entry(), &mut self.manners, self.now);
+        }
         self.effects.touch(self.index, key.bytes());
-        self.space.get_mut(self.index, key)
+        // SAFETY: the same entry with the lifetime of `&mut self`, as in `live`.
+        Some(unsafe { std::mem::transmute::<EntryMut<'_>, EntryMut<'_>>(entry) })
     }
 
     /// Looks a collection up to read it; counts hit or miss, and marks the key as used.
@@ -272,12 +275,14 @@ impl<'a> Db<'a> {
         key: Key<'_>,
         new: impl FnOnce() -> T,
     ) -> Result<TypedMut<'_, T>, Stop> {
-        if self.live::<true, false>(key).is_none() {
-            self.set(key, NewValue::Object(new().into()), Expiry::Clear);
+        if let Some(entry) = self.write(key) {
+            // SAFETY: the same entry with the lifetime of `&mut self`, as in `live`.
+            let entry = unsafe { std::mem::transmute::<EntryMut<'_>, EntryMut<'_>>(entry) };
+            return entry.into_typed().ok_or(Stop::Error(Error::WrongType));
         }
-        self.effects.touch(self.index, key.bytes());
-        let entry = self.space.get_mut(self.index, key).expect("it is there, or was created just now");
-        entry.into_typed().ok_or(Stop::Error(Error::WrongType))
+        self.set(key, NewValue::Object(new().into()), Expiry::Clear);
+        let entry = self.space.get_mut(self.index, key).expect("it was created just now");
+        Ok(entry.into_typed().expect("it was created with this type"))
     }
 
     /// Looks a hash up to read it, as [`read_as`](Self::read_as) does. Those of the named fields whose time has passed are taken out before.
@@ -482,6 +487,17 @@ impl<'a> Db<'a> {
     #[inline]
     pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
         self.effects.notify(class, name, self.index, key);
+    }
+}
+
+/// Marks a key as used.
+#[inline]
+fn touch(entry: Entry<'_>, manners: &mut Manners, now: Millis) {
+    let bits = entry.access_bits();
+    let touched = access::touched(bits, manners.lfu.as_mut(), now);
+    // A key in use is touched all the time: its line stays clean within a second.
+    if touched != bits {
+        entry.set_access_bits(touched);
     }
 }
 

@@ -44,7 +44,7 @@ pub use db::Db;
 pub use effects::{Effects, EventClass};
 pub use error::{Error, Stop};
 pub use global::{Global, World};
-pub use registry::{Command, Registry};
+pub use registry::{Command, LastCalled, Registry};
 pub use settings::Settings;
 pub use spec::Spec;
 pub use stats::ThreadStats;

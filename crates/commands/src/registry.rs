@@ -50,6 +50,10 @@ pub const GROUPS: &[&[&Spec]] = &[
     transactions::SPECS,
 ];
 
+/// What the request before called, and by which name.
+#[derive(Default)]
+pub struct LastCalled<'r, 'a>(Option<(&'a [u8], &'r Command)>);
+
 /// The longest command name that is looked up; longer ones are unknown.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -143,6 +147,32 @@ impl Registry {
     #[inline]
     pub fn resolve(&self, args: &[&[u8]]) -> Result<&Command, Error> {
         let command = self.find(args[0]).ok_or_else(|| unknown_command(args))?;
+        self.resolve_within(command, args)
+    }
+
+    /// The same for one request of many: most call what the one before called.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    #[inline]
+    pub fn resolve_next<'r, 'a>(
+        &'r self,
+        args: &[&'a [u8]],
+        last: &mut LastCalled<'r, 'a>,
+    ) -> Result<&'r Command, Error> {
+        let command = match last.0 {
+            Some((name, command)) if name == args[0] => command,
+            _ => {
+                let command = self.find(args[0]).ok_or_else(|| unknown_command(args))?;
+                last.0 = Some((args[0], command));
+                command
+            }
+        };
+        self.resolve_within(command, args)
+    }
+
+    #[inline]
+    fn resolve_within<'r>(&'r self, command: &'r Command, args: &[&[u8]]) -> Result<&'r Command, Error> {
         let command = if command.is_container() && args.len() >= 2 {
             self.find_sub(command, args[1]).ok_or_else(|| Error::UnknownSubcommand {
                 command: String::from_utf8_lossy(args[0]).into_owned(),
@@ -191,4 +221,32 @@ fn unknown_command(args: &[&[u8]]) -> Error {
     }
     text.extend(listed);
     Error::Bytes(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the request before called is not mistaken for what this one calls, whatever its subcommand, case and arguments.
+    #[test]
+    fn the_next_request_is_resolved_as_if_it_were_the_first() {
+        let registry = Registry::default();
+        let requests: &[&[&[u8]]] = &[
+            &[b"get", b"a"],
+            &[b"get", b"a"],
+            &[b"GET", b"a"],
+            &[b"get"],
+            &[b"getx", b"a"],
+            &[b"get", b"a"],
+            &[b"client", b"id"],
+            &[b"client", b"getname"],
+            &[b"client", b"nothing"],
+            &[b"client"],
+        ];
+        let mut last = LastCalled::default();
+        for args in requests {
+            let name = |found: Result<&Command, Error>| found.map(|command| &command.full_name).map_err(|e| e.render());
+            assert_eq!(name(registry.resolve_next(args, &mut last)), name(registry.resolve(args)));
+        }
+    }
 }

@@ -439,6 +439,8 @@ pub struct Spec {
     pub args: &'static [Arg],
     pub subcommands: &'static [Spec],
     pub side: Side,
+    /// Which argument names an element of the first key's collection: the dispatcher asks for its memory ahead. 0: none does.
+    pub element_arg: usize,
     /// `None` only for a command that is nothing but its subcommands.
     pub run: Option<Handler>,
 }
@@ -465,6 +467,7 @@ impl Spec {
         args: &[],
         subcommands: &[],
         side: Side::Narrow,
+        element_arg: 0,
         run: None,
     };
 

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use crate::collection::{CODE_SHIFT, Code, Collection, Hash, Object, ObjectRef, TypedMut, TypedRef};
 use crate::garbage::{release_object, release_text};
-use crate::table::{Element, Expiries, Place, Remains, Table};
+use crate::table::{Buckets, Element, Expiries, Place, Remains, Table};
 use crate::value::{GROWN_INLINE_LEN_MAX, LARGE_LEN_MIN, LargeRef, StrRef, StrRepr, canonical_int};
 use crate::{IntBuffer, Millis, NewValue, ValueRef, slab};
 
@@ -530,6 +530,19 @@ impl<'a> Entry<'a> {
     /// (0: from all of them).
     pub fn memory_usage(&self, samples: usize) -> usize {
         self.raw.memory_usage(samples)
+    }
+
+    /// The table of a large collection's elements.
+    #[inline]
+    pub(crate) fn element_buckets(&self) -> Option<Buckets<'a>> {
+        if self.raw.kind() != KIND_OBJECT {
+            return None;
+        }
+        // SAFETY: the entry owns the collection, live for 'a; the buckets stay where they are when this view of it is forgotten.
+        let object = unsafe { self.raw.object() };
+        let buckets = object.buckets()?;
+        // SAFETY: as above.
+        Some(unsafe { std::mem::transmute::<Buckets<'_>, Buckets<'a>>(buckets) })
     }
 
     /// The collection, if it is of this type.

@@ -41,7 +41,7 @@ pub use collection::{
 };
 pub use entry::{Entry, EntryMut, Removed};
 pub use garbage::{Garbage, set_reaper};
-pub use space::{Cursor, Dropped, Expired, Held, Keyspace, Options, Space, TableFigures};
+pub use space::{Cursor, Dropped, ElementAhead, Elements, Expired, Held, Keyspace, Options, Space, TableFigures};
 pub use table::Limits;
 pub use types::{DbIndex, Key, Millis, SHARD_BITS, SHARD_COUNT, ShardIndex};
 pub use value::{

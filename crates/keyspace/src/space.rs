@@ -14,7 +14,7 @@ use crate::entry::{Payload, RawEntry};
 use crate::hash::KeyHasher;
 use crate::prefetch::prefetch_for_write;
 use crate::shard_lock::{Holder, ShardLock};
-use crate::table::{Due, Element, Expiries, Limits, Remains, Surroundings, Table, TableCounters};
+use crate::table::{Buckets, Due, Element, Expiries, Limits, Remains, Surroundings, Table, TableCounters};
 use crate::{
     DbIndex, Entry, EntryMut, Expiry, Key, Millis, NewValue, Removed, SHARD_BITS, SHARD_COUNT, ShardIndex, slab,
 };
@@ -320,6 +320,34 @@ impl Keyspace {
     }
 }
 
+/// The elements of a large collection, to be asked for ahead: lookups that follow do not wait for memory one after the other.
+#[derive(Clone, Copy)]
+pub struct Elements<'a>(Buckets<'a>);
+
+impl<'a> Elements<'a> {
+    /// First pass: asks for the bucket's cache line.
+    #[inline]
+    pub fn prefetch_bucket(self, element: &[u8]) -> ElementAhead<'a> {
+        let hash = collection::table::member_hash(element);
+        self.0.prefetch_bucket(hash);
+        ElementAhead { buckets: self.0, hash }
+    }
+}
+
+/// An element whose bucket was asked for.
+pub struct ElementAhead<'a> {
+    buckets: Buckets<'a>,
+    hash: u64,
+}
+
+impl ElementAhead<'_> {
+    /// Second pass: asks for the element that the bucket names.
+    #[inline]
+    pub fn prefetch(self) {
+        self.buckets.prefetch_element(self.hash);
+    }
+}
+
 impl Drop for Keyspace {
     fn drop(&mut self) {
         // SAFETY: `&mut self`: no Space borrows the keyspace.
@@ -584,6 +612,12 @@ impl<'a> Space<'a> {
         if let Some(table) = self.table(db, key) {
             table.prefetch_element(position(key));
         }
+    }
+
+    /// Where the elements of this key's collection are looked up, if they are in a table. Leaves no trace.
+    #[inline]
+    pub fn elements(&self, db: DbIndex, key: Key<'_>) -> Option<Elements<'_>> {
+        self.get(db, key)?.element_buckets().map(Elements)
     }
 
     /// Removes keys and fields of hashes in this shard, of all databases, whose time has passed, at most `budget` of them. Returns whether more

@@ -42,7 +42,7 @@ impl ShardIndex {
 }
 
 /// A key's bytes and its hash, computed once and carried along. Made by [`Keyspace::key`](crate::Keyspace::key).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) hash: u64,

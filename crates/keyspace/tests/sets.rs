@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use keyspace::collection::limits::SetLimits;
 use keyspace::collection::set::Intset;
-use keyspace::{Collection, Set};
+use keyspace::{Collection, Expiry, Limits, NewValue, Set};
 use rand::Rng;
 
 fn text(random: &mut impl rand::RngCore) -> Vec<u8> {
@@ -88,4 +88,26 @@ fn what_is_no_intset_is_refused() {
     let mut unsorted = good;
     unsorted.copy_within(16..20, 8);
     assert!(Intset::from_bytes(&unsorted).is_err());
+}
+
+#[test]
+fn elements_of_tables_are_looked_up_ahead_and_others_are_not() {
+    let keyspace = common::keyspace(&mut common::rng("ahead"), Limits::default());
+    let mut space = common::wide(&keyspace);
+    let limits = SetLimits { intset_entries_max: 0, listpack_entries_max: 2, listpack_value_bytes_max: 8 };
+    for (name, members, in_table) in [(b"small", 2, false), (b"large", 500, true)] {
+        let mut set = Set::default();
+        (0..members).for_each(|member| assert!(set.insert(format!("m{member}").as_bytes(), &limits)));
+        let key = keyspace.key(name);
+        space.set(common::DB, key, NewValue::Object(set.into()), Expiry::Clear);
+        let elements = space.elements(common::DB, key);
+        assert_eq!(elements.is_some(), in_table);
+        for text in ["m1", "m499", "", "another"] {
+            elements.into_iter().for_each(|elements| elements.prefetch_bucket(text.as_bytes()).prefetch());
+        }
+    }
+    let string = keyspace.key(b"string");
+    space.set(common::DB, string, NewValue::Bytes(b"text"), Expiry::Clear);
+    assert!(space.elements(common::DB, string).is_none());
+    assert!(space.elements(common::DB, keyspace.key(b"none")).is_none());
 }

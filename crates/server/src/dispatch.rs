@@ -19,10 +19,11 @@ use commands::global::{Global, Pause, Role, World};
 use commands::keys::{self, KeyPlan};
 use commands::spec::{Flags, Side};
 use commands::transaction::{self, Transaction};
-use commands::{Command, Ctx, Effects, Error, Reach, Registry, Session, Stop, ThreadStats};
+use commands::{Command, Ctx, Effects, Error, LastCalled, Reach, Registry, Session, Stop, ThreadStats};
 use fastant::Instant;
-use keyspace::{DbIndex, Held, Key, Keyspace, Millis, Space};
+use keyspace::{DbIndex, ElementAhead, Elements, Held, Key, Keyspace, Millis, Space};
 use resp::{Mark, Reply};
+use smallvec::SmallVec;
 
 use crate::operation::crash;
 use crate::shared::{Shared, now};
@@ -254,6 +255,7 @@ impl Dispatcher<'_> {
         let held = &mut self.scratch.held;
         held.clear();
         let registry = &*self.shared.registry;
+        let mut last = LastCalled::default();
         let batch_max = if self.shared.gates.count() == 1 { BATCH_COMMANDS_ALONE_MAX } else { BATCH_COMMANDS_MAX };
 
         let world = self.shared.gates.narrow(self.thread);
@@ -271,7 +273,8 @@ impl Dispatcher<'_> {
             while job.next + job.planned < job.requests.len() && plans.len() < batch_max && keys.len() < NARROW_KEYS_MAX
             {
                 let first_key = keys.len();
-                let plan = plan(registry, &world.keyspace, job.requests.get(job.next + job.planned), &mut keys);
+                let args = job.requests.get(job.next + job.planned);
+                let plan = plan(registry, &world.keyspace, args, &mut last, &mut keys);
                 if plan.side == Side::Wide {
                     keys.truncate(first_key);
                     job.wide_next = job.planned == 0;
@@ -290,6 +293,7 @@ impl Dispatcher<'_> {
                 let db = jobs[0].session.db;
                 keys.iter().for_each(|key| space.prefetch_bucket(db, *key));
                 keys.iter().for_each(|key| space.prefetch_entry(db, *key));
+                prefetch_elements(&space, db, jobs, &plans, &keys);
             }
             self.run_plans(&world.global, space, jobs, &plans, &keys, now, &mut effects);
         }
@@ -393,7 +397,7 @@ impl Dispatcher<'_> {
             return;
         }
         let World { global, keyspace } = &mut *world;
-        let plan = plan(&self.shared.registry, keyspace, args, &mut keys);
+        let plan = plan(&self.shared.registry, keyspace, args, &mut LastCalled::default(), &mut keys);
         let manners = Manners::of(global, job.session, now);
         let mut access = Access::new(global, now);
         let effects = &mut self.scratch.effects;
@@ -463,7 +467,7 @@ impl Dispatcher<'_> {
         for queued in transaction.into_queue() {
             let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
             let mut keys = Vec::new();
-            let plan = plan(registry, keyspace, &args, &mut keys);
+            let plan = plan(registry, keyspace, &args, &mut LastCalled::default(), &mut keys);
             let manners = Manners::of(global, job.session, now);
             effects.serve(wide_readers(global));
             // SAFETY: all gates are closed, and the Space before this one was dropped.
@@ -562,9 +566,15 @@ fn recycle<T, U>(mut used: Vec<T>) -> Vec<U> {
 
 /// Finds command and keys of a request on the narrow side.
 #[inline]
-fn plan<'a>(registry: &'a Registry, keyspace: &Keyspace, args: &[&'a [u8]], found: &mut Vec<Key<'a>>) -> Plan<'a> {
+fn plan<'a>(
+    registry: &'a Registry,
+    keyspace: &Keyspace,
+    args: &[&'a [u8]],
+    last: &mut LastCalled<'a, 'a>,
+    found: &mut Vec<Key<'a>>,
+) -> Plan<'a> {
     let first_key = found.len() as u32;
-    let command = match registry.resolve(args) {
+    let command = match registry.resolve_next(args, last) {
         Ok(command) => command,
         Err(error) => return Plan { command: Err(error), first_key, key_count: 0, side: Side::Narrow },
     };
@@ -591,6 +601,35 @@ fn plan<'a>(registry: &'a Registry, keyspace: &Keyspace, args: &[&'a [u8]], foun
         side = Side::Wide;
     }
     Plan { command: Ok(command), first_key, key_count, side }
+}
+
+/// Asks for the elements of large collections that the batch's commands name: their cache misses overlap, also where all of them are in one
+/// collection.
+#[inline]
+fn prefetch_elements(space: &Space<'_>, db: DbIndex, jobs: &[Job<'_>], plans: &[Plan<'_>], keys: &[Key<'_>]) {
+    let element_arg = |plan: &Plan<'_>| plan.command.as_ref().map_or(0, |command| command.spec.element_arg);
+    if !plans.iter().any(|plan| element_arg(plan) > 0) {
+        return;
+    }
+    let requests = jobs.iter().flat_map(|job| (job.next..job.next + job.planned).map(|index| job.requests.get(index)));
+    let mut ahead = SmallVec::<[ElementAhead<'_>; BATCH_COMMANDS_ALONE_MAX]>::new();
+    let mut last: Option<(Key<'_>, Option<Elements<'_>>)> = None;
+    for (plan, args) in plans.iter().zip(requests) {
+        let at = element_arg(plan);
+        if at == 0 || plan.key_count == 0 {
+            continue;
+        }
+        let key = keys[plan.first_key as usize];
+        let elements = match last {
+            Some((last_key, elements)) if last_key == key => elements,
+            _ => space.elements(db, key),
+        };
+        last = Some((key, elements));
+        if let (Some(elements), Some(element)) = (elements, args.get(at)) {
+            ahead.push(elements.prefetch_bucket(element));
+        }
+    }
+    ahead.into_iter().for_each(ElementAhead::prefetch);
 }
 
 /// What the commands of one access have in common.

@@ -18,6 +18,7 @@ pub const SPEC: Spec = Spec {
     complexity: "O(N), N being the number of fields named",
     history: &[("2.4.0", "More than one field.")],
     args: &[Arg::key("key", 0), Arg::string("field").multiple()],
+    element_arg: 2,
     run: Some(run),
     ..Spec::NEW
 };

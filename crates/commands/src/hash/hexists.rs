@@ -14,6 +14,7 @@ pub const SPEC: Spec = Spec {
     since: "2.0.0",
     summary: "Says whether a hash has a field.",
     args: &[Arg::key("key", 0), Arg::string("field")],
+    element_arg: 2,
     run: Some(run),
     ..Spec::NEW
 };

@@ -18,6 +18,7 @@ pub const SPEC: Spec = Spec {
     since: "2.0.0",
     summary: "Adds an integer to the integer in a field of a hash, which counts as 0 where it is missing.",
     args: &[Arg::key("key", 0), Arg::string("field"), Arg::integer("increment")],
+    element_arg: 2,
     run: Some(run),
     ..Spec::NEW
 };

@@ -19,6 +19,7 @@ pub const SPEC: Spec = Spec {
     since: "2.6.0",
     summary: "Adds a floating-point number to the number in a field of a hash, which counts as 0 where it is missing.",
     args: &[Arg::key("key", 0), Arg::string("field"), Arg::double("increment")],
+    element_arg: 2,
     run: Some(run),
     ..Spec::NEW
 };

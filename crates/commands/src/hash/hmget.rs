@@ -15,6 +15,7 @@ pub const SPEC: Spec = Spec {
     summary: "Returns several fields of a hash.",
     complexity: "O(N), N being the number of fields named",
     args: &[Arg::key("key", 0), Arg::string("field").multiple()],
+    element_arg: 2,
     run: Some(run),
     ..Spec::NEW
 };

@@ -19,6 +19,7 @@ pub const HSET: Spec = Spec {
     complexity: "O(N), N being the number of fields given",
     history: &[("4.0.0", "More than one field with its value.")],
     args: &[Arg::key("key", 0), Arg::block("data", &[Arg::string("field"), Arg::string("value")]).multiple()],
+    element_arg: 2,
     run: Some(hset),
     ..Spec::NEW
 };
@@ -37,6 +38,7 @@ pub const HMSET: Spec = Spec {
     deprecated_since: Some("4.0.0"),
     replaced_by: Some("`HSET` with multiple field-value pairs"),
     args: &[Arg::key("key", 0), Arg::block("data", &[Arg::string("field"), Arg::string("value")]).multiple()],
+    element_arg: 2,
     run: Some(hmset),
     ..Spec::NEW
 };

@@ -17,6 +17,7 @@ pub const SPEC: Spec = Spec {
     since: "2.0.0",
     summary: "Sets a field of a hash unless the hash has it already.",
     args: &[Arg::key("key", 0), Arg::string("field"), Arg::string("value")],
+    element_arg: 2,
     run: Some(run),
     ..Spec::NEW
 };

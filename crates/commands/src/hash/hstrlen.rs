@@ -14,6 +14,7 @@ pub const SPEC: Spec = Spec {
     since: "3.2.0",
     summary: "Returns the length of the value of one field of a hash.",
     args: &[Arg::key("key", 0), Arg::string("field")],
+    element_arg: 2,
     run: Some(run),
     ..Spec::NEW
 };

@@ -16,6 +16,7 @@ pub const SISMEMBER: Spec = Spec {
     summary: "Says whether something is a member of a set.",
     complexity: "O(1)",
     args: &[Arg::key("key", 0), Arg::string("member")],
+    element_arg: 2,
     run: Some(sismember),
     ..Spec::NEW
 };
@@ -31,6 +32,7 @@ pub const SMISMEMBER: Spec = Spec {
     summary: "Says of several things whether each is a member of a set.",
     complexity: "O(N), N being the number of members asked for",
     args: &[Arg::key("key", 0), Arg::string("member").multiple()],
+    element_arg: 2,
     run: Some(smismember),
     ..Spec::NEW
 };

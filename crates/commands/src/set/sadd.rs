@@ -18,6 +18,7 @@ pub const SPEC: Spec = Spec {
     complexity: "O(1) a member, O(N) for N of them",
     history: &[("2.4.0", "Several members at once.")],
     args: &[Arg::key("key", 0), Arg::string("member").multiple()],
+    element_arg: 2,
     run: Some(run),
     ..Spec::NEW
 };

@@ -32,6 +32,7 @@ pub const ZADD: Spec = Spec {
         Arg::word("increment", "INCR").since("3.0.2").optional(),
         Arg::block("data", &[Arg::double("score"), Arg::string("member")]).multiple(),
     ],
+    element_arg: 3,
     run: Some(zadd),
     ..Spec::NEW
 };
@@ -47,6 +48,7 @@ pub const ZINCRBY: Spec = Spec {
     summary: "Adds to the score of a member, which is created where it is missing.",
     complexity: "O(log(N)), N being the size of the sorted set",
     args: &[Arg::key("key", 0), Arg::integer("increment"), Arg::string("member")],
+    element_arg: 3,
     run: Some(zincrby),
     ..Spec::NEW
 };

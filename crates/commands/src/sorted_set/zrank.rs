@@ -19,6 +19,7 @@ pub const ZRANK: Spec = Spec {
     complexity: "O(log(N)), N being the size of the sorted set",
     history: &[("7.2.0", "Option `WITHSCORE`.")],
     args: &[Arg::key("key", 0), Arg::string("member"), Arg::word("withscore", "WITHSCORE").optional()],
+    element_arg: 2,
     run: Some(zrank),
     ..Spec::NEW
 };
@@ -35,6 +36,7 @@ pub const ZREVRANK: Spec = Spec {
     complexity: "O(log(N)), N being the size of the sorted set",
     history: &[("7.2.0", "Option `WITHSCORE`.")],
     args: &[Arg::key("key", 0), Arg::string("member"), Arg::word("withscore", "WITHSCORE").optional()],
+    element_arg: 2,
     run: Some(zrevrank),
     ..Spec::NEW
 };

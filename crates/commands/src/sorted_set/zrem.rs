@@ -22,6 +22,7 @@ pub const ZREM: Spec = Spec {
     complexity: "O(M*log(N)), N being the size of the sorted set and M the number of members given",
     history: &[("2.4.0", "Several members at once.")],
     args: &[Arg::key("key", 0), Arg::string("member").multiple()],
+    element_arg: 2,
     run: Some(zrem),
     ..Spec::NEW
 };

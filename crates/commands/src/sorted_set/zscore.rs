@@ -17,6 +17,7 @@ pub const ZSCORE: Spec = Spec {
     summary: "Returns the score of a member.",
     complexity: "O(1)",
     args: &[Arg::key("key", 0), Arg::string("member")],
+    element_arg: 2,
     run: Some(zscore),
     ..Spec::NEW
 };
@@ -32,6 +33,7 @@ pub const ZMSCORE: Spec = Spec {
     summary: "Returns the scores of several members.",
     complexity: "O(N), N being the number of members given",
     args: &[Arg::key("key", 0), Arg::string("member").multiple()],
+    element_arg: 2,
     run: Some(zmscore),
     ..Spec::NEW
 };

@@ -27,6 +27,7 @@ use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut, RangeInclusive};
 use std::ptr::NonNull;
 
+use crate::table::Buckets;
 use crate::{EntryMut, Millis};
 
 pub use self::hash::{FieldRef, Hash};
@@ -155,6 +156,16 @@ impl Object {
     /// Whether freeing it takes longer than handing it to the reaper.
     pub(crate) fn is_slow_to_free(&self) -> bool {
         each!(self, value => value.free_cost()) > FREED_AT_ONCE_ELEMENTS_MAX
+    }
+
+    /// The table where its elements are looked up, if they are in one.
+    pub(crate) fn buckets(&self) -> Option<Buckets<'_>> {
+        match self {
+            Object::Set(Set::Table(members)) => Some(members.buckets()),
+            Object::Hash(hash) => hash.buckets(),
+            Object::SortedSet(SortedSet::Tree(tree)) => Some(tree.buckets()),
+            _ => None,
+        }
     }
 
     pub(crate) fn into_parts(self) -> (Code, NonNull<u8>) {

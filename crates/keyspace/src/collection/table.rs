@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use crate::hash::KeyHasher;
 use crate::prefetch::prefetch;
-use crate::table::{Element, Expiries, Limits, Place, Surroundings, Table, TableCounters};
+use crate::table::{Buckets, Element, Expiries, Limits, Place, Surroundings, Table, TableCounters};
 
 /// What all tables of collections have in common.
 struct Common {
@@ -84,6 +84,11 @@ impl<E: Element> ElementTable<E> {
     #[inline]
     pub(crate) fn prefetch_element(&self, hash: u64) {
         self.0.prefetch_element(hash);
+    }
+
+    #[inline]
+    pub(crate) fn buckets(&self) -> Buckets<'_> {
+        self.0.buckets()
     }
 
     /// Adds an element whose key is not in the table.

@@ -336,36 +336,18 @@ impl<E: Element> Table<E> {
     /// Asks for the home bucket's cache line.
     #[inline]
     pub(crate) fn prefetch_bucket(&self, position: u64) {
-        let segment = self.directory.segment(position);
-        if !segment.is_none() {
-            prefetch(segment.bucket(segment.home(segment.tag_of(position))).cast());
-        }
+        self.buckets().prefetch_bucket(position);
     }
 
     /// Asks for the element that the home bucket, which should have arrived by now, names for this position.
     #[inline]
     pub(crate) fn prefetch_element(&self, position: u64) {
-        let segment = self.directory.segment(position);
-        if segment.is_none() {
-            return;
-        }
-        let home = segment.home(segment.tag_of(position));
-        // SAFETY: as in `find`.
-        let bucket = unsafe { &*segment.bucket(home) };
-        let fingerprint = fingerprint_of(position);
-        let mut word = bucket.candidates(fingerprint).next().map(|slot| bucket.words[slot]);
-        if word.is_none() && bucket.displaced() != 0 {
-            // It lives behind its home, most likely right behind. To wait for that line now overlaps with the other keys of the batch.
-            // SAFETY: as in `find`.
-            let next = unsafe { &*segment.bucket((home + 1) % segment.buckets()) };
-            word = next.candidates(fingerprint).next().map(|slot| next.words[slot]);
-        }
-        if let Some(word) = word {
-            let address = word.address().cast_const();
-            prefetch(address);
-            // Elements are not aligned to lines: most small ones reach into the next.
-            prefetch(address.wrapping_add(63));
-        }
+        self.buckets().prefetch_element(position);
+    }
+
+    #[inline]
+    pub(crate) fn buckets(&self) -> Buckets<'_> {
+        Buckets(&self.directory)
     }
 
     /// Adds an element whose key is not in the table.
@@ -913,6 +895,47 @@ impl<E: Element> Table<E> {
         self.give_back(&mut Work::default());
         (self.len, self.volatile, self.volatile_in_parts) = (0, 0, 0);
         (self.earliest, self.expiry_sum) = (Millis::NEVER, Sum(0));
+    }
+}
+
+/// A table, whatever its elements are: enough to ask for memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Buckets<'a>(&'a Directory);
+
+impl Buckets<'_> {
+    /// Asks for the home bucket's cache line.
+    #[inline]
+    pub(crate) fn prefetch_bucket(&self, position: u64) {
+        let segment = self.0.segment(position);
+        if !segment.is_none() {
+            prefetch(segment.bucket(segment.home(segment.tag_of(position))).cast());
+        }
+    }
+
+    /// Asks for the element that the home bucket, which should have arrived by now, names for this position.
+    #[inline]
+    pub(crate) fn prefetch_element(&self, position: u64) {
+        let segment = self.0.segment(position);
+        if segment.is_none() {
+            return;
+        }
+        let home = segment.home(segment.tag_of(position));
+        // SAFETY: segments in the directory are live, and the table is borrowed.
+        let bucket = unsafe { &*segment.bucket(home) };
+        let fingerprint = fingerprint_of(position);
+        let mut word = bucket.candidates(fingerprint).next().map(|slot| bucket.words[slot]);
+        if word.is_none() && bucket.displaced() != 0 {
+            // It lives behind its home, most likely right behind. To wait for that line now overlaps with the other keys of the batch.
+            // SAFETY: as in `find`.
+            let next = unsafe { &*segment.bucket((home + 1) % segment.buckets()) };
+            word = next.candidates(fingerprint).next().map(|slot| next.words[slot]);
+        }
+        if let Some(word) = word {
+            let address = word.address().cast_const();
+            prefetch(address);
+            // Elements are not aligned to lines: most small ones reach into the next.
+            prefetch(address.wrapping_add(63));
+        }
     }
 }
 

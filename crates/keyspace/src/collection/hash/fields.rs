@@ -17,7 +17,7 @@ use super::FieldRef;
 use crate::collection::listpack::Item;
 use crate::collection::table::{ElementTable, member_hash};
 use crate::entry::{read_varint, varint_len, write_varint};
-use crate::table::{Due, Element, Expiries, Remains};
+use crate::table::{Buckets, Due, Element, Expiries, Remains};
 use crate::{Expiry, Millis, slab};
 
 const HAS_EXPIRY: u8 = 1;
@@ -177,6 +177,10 @@ impl Fields {
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.table.len()
+    }
+
+    pub(super) fn buckets(&self) -> Buckets<'_> {
+        self.table.buckets()
     }
 
     #[inline]

@@ -24,6 +24,7 @@ use std::ptr::NonNull;
 pub use super::limits::HashLimits;
 use super::listpack::Item;
 use super::{Code, Collection, Listpack, box_from_raw, box_into_raw};
+use crate::table::Buckets;
 use crate::{Expiry, Millis};
 
 use self::expiring::Expiring;
@@ -147,6 +148,13 @@ unsafe impl Collection for Hash {
 }
 
 impl Hash {
+    pub(crate) fn buckets(&self) -> Option<Buckets<'_>> {
+        match &self.0 {
+            TableCode(fields) => Some(fields.buckets()),
+            _ => None,
+        }
+    }
+
     /// The encodings in which fields may have an expiry.
     pub(crate) const CODES_EXPIRING: RangeInclusive<Code> = CODE_EXPIRING..=CODE_TABLE;
 

@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 
 use crate::collection::table::{ElementTable, member_hash};
 use crate::entry::{read_varint, varint_len, write_varint};
-use crate::table::Element;
+use crate::table::{Buckets, Element};
 use crate::{Millis, slab};
 
 /// The pointer to a member. Copies alias; the table owns it.
@@ -98,6 +98,10 @@ impl fmt::Debug for Members {
 impl Members {
     pub(super) fn len(&self) -> usize {
         self.table.len()
+    }
+
+    pub(crate) fn buckets(&self) -> Buckets<'_> {
+        self.table.buckets()
     }
 
     #[inline]

@@ -6,7 +6,7 @@ use super::member::{Member, order_key};
 use super::order::Order;
 use super::{LexRange, ScoreRange};
 use crate::collection::table::{ElementTable, member_hash};
-use crate::table::Element;
+use crate::table::{Buckets, Element};
 
 #[derive(Default)]
 pub struct Tree {
@@ -115,6 +115,10 @@ impl Tree {
 
     pub(super) fn table(&self) -> &ElementTable<Member> {
         &self.table
+    }
+
+    pub(crate) fn buckets(&self) -> Buckets<'_> {
+        self.table.buckets()
     }
 
     pub(super) fn duplicate(&self) -> Tree {
