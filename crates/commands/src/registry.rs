@@ -7,7 +7,8 @@ use crate::error::{Error, shown};
 use crate::keys::KeyPlan;
 use crate::spec::{Flags, Spec};
 use crate::{
-    bitmap, connection, generic, geo, hash, hyperloglog, list, server, set, sorted_set, stream, string, transactions,
+    bitmap, connection, generic, geo, hash, hyperloglog, list, pubsub, server, set, sorted_set, stream, string,
+    transactions,
 };
 
 /// A spec in its place: with an id that counters are indexed by, and its full name.
@@ -48,6 +49,7 @@ pub const GROUPS: &[&[&Spec]] = &[
     hyperloglog::SPECS,
     geo::SPECS,
     transactions::SPECS,
+    pubsub::SPECS,
 ];
 
 /// The longest command name that is looked up; longer ones are unknown.
