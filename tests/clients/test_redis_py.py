@@ -360,3 +360,62 @@ class TestPool:
         wait_until(admitted, what="a free place")
         for client in (*clients, last):
             client.close()
+
+
+class TestPublishSubscribe:
+    @staticmethod
+    def next_message(subscription, seconds=10):
+        """The next that is no confirmation."""
+        return wait_until(lambda: subscription.get_message(ignore_subscribe_messages=True, timeout=0.1), seconds, "a message")
+
+    def test_channels_and_patterns(self, text_client):
+        subscription = text_client.pubsub()
+        subscription.subscribe("news")
+        subscription.psubscribe("n*")
+        wait_until(lambda: text_client.pubsub_numpat() == 1, 10, "the subscription by pattern")
+        assert text_client.publish("news", "hello") == 2
+        first, second = self.next_message(subscription), self.next_message(subscription)
+        assert (first["type"], first["channel"], first["data"]) == ("message", "news", "hello")
+        assert (second["type"], second["pattern"], second["data"]) == ("pmessage", "n*", "hello")
+        assert text_client.pubsub_channels("n*") == ["news"]
+        assert dict(text_client.pubsub_numsub("news", "none")) == {"news": 1, "none": 0}
+        assert subscription.ping() is None and subscription.ping("x") is None
+        subscription.unsubscribe()
+        subscription.punsubscribe()
+        wait_until(lambda: text_client.publish("news", "nobody") == 0, 10, "the end of the subscriptions")
+        subscription.close()
+
+    def test_shard_channels(self, text_client):
+        subscription = text_client.pubsub()
+        subscription.execute_command("SSUBSCRIBE", "shard")
+        wait_until(lambda: text_client.pubsub_shardchannels() == ["shard"], 10, "the subscription")
+        assert text_client.spublish("shard", "hello") == 1
+        assert dict(text_client.pubsub_shardnumsub("shard")) == {"shard": 1}
+        subscription.close()
+
+    def test_a_handler_on_a_thread(self, text_client):
+        got = []
+        subscription = text_client.pubsub(ignore_subscribe_messages=True)
+        subscription.subscribe(events=lambda message: got.append(message["data"]))
+        thread = subscription.run_in_thread(sleep_time=0.01)
+        try:
+            wait_until(lambda: text_client.pubsub_numsub("events")[0][1] == 1, 10, "the subscription")
+            for number in range(100):
+                text_client.publish("events", number)
+            wait_until(lambda: len(got) == 100, 10, "all messages")
+            assert got == [str(number) for number in range(100)]
+        finally:
+            thread.stop()
+            thread.join(10)
+
+    def test_keyspace_notifications(self, text_client):
+        text_client.config_set("notify-keyspace-events", "Kg$x")
+        try:
+            subscription = text_client.pubsub()
+            subscription.psubscribe("__keyspace@0__:k")
+            wait_until(lambda: text_client.pubsub_numpat() == 1, 10, "the subscription")
+            text_client.set("k", "v", px=20)
+            assert [self.next_message(subscription)["data"] for _ in range(3)] == ["set", "expire", "expired"]
+            subscription.close()
+        finally:
+            text_client.config_set("notify-keyspace-events", "")

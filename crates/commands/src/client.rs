@@ -4,15 +4,16 @@
 //! anyone. [`Session`] is the state that only the connection's own commands touch.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
 };
+use std::sync::{Arc, OnceLock};
 
 use bitflags::bitflags;
 use keyspace::{DbIndex, Millis};
 use parking_lot::Mutex;
 
+use crate::pubsub::Subscriber;
 use crate::registry::Command;
 use crate::stats::Counter;
 use crate::transaction::Transaction;
@@ -35,6 +36,8 @@ bitflags! {
         const MULTI = 1 << 8;
         /// A key that it watches was touched: EXEC will do nothing. Set by whoever touches, under its access.
         const DIRTY_WATCH = 1 << 9;
+        /// Has subscriptions.
+        const PUBSUB = 1 << 10;
     }
 }
 
@@ -73,6 +76,8 @@ pub struct Client {
     /// Set by CLIENT KILL and its like; the client's event loop closes it.
     pub killed: AtomicBool,
     pub text: Mutex<ClientText>,
+    /// There once the client subscribes to something, for life: see [`Client::subscriber`].
+    pub(crate) subscriber: OnceLock<Box<Subscriber>>,
 }
 
 /// Where a client lives: its event loop, and its place there.
@@ -121,6 +126,7 @@ impl Client {
             watched_keys: AtomicUsize::new(0),
             killed: AtomicBool::new(false),
             text: Mutex::new(ClientText { user: "default".to_owned(), ..ClientText::default() }),
+            subscriber: OnceLock::new(),
         }
     }
 
@@ -199,6 +205,8 @@ pub struct Session {
     /// Id of the last command, shown once the batch is done.
     pub last_command: u16,
     pub reply_mode: ReplyMode,
+    /// Has subscriptions, so that pushes may come before each reply.
+    pub is_subscriber: bool,
     /// Close once everything so far is written (QUIT, protocol errors).
     pub close_after_reply: bool,
     /// What was queued since MULTI.
@@ -214,6 +222,7 @@ impl Session {
             is_local,
             last_command: u16::MAX,
             reply_mode: ReplyMode::On,
+            is_subscriber: false,
             close_after_reply: false,
             transaction: None,
         }

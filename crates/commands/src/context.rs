@@ -11,6 +11,7 @@ use crate::client::{Client, ClientFlags, Clients, Session};
 use crate::db::Db;
 use crate::error::{Error, Stop};
 use crate::global::Global;
+use crate::pubsub::{Pending, Subscriptions};
 use crate::registry::Command;
 use crate::stats::ThreadStats;
 
@@ -151,7 +152,11 @@ impl<'a> Ctx<'a> {
 /// What the server does for the commands that concern it: everything that needs sockets, files or threads.
 pub trait Host: Send + Sync {
     fn clients(&self) -> &Clients;
-    /// Asks the client's event loop to close it. A client that kills itself is closed after its reply.
+    fn subscriptions(&self) -> &Subscriptions;
+    /// Tells the event loops of these clients that pushes wait for them, each loop once. `thread` is the caller's: it looks by itself
+    /// before it sleeps.
+    fn announce(&self, thread: usize, pending: &[Pending]);
+    /// Ends the client's subscriptions, and asks its event loop to close it. A client that kills itself is closed after its reply.
     fn kill(&self, client: &Arc<Client>);
     /// Delivers the reply that a blocked client has waited for, before the access that caused it ends. `close` ends the connection
     /// behind it.

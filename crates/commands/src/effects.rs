@@ -27,6 +27,8 @@ use crate::transaction::Watches;
 pub struct Effect {
     pub db: DbIndex,
     pub args: Vec<Vec<u8>>,
+    /// It is kept out of the append-only file: PUBLISH.
+    pub replicas_only: bool,
 }
 
 /// Something happened to a key.
@@ -121,6 +123,14 @@ impl Effects {
         self.push(self.db, args);
     }
 
+    /// The same, for replicas only.
+    pub fn for_replicas(&mut self, args: &[&[u8]]) {
+        self.instead(args);
+        if let Some(effect) = self.list.last_mut().filter(|_| self.readers.journal) {
+            effect.replicas_only = true;
+        }
+    }
+
     /// What this command changed (or counted as a change) concerns nobody else.
     #[inline]
     pub fn nothing(&mut self) {
@@ -213,7 +223,7 @@ impl Effects {
 
     fn push(&mut self, db: DbIndex, args: &[&[u8]]) {
         if self.wanted() {
-            self.list.push(Effect { db, args: args.iter().map(|arg| arg.to_vec()).collect() });
+            self.list.push(Effect { db, args: args.iter().map(|arg| arg.to_vec()).collect(), replicas_only: false });
         }
     }
 }
@@ -300,7 +310,19 @@ impl Effects {
         starts.zip(&self.unit_ends).map(|(start, &end)| &self.list[start..end])
     }
 
-    /// The events that were recorded.
+    /// Whether there are events to be read.
+    #[inline]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Reads the events that were recorded.
+    pub fn drain_events(&mut self) -> impl Iterator<Item = Event> {
+        self.events_before = 0;
+        self.events.drain(..)
+    }
+
+    /// The events that were recorded, and not read yet.
     pub fn events(&self) -> &[Event] {
         &self.events
     }

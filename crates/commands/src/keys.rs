@@ -18,7 +18,8 @@ pub enum KeyPlan {
 impl KeyPlan {
     pub fn of(spec: &Spec) -> KeyPlan {
         match spec.keys {
-            [] => KeyPlan::None,
+            // Nothing of the keyspace is looked at under names that are no keys.
+            names if names.iter().all(|name| name.flags.contains(KeyFlags::NOT_KEY)) => KeyPlan::None,
             [
                 KeySpec {
                     begin: Begin::Index(first), find: Find::Range { last: 0, step: 1, limit: 0 | 1 }, flags, ..

@@ -7,7 +7,8 @@ use crate::error::{Error, shown};
 use crate::keys::KeyPlan;
 use crate::spec::{Flags, Spec};
 use crate::{
-    bitmap, connection, generic, geo, hash, hyperloglog, list, server, set, sorted_set, stream, string, transactions,
+    bitmap, connection, generic, geo, hash, hyperloglog, list, pubsub, server, set, sorted_set, stream, string,
+    transactions,
 };
 
 /// A spec in its place: with an id that counters are indexed by, and its full name.
@@ -48,6 +49,7 @@ pub const GROUPS: &[&[&Spec]] = &[
     hyperloglog::SPECS,
     geo::SPECS,
     transactions::SPECS,
+    pubsub::SPECS,
 ];
 
 /// What the request before called, and by which name.
@@ -245,7 +247,10 @@ mod tests {
         ];
         let mut last = LastCalled::default();
         for args in requests {
-            let name = |found: Result<&Command, Error>| found.map(|command| &command.full_name).map_err(|e| e.render());
+            let name = |found: Result<&Command, Error>| match found {
+                Ok(command) => command.full_name.clone().into_bytes(),
+                Err(error) => error.render().into_owned(),
+            };
             assert_eq!(name(registry.resolve_next(args, &mut last)), name(registry.resolve(args)));
         }
     }

@@ -43,6 +43,8 @@ pub struct Settings {
     pub hll_sparse_bytes_max: usize,
     /// The classes of keyspace events that are sent; none where they have no channel to go to.
     pub events: EventClass,
+    /// The channels that they are sent to: those of keys, of events, or both.
+    pub event_channels: EventClass,
     /// Expired keys leave with UNLINK (`lazyfree-lazy-expire`).
     pub unlink_expired: bool,
     /// Keys that a command removes besides leave with UNLINK, not DEL (`lazyfree-lazy-server-del`).
@@ -102,16 +104,19 @@ impl Settings {
             },
             hll_sparse_bytes_max: size(config.get(directives::HLL_SPARSE_MAX_BYTES)),
             events: events_sent(config.get(directives::NOTIFY_KEYSPACE_EVENTS)),
+            event_channels: config.get(directives::NOTIFY_KEYSPACE_EVENTS) & EVENT_CHANNELS,
             unlink_expired: config.get(directives::LAZYFREE_LAZY_EXPIRE),
             unlink_deleted: config.get(directives::LAZYFREE_LAZY_SERVER_DEL),
         }
     }
 }
 
+/// The letters K and E.
+const EVENT_CHANNELS: EventClass = EventClass::KEYSPACE.union(EventClass::KEYEVENT);
+
 /// The letters K and E name the channels: without one of them nothing is sent.
 fn events_sent(letters: EventClass) -> EventClass {
-    let channels = EventClass::KEYSPACE | EventClass::KEYEVENT;
-    if letters.intersects(channels) { letters - channels } else { EventClass::empty() }
+    if letters.intersects(EVENT_CHANNELS) { letters - EVENT_CHANNELS } else { EventClass::empty() }
 }
 
 /// A count or a number of bytes.

@@ -27,6 +27,7 @@ bitflags! {
         const ASKING = 1 << 11;
         const FAST = 1 << 12;
         const NO_AUTH = 1 << 13;
+        /// Replicas may hear of it although it writes nothing; not shown by COMMAND INFO.
         const MAY_REPLICATE = 1 << 14;
         const NO_MANDATORY_KEYS = 1 << 15;
         const NO_ASYNC_LOADING = 1 << 16;
@@ -55,7 +56,6 @@ impl Flags {
         (Flags::ASKING, "asking"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
-        (Flags::MAY_REPLICATE, "may_replicate"),
         (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
         (Flags::NO_ASYNC_LOADING, "no_async_loading"),
         (Flags::NO_MULTI, "no_multi"),

@@ -22,6 +22,7 @@ use crate::effects::{Effect, Effects, Event, EventClass, Readers};
 use crate::error::{Error, Stop};
 use crate::global::{DebugSettings, Global, Role, World};
 use crate::keys;
+use crate::pubsub::{Pending, Subscriptions};
 use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::spec::{Flags, Side};
@@ -96,6 +97,7 @@ impl Default for Rig {
         let now = Millis(1_700_000_000_000);
         let host = TestHost {
             clients: Clients::default(),
+            subscriptions: Subscriptions::default(),
             stats: vec![Arc::new(ThreadStats::new(registry.all().len()))],
             log: Mutex::default(),
             shutdowns: Mutex::default(),
@@ -187,6 +189,13 @@ impl Rig {
         replies.into_iter().map(|(id, reply)| (id, shown(&bytes(&reply)))).collect()
     }
 
+    /// The pushes that a client has got since its last command, or the last call.
+    pub fn pushes(&mut self, number: u64) -> String {
+        let mut pushes = Reply::default();
+        self.host.clients.get(number).expect("a client").take_pushes(&mut pushes);
+        shown(&bytes(&pushes))
+    }
+
     /// The time of a blocked client is over.
     pub fn time_out(&mut self, number: u64) {
         let stats = self.host.stats[0].clone();
@@ -213,6 +222,7 @@ impl Rig {
     /// see [`Rig::unblocked`].
     pub fn run_args(&mut self, args: &[&[u8]]) -> Vec<u8> {
         assert!(!self.session.has(ClientFlags::BLOCKED), "a blocked client runs nothing");
+        self.session.client.take_pushes(&mut self.reply);
         let registry = self.world.global.registry.clone();
         let resolved = registry.resolve(args);
         if let Some(transaction) = &mut self.session.transaction {
@@ -358,6 +368,7 @@ fn shown(reply: &[u8]) -> String {
 /// A server of nothing but registries.
 pub struct TestHost {
     pub clients: Clients,
+    pub subscriptions: Subscriptions,
     pub stats: Vec<Arc<ThreadStats>>,
     pub log: Mutex<Vec<String>>,
     pub shutdowns: Mutex<Vec<ShutdownOptions>>,
@@ -380,8 +391,13 @@ impl Host for TestHost {
     fn clients(&self) -> &Clients {
         &self.clients
     }
+    fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+    fn announce(&self, _thread: usize, _pending: &[Pending]) {}
     fn kill(&self, client: &Arc<Client>) {
         client.killed.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.subscriptions.remove_client(client);
         self.clients.remove(client.id);
     }
     fn unblock(&self, client: &Client, reply: Reply, close: bool) {

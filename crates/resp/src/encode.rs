@@ -50,7 +50,7 @@ struct Cut {
     insert: Insert,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Insert {
     Shared(Arc<Vec<u8>>),
     /// The header of an aggregate whose size was not known before, where moving its body would have cost too much.
@@ -369,6 +369,15 @@ impl Reply {
             self.cuts.extend(other.cuts.drain(..).map(|cut| Cut { at: (cut.at as isize + offset) as usize, ..cut }));
         }
         other.clear();
+    }
+
+    /// Appends a copy of everything another output holds, of which nothing was taken off, sharing what it shares.
+    pub fn append_copy(&mut self, other: &Reply) {
+        assert!(other.sent == 0 && other.cut_sent == 0, "what is copied was not sent in part");
+        let offset = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.cut_bytes += other.cut_bytes;
+        self.cuts.extend(other.cuts.iter().map(|cut| Cut { at: cut.at + offset, insert: cut.insert.clone() }));
     }
 
     /// Bytes still to be sent.

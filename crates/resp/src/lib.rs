@@ -24,4 +24,4 @@ mod plant;
 
 pub use client::{ReplyParser, Value, encode_request};
 pub use decode::{Decoder, Limits, Owned, ProtocolError, Step, recycle};
-pub use encode::{Mark, Proto, Reply};
+pub use encode::{Mark, Proto, Reply, SHARED_BYTES_MIN};

@@ -17,6 +17,7 @@ use commands::db::{Db, Manners};
 use commands::effects::Readers;
 use commands::global::{Global, Pause, Role, World};
 use commands::keys::{self, KeyPlan};
+use commands::pubsub::{self, notify};
 use commands::spec::{Flags, Side};
 use commands::transaction::{self, Transaction};
 use commands::{Command, Ctx, Effects, Error, LastCalled, Reach, Registry, Session, Stop, ThreadStats};
@@ -319,7 +320,7 @@ impl Dispatcher<'_> {
         Self: 'a,
     {
         effects.serve(readers(global));
-        let mut access = Access::new(global, now);
+        let mut access = Access::new(self.thread, global, now);
         let mut plans = plans.iter();
         let mut jobs = jobs.iter_mut().filter(|job| job.planned > 0);
         let Some(first) = jobs.next() else { return };
@@ -399,7 +400,7 @@ impl Dispatcher<'_> {
         let World { global, keyspace } = &mut *world;
         let plan = plan(&self.shared.registry, keyspace, args, &mut LastCalled::default(), &mut keys);
         let manners = Manners::of(global, job.session, now);
-        let mut access = Access::new(global, now);
+        let mut access = Access::new(self.thread, global, now);
         let effects = &mut self.scratch.effects;
         effects.serve(wide_readers(global));
         // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
@@ -524,6 +525,7 @@ impl Dispatcher<'_> {
                 (outcome, began.elapsed().as_nanos() as u64)
             });
         }
+        notify::deliver_events(effects, global, self.shared, self.stats, self.thread);
     }
 
     /// Keys that others may wait for have gone without a command: serves those clients.
@@ -634,6 +636,7 @@ fn prefetch_elements(space: &Space<'_>, db: DbIndex, jobs: &[Job<'_>], plans: &[
 
 /// What the commands of one access have in common.
 struct Access {
+    thread: usize,
     /// When the command in execution began.
     began: Instant,
     latency_tracking: bool,
@@ -646,9 +649,10 @@ struct Access {
 
 impl Access {
     /// Everything a command relies on is read here, inside the gate.
-    fn new(global: &Global, now: Millis) -> Access {
+    fn new(thread: usize, global: &Global, now: Millis) -> Access {
         let pause = planted_stale_pause(global, now).unwrap_or_else(|| global.pause_at(now));
         Access {
+            thread,
             began: Instant::now(),
             latency_tracking: global.settings.latency_tracking,
             is_guarded: pause.is_some() || !global.waiters.is_empty(),
@@ -689,6 +693,10 @@ impl Access {
         keys: &'a [Key<'a>],
     ) -> Result<(), BatchEnd> {
         let stats = cx.db.stats;
+        if cx.session.is_subscriber && !self.in_transaction {
+            // What was published before this command runs comes before its reply.
+            cx.session.client.take_pushes(cx.reply);
+        }
         let mark = cx.reply.mark();
         let command = match &plan.command {
             Ok(command) => *command,
@@ -698,12 +706,16 @@ impl Access {
             }
             Err(error) => {
                 self.refuse(cx, args, error);
-                return self.after_reply(cx, mark);
+                return self.after_reply(cx, mark, None);
             }
         };
-        if let Some(error) = refusal(cx, command) {
+        let mut refusal = refusal(cx, command);
+        if cx.session.is_subscriber && !self.in_transaction {
+            refusal = refusal.or_else(|| pubsub::refusal(cx.session, cx.reply.proto(), command));
+        }
+        if let Some(error) = refusal {
             self.refuse(cx, args, &error);
-            return self.after_reply(cx, mark);
+            return self.after_reply(cx, mark, None);
         }
         let keys = &keys[plan.first_key as usize..][..plan.key_count as usize];
         if self.is_guarded {
@@ -711,7 +723,7 @@ impl Access {
         }
         if cx.session.transaction.is_some() && !transaction::is_immediate(command) {
             self.queue(cx, args, command);
-            return self.after_reply(cx, mark);
+            return self.after_reply(cx, mark, None);
         }
         cx.args = args;
         cx.keys = keys;
@@ -730,7 +742,7 @@ impl Access {
                 assert!(cx.reply.mark() == mark, "{} replied before it asked for the wide side", command.full_name);
                 cx.db.effects.end_for_wide();
                 cx.db.effects.close_unit();
-                cx.tell_watchers();
+                self.tell(cx);
                 return Err(BatchEnd::Wide);
             }
             Err(Stop::Block(block)) => {
@@ -741,7 +753,7 @@ impl Access {
                 assert!(cx.reply.mark() == mark, "{} replied before it ran", command.full_name);
                 cx.db.effects.end(args, false);
                 cx.db.effects.close_unit();
-                cx.tell_watchers();
+                self.tell(cx);
                 return Err(BatchEnd::Execute(transaction, self.began));
             }
             Err(Stop::Error(error)) => {
@@ -754,7 +766,7 @@ impl Access {
         };
         cx.db.effects.end(args, stats.dirty.get() != dirty_before);
         cx.db.effects.close_unit();
-        cx.tell_watchers();
+        self.tell(cx);
         // One reading of the clock a command: its end is the next one's beginning.
         let ended = Instant::now();
         let ns = ended.duration_since(self.began).as_nanos() as u64;
@@ -762,7 +774,7 @@ impl Access {
         stats.commands.add(1);
         stats.by_command[command.id as usize].record(ns, failed, self.latency_tracking);
         cx.session.last_command = command.id;
-        self.after_reply(cx, mark)
+        self.after_reply(cx, mark, Some(command).filter(|_| !failed))
     }
 
     /// Keeps a command for EXEC.
@@ -777,13 +789,27 @@ impl Access {
         self.began = Instant::now();
     }
 
-    /// What CLIENT REPLY has asked for happens to the reply behind `mark`.
+    /// What CLIENT REPLY has asked for happens to the reply behind `mark`. `succeeded` is the command, if it has run without an error.
     #[inline]
-    fn after_reply(&self, cx: &mut Ctx<'_>, mark: Mark) -> Result<(), BatchEnd> {
-        if !self.in_transaction && !cx.session.keeps_reply() {
+    fn after_reply(&self, cx: &mut Ctx<'_>, mark: Mark, succeeded: Option<&Command>) -> Result<(), BatchEnd> {
+        if !self.in_transaction && !cx.session.keeps_reply() && !succeeded.is_some_and(pubsub::replies_by_push) {
             cx.reply.truncate(mark);
         }
         if cx.session.close_after_reply { Err(BatchEnd::Closed) } else { Ok(()) }
+    }
+
+    /// Tells others what a command has changed: marks who watches, and delivers its keyspace events, before those of the next and before
+    /// whoever waits for the same keys sees them.
+    #[inline]
+    fn tell(&self, cx: &mut Ctx<'_>) {
+        cx.tell_watchers();
+        if cx.db.effects.has_events() {
+            let global = match &cx.reach {
+                Reach::Narrow(global) => global,
+                Reach::Wide(global) => &**global,
+            };
+            notify::deliver_events(cx.db.effects, global, cx.host, cx.db.stats, self.thread);
+        }
     }
 
     /// Makes the client wait. Its command is counted when it has its reply.
@@ -792,6 +818,7 @@ impl Access {
         // It may have found keys whose time had come.
         cx.db.effects.end(cx.args, false);
         cx.db.effects.close_unit();
+        self.tell(cx);
         let ended = Instant::now();
         let ns = ended.duration_since(self.began).as_nanos() as u64;
         self.began = ended;

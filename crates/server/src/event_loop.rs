@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use commands::blocking::{self, Release};
 use commands::client::Place;
+use commands::pubsub::notify;
 use commands::{Client, ClientFlags, Session, Settings, ThreadStats};
 use config::LogLevel;
 use keyspace::{Cursor, Expired, Millis, ShardIndex};
@@ -169,6 +170,10 @@ impl EventLoop {
             }
             self.expire_slice();
             self.compact_slice();
+            if !self.mailbox.is_empty() {
+                // What this thread has left for itself, above all.
+                self.read_mail();
+            }
         }
         Ok(())
     }
@@ -178,6 +183,7 @@ impl EventLoop {
             || !self.writing.is_empty()
             || self.expiring.is_some()
             || self.compacting.is_some()
+            || !self.mailbox.is_empty()
         {
             return Duration::ZERO;
         }
@@ -201,6 +207,11 @@ impl EventLoop {
                 Mail::Unblocked { token, id, reply, close } => {
                     if self.connection(token).is_some_and(|connection| connection.session.client.id == id) {
                         self.unblocked(token, *reply, close);
+                    }
+                }
+                Mail::Pushes { token, id } => {
+                    if self.connection(token).is_some_and(|connection| connection.session.client.id == id) {
+                        self.deliver(token);
                     }
                 }
                 Mail::Look => self.look(),
@@ -329,6 +340,9 @@ impl EventLoop {
         let client = &connection.session.client;
         if client.watched_keys.load(Relaxed) > 0 {
             self.shared.gates.wide().global.watches.remove(client);
+        }
+        if connection.session.is_subscriber {
+            self.shared.subscriptions.remove_client(client);
         }
         // What was said before the end is still delivered, as far as the socket takes it at once.
         let _ = connection.flush_output();
@@ -737,10 +751,11 @@ impl EventLoop {
 
     /// Closes a connection whose output has outgrown its limits. True while it may go on.
     fn within_output_limits(&mut self, token: usize, now: Millis) -> bool {
-        let limit = self.settings.output_limits.normal;
+        let limits = self.settings.output_limits;
         let Some(connection) = self.connection(token) else {
             return false;
         };
+        let limit = if connection.session.is_subscriber { limits.pubsub } else { limits.normal };
         let bytes = connection.output_bytes() as u64;
         let hard = limit.hard_bytes > 0 && bytes > limit.hard_bytes;
         let soft = if limit.soft_bytes > 0 && bytes > limit.soft_bytes {
@@ -764,6 +779,19 @@ impl EventLoop {
         );
         self.close(token);
         false
+    }
+
+    /// Sends the messages that wait for a subscriber.
+    fn deliver(&mut self, token: usize) {
+        let connection = self.connections[token].as_mut().expect("the connection has no seat");
+        let client = connection.session.client.clone();
+        // One that is to be closed gets nothing behind its last reply.
+        if !client.killed.load(Relaxed)
+            && !connection.session.close_after_reply
+            && client.take_pushes(output(connection, &mut self.reply))
+        {
+            self.finish(token, now());
+        }
     }
 
     /// Goes on sending where the last turn's share was not all.
@@ -947,8 +975,9 @@ impl EventLoop {
             };
             let client = &connection.session.client;
             let idle_seconds = (now.0 - client.last_interaction.load(Relaxed)) / 1000;
-            if self.settings.timeout_seconds > 0 && !connection.waits() && idle_seconds > self.settings.timeout_seconds
-            {
+            // A subscriber has nothing to say.
+            let may_be_silent = connection.waits() || connection.session.is_subscriber;
+            if self.settings.timeout_seconds > 0 && !may_be_silent && idle_seconds > self.settings.timeout_seconds {
                 self.shared.log(LogLevel::Verbose, &format!("Closing idle client id={}", client.id));
                 self.close(token);
                 continue;
@@ -1024,6 +1053,7 @@ impl EventLoop {
                     }
                 });
                 effects.tell(&world.global.watches);
+                notify::deliver_events(effects, &world.global, &*self.shared, &self.stats, self.index);
                 effects.clear();
                 if !more {
                     shard += threads;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use commands::pubsub::{Pending, Subscriptions};
 use commands::{Client, ClientFlags, Clients, Db, Error, Global, Host, Settings, ShutdownOptions, ThreadStats};
 use config::{Changes, LogLevel, SetError, directives};
 use keyspace::{Dropped, Millis};
@@ -17,6 +18,24 @@ use crate::shared::{Shared, now};
 impl Host for Shared {
     fn clients(&self) -> &Clients {
         &self.clients
+    }
+
+    fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+
+    fn announce(&self, thread: usize, pending: &[Pending]) {
+        for (index, mailbox) in self.mailboxes.iter().enumerate() {
+            let mail = pending
+                .iter()
+                .filter(|pending| pending.thread == index)
+                .map(|pending| Mail::Pushes { token: pending.token, id: pending.client_id });
+            if index == thread {
+                mailbox.leave_all(mail);
+            } else {
+                mailbox.send_all(mail);
+            }
+        }
     }
 
     fn kill(&self, client: &Arc<Client>) {
@@ -217,6 +236,7 @@ impl Shared {
             registry: &self.registry,
             stats: &self.stats,
             clients: &self.clients,
+            subscriptions: &self.subscriptions,
             rejected_connections: self.rejected_connections.load(Relaxed) as u64,
             operation: &self.operation,
             global,

@@ -56,6 +56,7 @@ impl InProcess {
                 stats: (0..threads).map(|_| Arc::new(ThreadStats::new(registry.all().len()))).collect(),
                 registry,
                 clients: Clients::default(),
+                subscriptions: Default::default(),
                 // Nobody sleeps who would have to be woken.
                 mailboxes: Vec::new(),
                 listeners: Mutex::default(),

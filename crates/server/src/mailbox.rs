@@ -17,6 +17,8 @@ pub enum Mail {
     Kill { token: usize, id: u64 },
     /// The reply that a blocked client has waited for; `close` ends the connection behind it.
     Unblocked { token: usize, id: u64, reply: Box<Reply>, close: bool },
+    /// Pushes wait in this client's inbox.
+    Pushes { token: usize, id: u64 },
     /// Look again: a pause has ended, a setting has changed, the server ends.
     Look,
     /// Go on accepting connections.
@@ -43,6 +45,27 @@ impl Mailbox {
             // It fails only when the loop's poll is gone, that is while the server ends.
             let _ = self.waker.wake();
         }
+    }
+
+    /// Enqueues several at once, as [`send`](Mailbox::send) does.
+    pub fn send_all(&self, mail: impl Iterator<Item = Mail>) {
+        if self.leave_all(mail) && !self.woken.swap(true, Ordering::AcqRel) {
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Enqueues what the loop's own thread has to say, without waking it: it [looks](Mailbox::is_empty) before it sleeps. False if that was nothing.
+    pub fn leave_all(&self, mail: impl Iterator<Item = Mail>) -> bool {
+        let mut mail = mail.peekable();
+        let is_some = mail.peek().is_some();
+        if is_some {
+            self.queue.lock().extend(mail);
+        }
+        is_some
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.lock().is_empty()
     }
 
     /// Everything sent so far.

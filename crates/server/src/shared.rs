@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 
+use commands::pubsub::Subscriptions;
 use commands::{Client, Clients, Registry, ThreadStats, World};
 use gate::Gates;
 use keyspace::Millis;
@@ -18,6 +19,7 @@ pub struct Shared {
     /// The commands by name: fixed after the start, so it needs no gate.
     pub registry: Arc<Registry>,
     pub clients: Clients,
+    pub subscriptions: Subscriptions,
     /// By thread.
     pub mailboxes: Vec<Arc<Mailbox>>,
     pub stats: Vec<Arc<ThreadStats>>,
@@ -42,9 +44,10 @@ impl Shared {
         (0..self.stats.len()).min_by_key(load).unwrap_or(0)
     }
 
-    /// Asks the client's event loop to close it.
+    /// Asks the client's event loop to close it. From now on it gets no messages, and counts as no subscriber.
     pub fn kill(&self, client: &Client) {
         client.killed.store(true, Relaxed);
+        self.subscriptions.remove_client(client);
         self.mailboxes[client.thread].send(Mail::Kill { token: client.token, id: client.id });
     }
 

@@ -238,6 +238,7 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
         gates: Gates::new(threads, World { global, keyspace }),
         registry,
         clients: Clients::default(),
+        subscriptions: Default::default(),
         mailboxes,
         stats,
         listeners: Mutex::default(),

@@ -1,7 +1,5 @@
 //! `HELLO`.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use config::directives;
 use resp::Proto;
 
@@ -60,8 +58,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         cx.session.client.text.lock().name = name.to_vec();
     }
     if let Some(proto) = asked.proto {
-        cx.session.client.protocol.store(proto.version(), Relaxed);
-        cx.reply.set_proto(proto);
+        cx.session.client.set_proto(proto, cx.reply);
     }
     introduce(cx);
     Ok(())

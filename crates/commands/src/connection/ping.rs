@@ -1,5 +1,7 @@
 //! `PING`.
 
+use resp::Proto;
+
 use crate::context::{Ctx, Outcome};
 use crate::error::Error;
 use crate::spec::{Acl, Arg, Flags, Group, Spec};
@@ -18,6 +20,13 @@ pub const SPEC: Spec = Spec {
 };
 
 fn run(cx: &mut Ctx<'_>) -> Outcome {
+    if cx.session.is_subscriber && cx.reply.proto() == Proto::Resp2 && cx.args.len() <= 2 {
+        // In the shape of a message, which is all that a subscriber of RESP2 can read.
+        cx.reply.array(2);
+        cx.reply.bulk("pong");
+        cx.reply.bulk(cx.args.get(1).copied().unwrap_or_default());
+        return Ok(());
+    }
     match *cx.args {
         [_] => cx.reply.pong(),
         [_, message] => cx.reply.bulk(message),

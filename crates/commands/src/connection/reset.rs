@@ -1,12 +1,11 @@
 //! `RESET`.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use keyspace::DbIndex;
 use resp::Proto;
 
 use crate::client::{ClientFlags, ReplyMode};
 use crate::context::{Ctx, Outcome};
+use crate::pubsub::unsubscribe_from_all;
 use crate::spec::{Acl, Flags, Group, Spec};
 
 pub const SPEC: Spec = Spec {
@@ -28,12 +27,13 @@ pub const SPEC: Spec = Spec {
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     cx.unwatch()?;
     cx.session.end_transaction();
+    unsubscribe_from_all(cx);
     let password_needed = cx.global().settings.password_needed;
     let session = &mut *cx.session;
     session.select(DbIndex(0));
     session.authenticated = !password_needed;
     let client = &session.client;
-    client.protocol.store(Proto::Resp2.version(), Relaxed);
+    client.set_proto(Proto::Resp2, cx.reply);
     // The library's name and version and the declared capabilities stay, as in Redis and Valkey.
     client.text.lock().name.clear();
     for flag in [ClientFlags::NO_EVICT, ClientFlags::NO_TOUCH, ClientFlags::READONLY, ClientFlags::IMPORT_SOURCE] {
@@ -44,7 +44,6 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         session.reply_mode = ReplyMode::On;
         cx.reply.set_skip(false);
     }
-    cx.reply.set_proto(Proto::Resp2);
     cx.reply.simple("RESET");
     Ok(())
 }

@@ -25,7 +25,7 @@ rows! { super::encodings::END;
     /// Percentiles of the time of commands that INFO shows.
     LATENCY_TRACKING_INFO_PERCENTILES: [f64] = row("latency-tracking-info-percentiles", Kind::Percentiles, "50 99 99.9");
     /// Classes of keyspace events that are published; empty means none.
-    NOTIFY_KEYSPACE_EVENTS: KeyspaceEvents = row("notify-keyspace-events", Kind::KeyspaceEvents, "").later("publish and subscribe");
+    NOTIFY_KEYSPACE_EVENTS: KeyspaceEvents = row("notify-keyspace-events", Kind::KeyspaceEvents, "");
     /// Milliseconds after which a running script lets other clients hear BUSY.
     BUSY_REPLY_THRESHOLD: i64 = row("busy-reply-threshold", COUNT, "5000").aliases(&["lua-time-limit"]).later("scripting");
     /// Whether scripts may use functions of Lua that Redis has given up.

@@ -10,19 +10,18 @@ const LATER: &[(&str, &str)] = &[
     ("dump", "persistence"),
     ("restore", "persistence"),
     ("migrate", "persistence"),
-    ("group:pubsub", "transactions, messaging, scripting, ACL, insight"),
-    ("group:scripting", "transactions, messaging, scripting, ACL, insight"),
-    ("acl|*", "transactions, messaging, scripting, ACL, insight"),
-    ("monitor", "transactions, messaging, scripting, ACL, insight"),
-    ("client|caching", "transactions, messaging, scripting, ACL, insight"),
-    ("client|tracking", "transactions, messaging, scripting, ACL, insight"),
-    ("slowlog|*", "transactions, messaging, scripting, ACL, insight"),
-    ("commandlog|*", "transactions, messaging, scripting, ACL, insight"),
-    ("latency|*", "transactions, messaging, scripting, ACL, insight"),
-    ("memory|doctor", "transactions, messaging, scripting, ACL, insight"),
-    ("memory|malloc-stats", "transactions, messaging, scripting, ACL, insight"),
-    ("memory|purge", "transactions, messaging, scripting, ACL, insight"),
-    ("memory|stats", "transactions, messaging, scripting, ACL, insight"),
+    ("group:scripting", "scripting, ACL, insight"),
+    ("acl|*", "scripting, ACL, insight"),
+    ("monitor", "scripting, ACL, insight"),
+    ("client|caching", "scripting, ACL, insight"),
+    ("client|tracking", "scripting, ACL, insight"),
+    ("slowlog|*", "scripting, ACL, insight"),
+    ("commandlog|*", "scripting, ACL, insight"),
+    ("latency|*", "scripting, ACL, insight"),
+    ("memory|doctor", "scripting, ACL, insight"),
+    ("memory|malloc-stats", "scripting, ACL, insight"),
+    ("memory|purge", "scripting, ACL, insight"),
+    ("memory|stats", "scripting, ACL, insight"),
     ("module|*", "modules"),
     ("failover", "replication"),
     ("psync", "replication"),
@@ -56,11 +55,8 @@ mod tests {
 
     #[test]
     fn commands_subcommands_and_groups() {
-        assert_eq!(later_work("acl|list", "server"), Some("transactions, messaging, scripting, ACL, insight"));
-        assert_eq!(
-            later_work("client|tracking", "connection"),
-            Some("transactions, messaging, scripting, ACL, insight")
-        );
+        assert_eq!(later_work("acl|list", "server"), Some("scripting, ACL, insight"));
+        assert_eq!(later_work("client|tracking", "connection"), Some("scripting, ACL, insight"));
         assert_eq!(later_work("client|list", "connection"), None);
         assert_eq!(later_work("lpush", "list"), None);
         assert_eq!(later_work("get", "string"), None);

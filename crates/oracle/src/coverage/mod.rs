@@ -18,7 +18,7 @@ pub use later::later_work;
 pub use unite::unite;
 
 /// The groups of the server core.
-pub const CORE_GROUPS: [&str; 13] = [
+pub const CORE_GROUPS: [&str; 14] = [
     "connection",
     "generic",
     "string",
@@ -32,6 +32,7 @@ pub const CORE_GROUPS: [&str; 13] = [
     "hyperloglog",
     "geo",
     "transactions",
+    "pubsub",
 ];
 
 /// What must be there: the union of the real servers' catalogues, and both for reference.

@@ -13,8 +13,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use commands::pubsub::{Subscriptions, Topic};
 use commands::stats::{Counter, percentiles_ns};
-use commands::{Clients, Db, Global, Registry, ThreadStats};
+use commands::{ClientFlags, Clients, Db, Global, Registry, ThreadStats};
 use config::directives;
 use keyspace::{DbIndex, Millis};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -34,6 +35,7 @@ pub struct InfoSources<'a> {
     /// By thread.
     pub stats: &'a [Arc<ThreadStats>],
     pub clients: &'a Clients,
+    pub subscriptions: &'a Subscriptions,
     pub rejected_connections: u64,
     pub operation: &'a OperationState,
     /// Behind the gate.
@@ -197,7 +199,9 @@ fn clients(sources: &InfoSources<'_>, report: &mut Report) {
     let waiters = sources.global.map(|global| global.waiters.count()).unwrap_or_default();
     report.field("blocked_clients", waiters.clients);
     let (watching_clients, watched_keys) = sources.global.map(|global| global.watches.count()).unwrap_or_default();
-    report.zeros(&["tracking_clients", "pubsub_clients"]);
+    report.zeros(&["tracking_clients"]);
+    let is_subscriber = |client: &&Arc<commands::Client>| client.flags().contains(ClientFlags::PUBSUB);
+    report.field("pubsub_clients", clients.iter().filter(is_subscriber).count());
     report.field("watching_clients", watching_clients);
     report.field("clients_in_timeout_table", waiters.clients_with_timeout);
     report.field("total_watched_keys", watched_keys);
@@ -347,10 +351,14 @@ fn stats(sources: &InfoSources<'_>, report: &mut Report) {
     report.zeros(&["evicted_scripts", "total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     report.field("keyspace_hits", sources.sum(|thread| &thread.keyspace_hits));
     report.field("keyspace_misses", sources.sum(|thread| &thread.keyspace_misses));
+    for (name, topic) in [
+        ("pubsub_channels", Topic::Channel),
+        ("pubsub_patterns", Topic::Pattern),
+        ("pubsubshard_channels", Topic::Shard),
+    ] {
+        report.field(name, sources.subscriptions.count(topic));
+    }
     report.zeros(&[
-        "pubsub_channels",
-        "pubsub_patterns",
-        "pubsubshard_channels",
         "latest_fork_usec",
         "total_forks",
         "migrate_cached_sockets",
@@ -524,6 +532,7 @@ mod tests {
         registry: Registry,
         stats: Vec<Arc<ThreadStats>>,
         clients: Clients,
+        subscriptions: Subscriptions,
         operation: OperationState,
     }
 
@@ -535,6 +544,7 @@ mod tests {
                 registry,
                 stats: (0..2).map(|_| Arc::new(ThreadStats::new(commands))).collect(),
                 clients: Clients::default(),
+                subscriptions: Subscriptions::default(),
                 operation: OperationState::default(),
             }
         }
@@ -545,6 +555,7 @@ mod tests {
                 registry: &self.registry,
                 stats: &self.stats,
                 clients: &self.clients,
+                subscriptions: &self.subscriptions,
                 rejected_connections: 3,
                 operation: &self.operation,
                 global: None,

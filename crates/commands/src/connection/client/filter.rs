@@ -6,7 +6,7 @@ use keyspace::Millis;
 
 use super::capa::Capability;
 use super::list::{age_seconds, idle_seconds, letters};
-use crate::client::Client;
+use crate::client::{Client, ClientFlags};
 use crate::connection::auth::DEFAULT_USER;
 use crate::context::Ctx;
 use crate::error::Error;
@@ -202,9 +202,9 @@ impl ClientType {
         }
     }
 
-    /// Subscribers and replication links become types of their own with what makes them so.
-    fn of(_client: &Client) -> ClientType {
-        ClientType::Normal
+    /// Replication links become types of their own with what makes them so.
+    fn of(client: &Client) -> ClientType {
+        if client.flags().contains(ClientFlags::PUBSUB) { ClientType::PubSub } else { ClientType::Normal }
     }
 }
 
@@ -262,7 +262,7 @@ fn unknown_letters(what: &str, negated_option: &str, sense: Sense, value: &[u8])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{ClientFlags, Place};
+    use crate::client::Place;
 
     fn parse(line: &'static str, dialect: Dialect) -> Result<Filter<'static>, Error> {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();

@@ -9,6 +9,7 @@ use super::filter::{Dialect, Filter};
 use crate::client::{Client, ClientFlags};
 use crate::context::{Ctx, Outcome};
 use crate::error::shown;
+use crate::pubsub::Topic;
 use crate::registry::Registry;
 use crate::spec::{Acl, Arg, Flags, Group, Spec};
 
@@ -120,7 +121,7 @@ pub(super) fn note_command(cx: &Ctx<'_>) {
 /// The line of one client, in the order of Redis 8.2.
 ///
 /// Some fields are constant because what they count does not exist: a thread's reply buffer belongs to no connection (`rbs`,
-/// `rbp`, `obl`), what is not yet written stands in `oll` and `omem`, and subscriptions and tracking are to come.
+/// `rbp`, `obl`), what is not yet written stands in `oll` and `omem`, and tracking is to come.
 pub(super) fn describe(line: &mut String, client: &Client, registry: &Registry, now: Millis) {
     let text = client.text.lock();
     let command = match client.last_command.load(Relaxed) {
@@ -130,7 +131,7 @@ pub(super) fn describe(line: &mut String, client: &Client, registry: &Registry, 
     let output_bytes = client.output_bytes.load(Relaxed);
     let written = writeln!(
         line,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
          qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem={} events={} cmd={} \
          user={} redir=-1 resp={} lib-name={} lib-ver={} io-thread={} tot-net-in={} tot-net-out={} tot-cmds={}",
         client.id,
@@ -142,6 +143,9 @@ pub(super) fn describe(line: &mut String, client: &Client, registry: &Registry, 
         idle_seconds(client, now),
         letters(client),
         client.db.load(Relaxed),
+        client.subscription_count(Topic::Channel),
+        client.subscription_count(Topic::Pattern),
+        client.subscription_count(Topic::Shard),
         if client.flags().contains(ClientFlags::MULTI) { client.queued_commands.load(Relaxed) as i64 } else { -1 },
         client.watched_keys.load(Relaxed),
         client.query_buffer_bytes.load(Relaxed),
@@ -176,6 +180,7 @@ pub(super) fn idle_seconds(client: &Client, now: Millis) -> i64 {
 /// The letters of `flags=`, in Redis's order; `N` if there is none.
 pub(super) fn letters(client: &Client) -> String {
     const BEFORE_KILLED: &[(ClientFlags, char)] = &[
+        (ClientFlags::PUBSUB, 'P'),
         (ClientFlags::MULTI, 'x'),
         (ClientFlags::PAUSED.union(ClientFlags::BLOCKED), 'b'),
         (ClientFlags::DIRTY_WATCH, 'd'),

@@ -2,7 +2,7 @@
 
 use crate::context::{Ctx, Outcome};
 use crate::error::{Error, Stop};
-use crate::keys::{self, KeyAt};
+use crate::keys::{self, KeyAt, KeyPlan};
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, Spec};
 
 pub const GETKEYS: Spec = Spec {
@@ -41,7 +41,7 @@ fn find(cx: &Ctx<'_>) -> Result<Vec<KeyAt>, Stop> {
         Err(Error::Arity(name)) => {
             // Redis looks at the keys before it looks at the number of arguments.
             let keyless =
-                cx.global().registry.find_full(name.as_bytes()).is_some_and(|command| command.spec.keys.is_empty());
+                cx.global().registry.find_full(name.as_bytes()).is_some_and(|command| command.plan == KeyPlan::None);
             return cx.fail(if keyless {
                 "ERR The command has no key arguments"
             } else {
@@ -50,7 +50,8 @@ fn find(cx: &Ctx<'_>) -> Result<Vec<KeyAt>, Stop> {
         }
         Err(_) => return cx.fail("ERR Invalid command specified"),
     };
-    if command.spec.keys.is_empty() {
+    // It may also have names that are no keys: channels.
+    if command.plan == KeyPlan::None {
         return cx.fail("ERR The command has no key arguments");
     }
     match keys::find(command.spec, words) {
@@ -89,6 +90,7 @@ mod tests {
         script(&[
             ("COMMAND GETKEYS mset a 1 b 2", "*2 $1 a $1 b"),
             ("COMMAND GETKEYS get a b", "-ERR Invalid number of arguments specified for command"),
+            ("COMMAND GETKEYS spublish a b", "-ERR The command has no key arguments"),
             ("COMMAND GETKEYS ping", "-ERR The command has no key arguments"),
             ("COMMAND GETKEYS nosuch", "-ERR Invalid command specified"),
             ("COMMAND GETKEYS object encoding k", "*1 $1 k"),
