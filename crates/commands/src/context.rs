@@ -123,6 +123,22 @@ impl<'a> Ctx<'a> {
         }
     }
 
+    /// The hard limit of what may wait for this client. A reply whose length is the client's to choose ends when it is beyond that.
+    pub fn reply_bytes_max(&self) -> usize {
+        match self.global().settings.output_limits.normal.hard_bytes {
+            0 => usize::MAX,
+            bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Closes the connection if the reply is beyond that: it is not whole.
+    pub fn close_if_beyond(&mut self, bytes_max: usize) {
+        if self.reply.len() > bytes_max {
+            self.session.close_after_reply = true;
+            self.db.stats.output_limit_disconnections.add(1);
+        }
+    }
+
     /// A complete error text with its code.
     pub fn fail<T>(&self, text: &'static str) -> Result<T, Stop> {
         Err(Stop::Error(Error::text(text)))

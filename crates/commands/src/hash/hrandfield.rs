@@ -55,6 +55,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 {
         return cx.fail("ERR value is out of range");
     }
+    let bytes_max = cx.reply_bytes_max();
     expire_small(cx);
     let Some(hash) = cx.db.read_as::<Hash>(cx.keys[0])? else {
         cx.reply.array(0);
@@ -82,12 +83,16 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let count = if all.is_empty() && hash.random(now, rand::random).is_none() { 0 } else { -count as usize };
     cx.reply.array(elements(count));
     for _ in 0..count {
+        if cx.reply.len() > bytes_max {
+            break;
+        }
         let field = match all.len() {
             0 => hash.random(now, rand::random).expect("there was one just now"),
             len => all[rand::random_range(0..len)],
         };
         put_field(cx.reply, &field);
     }
+    cx.close_if_beyond(bytes_max);
     Ok(())
 }
 

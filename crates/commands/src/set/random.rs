@@ -178,6 +178,7 @@ fn srandmember(cx: &mut Ctx<'_>) -> Outcome {
             "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
         )));
     }
+    let bytes_max = cx.reply_bytes_max();
     let Some(set) = cx.db.read_as::<Set>(key)? else {
         cx.reply.array(0);
         return Ok(());
@@ -187,8 +188,12 @@ fn srandmember(cx: &mut Ctx<'_>) -> Outcome {
         // The same member may come again.
         cx.reply.array(wanted);
         for _ in 0..wanted {
+            if cx.reply.len() > bytes_max {
+                break;
+            }
             cx.reply.bulk(set.random(rand::random).expect("a set is not empty").bytes(&mut buffer));
         }
+        cx.close_if_beyond(bytes_max);
     } else if wanted >= set.len() {
         cx.reply.array(set.len());
         set.for_each(|member| cx.reply.bulk(member.bytes(&mut buffer)));
@@ -206,6 +211,22 @@ mod tests {
     use super::*;
     use crate::testing::{Rig, script};
     use keyspace::collection::limits::SetLimits;
+
+    /// Of all three commands whose reply is as long as the client wants.
+    #[test]
+    fn a_reply_ends_beyond_the_hard_limit() {
+        for (fill, draw) in [
+            ("SADD k a", "SRANDMEMBER k -1000000000"),
+            ("HSET k a 1", "HRANDFIELD k -1000000000"),
+            ("ZADD k 1 a", "ZRANDMEMBER k -1000000000 WITHSCORES"),
+        ] {
+            let mut rig = Rig::new();
+            rig.world.global.settings.output_limits.normal.hard_bytes = 100;
+            rig.run(fill);
+            let len = rig.run(draw).len();
+            assert!((60..200).contains(&len) && rig.session.close_after_reply, "{draw}: {len} bytes");
+        }
+    }
 
     #[test]
     fn counts_and_errors() {

@@ -43,6 +43,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     if with_scores && count.unsigned_abs() > i64::MAX as u64 / 2 {
         return cx.fail("ERR value is out of range");
     }
+    let bytes_max = cx.reply_bytes_max();
     let Some(set) = cx.db.read_as::<SortedSet>(cx.keys[0])? else {
         cx.reply.array(0);
         return Ok(());
@@ -57,12 +58,18 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         return Ok(());
     }
     put_header(cx.reply, wanted, with_scores);
-    let mut put = |rank: usize| {
+    let put = |reply: &mut resp::Reply, rank: usize| {
         let (member, score) = set.nth(rank).expect("a rank below the number of members");
-        put_pair(cx.reply, &member, with_scores.then_some(score));
+        put_pair(reply, &member, with_scores.then_some(score));
     };
     if count < 0 {
-        (0..wanted).for_each(|_| put(below(len)));
+        for _ in 0..wanted {
+            if cx.reply.len() > bytes_max {
+                break;
+            }
+            put(cx.reply, below(len));
+        }
+        cx.close_if_beyond(bytes_max);
         return Ok(());
     }
     // Floyd's sampling: `wanted` different ranks with as many draws (Bentley, "Programming Pearls: A Sample of Brilliance", 1987).
@@ -71,7 +78,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         let rank = below(last + 1);
         let rank = if chosen.insert(rank) { rank } else { last };
         chosen.insert(rank);
-        put(rank);
+        put(cx.reply, rank);
     }
     Ok(())
 }
