@@ -308,6 +308,12 @@ impl Generator {
             arguments
         };
         mutate::guard(random, &mut arguments);
+        if self.reference == Kind::Valkey91 {
+            // Valkey knows no hexadecimal floats.
+            for word in arguments.iter_mut().filter(|word| word.to_ascii_lowercase().starts_with(b"0x")) {
+                *word = b"abc".to_vec();
+            }
+        }
         if self.reference != Kind::Valkey91 && arguments[0].eq_ignore_ascii_case(b"HSETEX") {
             // Valkey's words, which Spinel takes and Redis does not.
             arguments.retain(|word| !word.eq_ignore_ascii_case(b"NX") && !word.eq_ignore_ascii_case(b"XX"));
