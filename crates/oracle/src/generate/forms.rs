@@ -206,7 +206,7 @@ pub const FORMS: &[(&str, u32, &str)] = &[
     (
         "server",
         2,
-        "CONFIG SET {slowlog-max-len|hash-max-listpack-entries|set-max-intset-entries|list-max-listpack-size} {0|128|-1|-2|-6|abc|99999999999999999999}",
+        "CONFIG SET {slowlog-max-len|hash-max-listpack-entries|zset-max-listpack-entries|list-max-listpack-size} {0|128|-1|-2|-6|abc|99999999999999999999}",
     ),
     (
         "server",
@@ -259,11 +259,11 @@ pub const VALKEY_FORMS: &[(&str, u32, &str)] = &[
         10,
         "GEOSEARCH {geo1|geo2} BYPOLYGON {3 13 36 16 38 13 39|4 12 36 16 36 16 39 12 39|3 13 36 13 36 13 36|2 1 1 2 2|3 200 1 2 2 3 3|0|abc} {ASC|DESC} {WITHDIST|WITHHASH|COUNT 1|}",
     ),
-    // Redis words the errors of a member that is missing, and how coordinates are written.
+    // Redis decides how coordinates are written, and the last digits of a distance.
     (
         "geo",
         4,
-        "GEOSEARCHSTORE geo2 geo1 BYPOLYGON {3 13 36 16 38 13 39|4 12 36 16 36 16 39 12 39|3 13 36 13 36 13 36|1 1 1} {ASC|DESC} {COUNT 2|STOREDIST|}",
+        "GEOSEARCHSTORE geo2 geo1 BYPOLYGON {3 13 36 16 38 13 39|4 12 36 16 36 16 39 12 39|3 13 36 13 36 13 36|1 1 1} {ASC|DESC} {COUNT 2|}",
     ),
     ("hash", 5, "HSETEX {hash1|hash2} {NX|XX|} {FNX|FXX|} {EX 1000000|PX 10|EXAT 1|KEEPTTL|} FIELDS {1 a 1|2 a 1 b 2}"),
     ("string", 10, "DELIFEQ {key} {v|0|1|-1|10}"),
