@@ -19,6 +19,10 @@ use testkit::Kind;
 /// So many steps from half of a shape's number to all of it.
 const STEPS: u64 = 10;
 
+/// About as long as the requests that fill.
+const WARM_UP: &str = "PING {v:64}";
+const WARM_UP_COUNT: u64 = 20_000;
+
 /// Memory is not noisy: one pass, whatever the number of rounds.
 pub fn run(table: &str, options: &Options, cores: &Cores, report: &mut Report) -> Result<()> {
     let of_what = if table == KEYS { "a key" } else { "an element" };
@@ -66,7 +70,8 @@ fn bytes_per_key(
     cpu::pin_process(target.pid(), cores.server())?;
     let template = Template::parse(shape.request)?;
     let mut number = sequence(0);
-    // The buffers of connections are not the keys': some have been there before the empty server is weighed.
+    // The buffers of connections are not the keys': as many have been there, and were filled, before the empty server is weighed.
+    load::fill(target.address(), &Template::parse(WARM_UP)?, WARM_UP_COUNT, &mut || 0)?;
     load::fill(target.address(), &template, 1, &mut || 0)?;
     let empty = target.resident_bytes()?;
 

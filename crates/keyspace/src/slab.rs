@@ -25,7 +25,7 @@ pub const ARENA_COUNT: usize = 64;
 /// The largest size served from pages.
 pub const SLOT_BYTES_MAX: usize = 1024;
 
-/// The largest block of a table.
+/// The largest block of a table, and the largest run served from pages.
 pub(crate) const BLOCK_BYTES_MAX: usize = 4096;
 
 const CHUNK_BYTES: usize = 4 << 20;
@@ -47,8 +47,8 @@ const FINE_BYTES_MAX: usize = 512;
 const FINE_CLASSES: usize = FINE_BYTES_MAX / FINE_STEP;
 const COARSE_STEP: usize = 32;
 const SLOT_CLASSES: usize = FINE_CLASSES + (SLOT_BYTES_MAX - FINE_BYTES_MAX) / COARSE_STEP;
-/// Blocks beyond the slots: the sizes segments have.
-const BLOCK_STEP: usize = 512;
+/// Beyond the slots: blocks of tables, whose sizes are all among these, and runs.
+const BLOCK_STEP: usize = 64;
 const CLASS_COUNT: usize = SLOT_CLASSES + (BLOCK_BYTES_MAX - SLOT_BYTES_MAX) / BLOCK_STEP;
 
 /// Sizes of the global allocator are rounded to this, so that a value can change a little in place.
@@ -367,6 +367,31 @@ pub(crate) fn allocate_block(size: usize) -> NonNull<u8> {
 pub(crate) unsafe fn free_block(memory: NonNull<u8>, size: usize) {
     // SAFETY: the caller's promise.
     unsafe { free_slot(memory, size, |arena| &arena.table_bytes) }
+}
+
+/// The bytes that a run of `size` takes: a piece of a collection that holds many elements, and is never moved.
+pub(crate) fn rounded_run(size: usize) -> usize {
+    if size <= BLOCK_BYTES_MAX { class_bytes(class_of(size)) } else { size.next_multiple_of(DIRECT_STEP) }
+}
+
+/// Memory for a run of `size` bytes, aligned to 8.
+pub(crate) fn allocate_run(size: usize) -> NonNull<u8> {
+    if size > BLOCK_BYTES_MAX {
+        return allocate(size);
+    }
+    take_slot(size, |arena| &arena.entry_bytes)
+}
+
+/// # Safety
+/// `memory` came from [`allocate_run`] with a size of the same [`rounded_run`] figure, and is not used any more.
+pub(crate) unsafe fn free_run(memory: NonNull<u8>, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if size > BLOCK_BYTES_MAX {
+            return free(memory, size);
+        }
+        free_slot(memory, size, |arena| &arena.entry_bytes)
+    }
 }
 
 #[inline]

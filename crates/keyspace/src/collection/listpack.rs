@@ -205,13 +205,6 @@ impl<'a> Encoded<'a> {
         self.head_len + self.text.len() + self.back_len
     }
 
-    /// For whoever keeps the bytes of a listpack in a vector, to add many elements at once.
-    pub(super) fn push_to(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.head[..self.head_len]);
-        bytes.extend_from_slice(self.text);
-        bytes.extend_from_slice(&self.back[..self.back_len]);
-    }
-
     /// # Safety
     /// There is room for `len()` bytes.
     #[inline]

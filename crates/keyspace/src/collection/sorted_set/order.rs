@@ -623,19 +623,22 @@ impl<const LEAF: usize, const FAN: usize> Order<LEAF, FAN> {
         }
     }
 
-    /// How many members stand before this place.
-    pub(super) fn rank(&self, key: u64, text: &[u8]) -> usize {
-        let (path, _, at) = self.descend(key, text);
-        at + Self::before(&path)
-    }
-
-    /// How many members lie before what the path leads to.
-    fn before(path: &Path<FAN>) -> usize {
-        path.steps[..path.len]
-            .iter()
-            // SAFETY: nodes on a path are live.
-            .map(|&(inner, index)| unsafe { &(&(*inner).counts)[..index] }.iter().sum::<usize>())
-            .sum()
+    /// How many members stand before this one, which is in the tree. In its leaf it is known by its address: to compare it with its
+    /// neighbours would be a cache miss for each of them.
+    pub(super) fn rank(&self, member: Member) -> usize {
+        let (key, text) = (member.key(), member.text());
+        let mut rank = 0;
+        let mut node = self.root;
+        for _ in 0..self.height {
+            // SAFETY: nodes of the tree are live.
+            let inner = unsafe { &*node.cast::<Inner<FAN>>() };
+            let index = inner.child_for(key, text);
+            rank += inner.counts[..index].iter().sum::<usize>();
+            node = inner.children[index];
+        }
+        let leaf = Leaf(NonNull::new(node).expect("children are not null"));
+        let at = leaf.members().iter().position(|&other| other == member);
+        rank + at.expect("a member is in the leaf that its place leads to")
     }
 
     /// How many members have a key smaller than this.

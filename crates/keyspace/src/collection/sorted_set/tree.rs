@@ -86,7 +86,7 @@ impl Tree {
 
     pub(super) fn rank(&self, text: &[u8]) -> Option<(usize, f64)> {
         let (_, member) = self.table.find(member_hash(text), text)?;
-        Some((self.order.rank(member.key(), text), member.score()))
+        Some((self.order.rank(member), member.score()))
     }
 
     pub(super) fn ranks_by_score(&self, range: &ScoreRange) -> Range<usize> {

@@ -11,9 +11,10 @@
 //! block can be read backwards; the master's 0 stands where the entry before the first would end. A deleted entry keeps its place
 //! and is flagged.
 //!
-//! The bytes are a `Vec` and not a [`Listpack`](crate::Listpack): an entry is some ten elements, which are written in one go behind the
+//! The bytes are no [`Listpack`](crate::Listpack): an entry is some ten elements, which are written in one go behind the
 //! last one, with room for those to come.
 
+use super::bytes::Bytes;
 use super::id::StreamId;
 use crate::collection::listpack::{
     self, END, Encoded, HEADER_BYTES, Item, back_len_of, decode, decoded_back_len, element_len_with_back,
@@ -39,7 +40,7 @@ pub(super) struct Block {
     /// Where the first entry that is not deleted begins (or would, behind the master): trimming leaves many deleted ones before it.
     front: u32,
     /// A whole listpack.
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 /// An entry of a block, deleted or not.
@@ -59,7 +60,7 @@ impl Block {
     /// A block for an entry of these fields and values, without the entry.
     pub fn new(id: StreamId, pairs: &[&[u8]]) -> Block {
         let text_bytes: usize = pairs.iter().map(|text| text.len() + ELEMENT_OVERHEAD_BYTES_MAX).sum();
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + 4 * 10 + ENTRY_OVERHEAD_BYTES_MAX + text_bytes);
+        let mut bytes = Bytes::with_capacity(HEADER_BYTES + 4 * 10 + ENTRY_OVERHEAD_BYTES_MAX + text_bytes);
         bytes.extend_from_slice(&[0; HEADER_BYTES]);
         push_int(&mut bytes, 0);
         push_int(&mut bytes, 0);
@@ -157,10 +158,10 @@ impl Block {
         // A number may take more bytes than before.
         let front_to_end = self.bytes.len() - self.front as usize;
         let end = int_at(&self.bytes, int_at(&self.bytes, HEADER_BYTES).1).1;
-        let mut counts = Vec::new();
+        let mut counts = Bytes::with_capacity(0);
         push_int(&mut counts, live as i64);
         push_int(&mut counts, deleted as i64);
-        self.bytes.splice(HEADER_BYTES..end, counts);
+        self.bytes.splice(HEADER_BYTES..end, &counts);
         self.front = (self.bytes.len() - front_to_end) as u32;
         self.note(self.noted_elements(), 0);
     }
@@ -344,24 +345,29 @@ fn int_at(bytes: &[u8], at: usize) -> (i64, usize) {
     }
 }
 
+fn push(bytes: &mut Bytes, element: &Encoded<'_>) {
+    // SAFETY: the element writes as many bytes as it says.
+    unsafe { bytes.extend_with(element.len(), |at| element.write(at)) };
+}
+
 #[inline]
-fn push_int(bytes: &mut Vec<u8>, number: i64) {
+fn push_int(bytes: &mut Bytes, number: i64) {
     match number {
         0..=0x7F => bytes.extend_from_slice(&[number as u8, 1]),
-        _ => Encoded::of_int(number).push_to(bytes),
+        _ => push(bytes, &Encoded::of_int(number)),
     }
 }
 
 #[inline]
-fn push_text(bytes: &mut Vec<u8>, text: &[u8]) {
+fn push_text(bytes: &mut Bytes, text: &[u8]) {
     // What does not begin like a number is none, and short texts have one byte of length on either side.
     match text {
-        [b'0'..=b'9' | b'-', ..] => Encoded::of(text).push_to(bytes),
+        [b'0'..=b'9' | b'-', ..] => push(bytes, &Encoded::of(text)),
         _ if text.len() < 64 => {
             bytes.push(0x80 | text.len() as u8);
             bytes.extend_from_slice(text);
             bytes.push(text.len() as u8 + 1);
         }
-        _ => Encoded::of(text).push_to(bytes),
+        _ => push(bytes, &Encoded::of(text)),
     }
 }

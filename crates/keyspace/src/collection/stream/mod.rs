@@ -10,6 +10,7 @@
 //! it changes (how many entries were ever added, the greatest id deleted), so that a group's lag is known without counting.
 
 mod block;
+mod bytes;
 mod entries;
 mod groups;
 mod id;
