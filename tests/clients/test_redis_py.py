@@ -393,6 +393,15 @@ class TestPublishSubscribe:
         assert dict(text_client.pubsub_shardnumsub("shard")) == {"shard": 1}
         subscription.close()
 
+    def test_a_transaction_publishes(self, text_client):
+        subscription = text_client.pubsub()
+        subscription.subscribe("done")
+        wait_until(lambda: text_client.pubsub_numsub("done")[0][1] == 1, 10, "the subscription")
+        with text_client.pipeline() as pipeline:
+            assert pipeline.set("k", "v").publish("done", "k").execute() == [True, 1]
+        assert self.next_message(subscription)["data"] == "k"
+        subscription.close()
+
     def test_a_handler_on_a_thread(self, text_client):
         got = []
         subscription = text_client.pubsub(ignore_subscribe_messages=True)
@@ -416,6 +425,29 @@ class TestPublishSubscribe:
             wait_until(lambda: text_client.pubsub_numpat() == 1, 10, "the subscription")
             text_client.set("k", "v", px=20)
             assert [self.next_message(subscription)["data"] for _ in range(3)] == ["set", "expire", "expired"]
+            subscription.close()
+        finally:
+            text_client.config_set("notify-keyspace-events", "")
+
+    def test_both_channels_tell_what_happens_to_each_key(self, text_client):
+        text_client.config_set("notify-keyspace-events", "KEA")
+        try:
+            subscription = text_client.pubsub()
+            subscription.psubscribe("__key*@0__:*")
+            wait_until(lambda: text_client.pubsub_numpat() == 1, 10, "the subscription")
+            text_client.zadd("z", {"m": 1})
+            text_client.hset("h", "f", 1)
+            text_client.hpexpire("h", 20, "f")
+            text_client.set("s", 1, px=20)
+            # What expires is told without anybody asking for it. Each key has its own order; between keys there is none.
+            events = {"z": ["zadd"], "h": ["hset", "hexpire", "hexpired", "del"], "s": ["set", "expire", "expired"]}
+            by_key, by_event = {}, {}
+            for _ in range(sum(map(len, events.values()))):
+                message = self.next_message(subscription)
+                by_key.setdefault(message["channel"].removeprefix("__keyspace@0__:"), []).append(message["data"])
+                message = self.next_message(subscription)
+                by_event.setdefault(message["data"], []).append(message["channel"].removeprefix("__keyevent@0__:"))
+            assert by_key == events and by_event == events
             subscription.close()
         finally:
             text_client.config_set("notify-keyspace-events", "")
