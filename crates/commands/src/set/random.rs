@@ -83,7 +83,7 @@ fn pop_one(cx: &mut Ctx<'_>, key: Key<'_>) -> Outcome {
 }
 
 fn pop_many(cx: &mut Ctx<'_>, key: Key<'_>, count: usize) -> Outcome {
-    let Some(len) = cx.db.read_as::<Set>(key)?.map(|set| set.len()) else {
+    let Some(len) = cx.db.write_as::<Set>(key)?.map(|set| set.len()) else {
         cx.reply.set(0);
         return Ok(());
     };

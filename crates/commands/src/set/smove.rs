@@ -29,11 +29,11 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let [source, destination] = [cx.keys[0], cx.keys[1]];
     let member = cx.args[3];
     // A source that is not there comes before a destination of another type, and nothing is taken before both are known.
-    let Some(there) = cx.db.read_as::<Set>(source)?.map(|set| set.contains(member)) else {
+    let Some(there) = cx.db.write_as::<Set>(source)?.map(|set| set.contains(member)) else {
         cx.reply.int(0);
         return Ok(());
     };
-    let destination_exists = cx.db.read_as::<Set>(destination)?.is_some();
+    let destination_exists = cx.db.write_as::<Set>(destination)?.is_some();
     if !there || source.bytes() == destination.bytes() {
         cx.reply.int(i64::from(there));
         return Ok(());

@@ -50,6 +50,8 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let key = cx.keys[0];
     let (group_name, consumer_name) = (cx.args[2], cx.args[3]);
     let now_ms = cx.db.now.0;
+    // Redis looks the key up before it reads the other arguments: a miss is an event even where one of them is wrong.
+    cx.db.read(key);
     let idle_ms_min = parse_min_idle(cx.args[4], "ERR Invalid min-idle-time argument for XAUTOCLAIM")?;
     let start = ids::parse_start(cx.args[5])?;
     let mut count = COUNT_BY_DEFAULT;
@@ -67,7 +69,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
             return Err(Error::Syntax.into());
         }
     }
-    let found = cx.db.read_as::<Stream>(key)?.is_some_and(|stream| stream.groups.get(group_name).is_some());
+    let found = cx.db.write_as::<Stream>(key)?.is_some_and(|stream| stream.groups.get(group_name).is_some());
     if !found {
         return no_group(cx.args[1], group_name);
     }

@@ -40,6 +40,19 @@ impl Observed {
         shape(&self.units) == shape(&other.units)
             && self.units.iter().flatten().zip(other.units.iter().flatten()).all(|(a, b)| same_args(a, b))
     }
+
+    /// Whether the same was told. The order is free where a command looks up a key for each element of what may be a set.
+    pub fn same_events(&self, other: &Observed, walks_a_set: bool) -> bool {
+        if !walks_a_set {
+            return self.events == other.events;
+        }
+        let sorted = |events: &[Event]| {
+            let mut shown: Vec<String> = events.iter().map(|event| format!("{event:?}")).collect();
+            shown.sort();
+            shown
+        };
+        sorted(&self.events) == sorted(&other.events)
+    }
 }
 
 /// Equal, or two readings of the clock: a time in milliseconds, alone or as a stream id's first part.
