@@ -127,6 +127,18 @@ const KNOWN: &[Known] = &[
         },
         "Valkey makes an instant of the last of several expiries only, and propagates what contradicts itself",
     ),
+    Known(
+        Kind::Redis82,
+        "bitfield",
+        |args| args.iter().any(|arg| arg.eq_ignore_ascii_case(b"FAIL")),
+        "Redis does not propagate a BITFIELD whose writes all fail, although it may have lengthened the string",
+    ),
+    Known(
+        Kind::Redis82,
+        "xadd",
+        |args| args.windows(2).any(|pair| pair[0].eq_ignore_ascii_case(b"MINID") && pair[1] == b"~"),
+        "what an approximate MINID has left begins, for Redis, with an entry that may be deleted; the same entries are left",
+    ),
 ];
 
 /// Against Valkey, only what Redis does not have is judged: elsewhere Redis decides.
