@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use crate::blocking::Block;
+use crate::scripting::ScriptCall;
 use crate::transaction::Transaction;
 
 /// A client's mistake, or a state of the server that forbids what was asked.
@@ -109,6 +110,8 @@ pub enum Stop {
     Block(Box<Block>),
     /// What EXEC has found in order runs now, in the same access.
     Execute(Box<Transaction>),
+    /// The script that EVAL has found runs now, in the same access.
+    Script(Box<ScriptCall>),
 }
 
 impl From<Error> for Stop {

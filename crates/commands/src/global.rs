@@ -8,6 +8,7 @@ use keyspace::{Keyspace, Millis};
 
 use crate::blocking::Waiters;
 use crate::registry::Registry;
+use crate::scripting::Scripts;
 use crate::settings::Settings;
 use crate::transaction::Watches;
 
@@ -29,6 +30,8 @@ pub struct Global {
     pub waiters: Waiters,
     /// Who watches keys for EXEC.
     pub watches: Watches,
+    /// The scripts that EVALSHA finds, and their interpreter.
+    pub scripts: Scripts,
     pub debug: DebugSettings,
     pub run_id: String,
     pub started: Millis,

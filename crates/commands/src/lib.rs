@@ -26,6 +26,7 @@ pub mod keys;
 pub mod list;
 pub mod pubsub;
 pub mod registry;
+pub mod scripting;
 pub mod server;
 pub mod set;
 pub mod settings;

@@ -7,8 +7,8 @@ use crate::error::{Error, shown};
 use crate::keys::KeyPlan;
 use crate::spec::{Flags, Spec};
 use crate::{
-    bitmap, connection, generic, geo, hash, hyperloglog, list, pubsub, server, set, sorted_set, stream, string,
-    transactions,
+    bitmap, connection, generic, geo, hash, hyperloglog, list, pubsub, scripting, server, set, sorted_set, stream,
+    string, transactions,
 };
 
 /// A spec in its place: with an id that counters are indexed by, and its full name.
@@ -50,6 +50,7 @@ pub const GROUPS: &[&[&Spec]] = &[
     geo::SPECS,
     transactions::SPECS,
     pubsub::SPECS,
+    scripting::SPECS,
 ];
 
 /// What the request before called, and by which name.

@@ -1,5 +1,7 @@
 //! The directives that hot paths read, as plain fields.
 
+use std::time::Duration;
+
 use keyspace::collection::limits::{HashLimits, ListLimits, SetLimits, SortedSetLimits, StreamLimits};
 
 use config::{Config, MaxmemoryPolicy, MemoryLimit, OutputLimits, Permitted, directives};
@@ -49,6 +51,8 @@ pub struct Settings {
     pub unlink_expired: bool,
     /// Keys that a command removes besides leave with UNLINK, not DEL (`lazyfree-lazy-server-del`).
     pub unlink_deleted: bool,
+    /// How long a script may run (`busy-reply-threshold`); `None`: for ever.
+    pub script_time_max: Option<Duration>,
 }
 
 impl Settings {
@@ -106,6 +110,10 @@ impl Settings {
             events: events_sent(config.get(directives::NOTIFY_KEYSPACE_EVENTS)),
             event_channels: config.get(directives::NOTIFY_KEYSPACE_EVENTS) & EVENT_CHANNELS,
             unlink_expired: config.get(directives::LAZYFREE_LAZY_EXPIRE),
+            script_time_max: match config.get(directives::BUSY_REPLY_THRESHOLD) {
+                ..=0 => None,
+                ms => Some(Duration::from_millis(ms as u64)),
+            },
             unlink_deleted: config.get(directives::LAZYFREE_LAZY_SERVER_DEL),
         }
     }

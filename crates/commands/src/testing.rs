@@ -24,6 +24,7 @@ use crate::global::{DebugSettings, Global, Role, World};
 use crate::keys;
 use crate::pubsub::{Pending, Subscriptions};
 use crate::registry::Registry;
+use crate::scripting::{self, ScriptCall};
 use crate::settings::Settings;
 use crate::spec::{Flags, Side};
 use crate::stats::ThreadStats;
@@ -95,14 +96,7 @@ impl Default for Rig {
         let config = Config::default();
         let registry = Arc::new(Registry::default());
         let now = Millis(1_700_000_000_000);
-        let host = TestHost {
-            clients: Clients::default(),
-            subscriptions: Subscriptions::default(),
-            stats: vec![Arc::new(ThreadStats::new(registry.all().len()))],
-            log: Mutex::default(),
-            shutdowns: Mutex::default(),
-            unblocked: Mutex::default(),
-        };
+        let host = TestHost::new(registry.all().len());
         let client = host.connect(now);
         Rig {
             world: World {
@@ -114,6 +108,7 @@ impl Default for Rig {
                     pause: None,
                     waiters: Default::default(),
                     watches: Default::default(),
+                    scripts: Default::default(),
                     debug: DebugSettings::default(),
                     run_id: "0123456789abcdef0123456789abcdef01234567".into(),
                     started: now,
@@ -248,6 +243,11 @@ impl Rig {
             Err(Stop::Error(error)) => self.reply.error(error.render()),
             Err(Stop::Wide) => panic!("a command asked for the wide side on the wide side"),
             Err(Stop::Execute(transaction)) => self.execute(*transaction),
+            Err(Stop::Script(call)) => {
+                self.effects.begin_transaction();
+                self.run_script(&call);
+                self.effects.end_transaction();
+            }
             Err(Stop::Block(block)) => {
                 let command = registry.resolve(args).expect("it has run");
                 self.world.global.waiters.add(&self.session, self.reply.proto(), command, args, *block, 0);
@@ -278,10 +278,39 @@ impl Rig {
             match self.attempt(registry.by_id(queued.command), &args, true) {
                 Ok(()) => {}
                 Err(Stop::Error(error)) => self.reply.error(error.render()),
+                Err(Stop::Script(call)) => self.run_script(&call),
                 Err(stop) => panic!("in a transaction a command stopped: {stop:?}"),
             }
         }
         self.effects.end_transaction();
+        self.may_block = may_block;
+    }
+
+    /// Runs what EVAL has found.
+    fn run_script(&mut self, call: &ScriptCall) {
+        let engine = self.world.global.scripts.engine();
+        let time_max = self.world.global.settings.script_time_max;
+        let registry = self.world.global.registry.clone();
+        let stats = self.host.stats[0].clone();
+        let may_block = std::mem::replace(&mut self.may_block, false);
+        let selected = self.session.db;
+        let mut reply = std::mem::take(&mut self.reply);
+        // Where `redis.log` goes: the rig itself is busy with the script's commands.
+        let host = TestHost::new(registry.all().len());
+        let mut execute = |command: &crate::Command, args: &[&[u8]], proto| {
+            self.reply = Reply::default();
+            self.reply.set_proto(proto);
+            match self.attempt(command, args, true) {
+                Ok(()) => {}
+                Err(Stop::Error(error)) => self.reply.error(error.render()),
+                Err(stop) => panic!("in a script a command stopped: {stop:?}"),
+            }
+            bytes(&self.reply)
+        };
+        scripting::run(call, &engine, time_max, &registry, &host, &stats, &mut reply, &mut execute);
+        self.host.log.lock().append(&mut host.log.lock());
+        self.reply = reply;
+        self.session.select(selected);
         self.may_block = may_block;
     }
 
@@ -377,6 +406,17 @@ pub struct TestHost {
 }
 
 impl TestHost {
+    fn new(command_count: usize) -> TestHost {
+        TestHost {
+            clients: Clients::default(),
+            subscriptions: Subscriptions::default(),
+            stats: vec![Arc::new(ThreadStats::new(command_count))],
+            log: Mutex::default(),
+            shutdowns: Mutex::default(),
+            unblocked: Mutex::default(),
+        }
+    }
+
     fn connect(&self, now: Millis) -> Arc<Client> {
         let id = self.clients.next_id();
         let place = Place { thread: 0, token: id as usize - 1 };

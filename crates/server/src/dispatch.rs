@@ -18,12 +18,13 @@ use commands::effects::Readers;
 use commands::global::{Global, Pause, Role, World};
 use commands::keys::{self, KeyPlan};
 use commands::pubsub::{self, notify};
+use commands::scripting::{self, Ended, ScriptCall};
 use commands::spec::{Flags, Side};
 use commands::transaction::{self, Transaction};
 use commands::{Command, Ctx, Effects, Error, LastCalled, Reach, Registry, Session, Stop, ThreadStats};
 use fastant::Instant;
 use keyspace::{DbIndex, ElementAhead, Elements, Held, Key, Keyspace, Millis, Space};
-use resp::{Mark, Reply};
+use resp::{Mark, Proto, Reply};
 use smallvec::SmallVec;
 
 use crate::operation::crash;
@@ -369,7 +370,7 @@ impl Dispatcher<'_> {
                         *progress = Some(Progress::Closed);
                         break;
                     }
-                    Err(end @ (BatchEnd::Blocked(_) | BatchEnd::Execute(..))) => {
+                    Err(end @ (BatchEnd::Blocked(_) | BatchEnd::Execute(..) | BatchEnd::Script(..))) => {
                         unreachable!("on the narrow side a command ended with {end:?}")
                     }
                 }
@@ -438,6 +439,22 @@ impl Dispatcher<'_> {
                 self.scratch.effects.clear();
                 return;
             }
+            Err(BatchEnd::Script(call, began)) => {
+                drop(cx);
+                let mark = job.reply.mark();
+                let keeps_reply = job.session.keeps_reply();
+                self.script(job, &mut world, &call, plan_command(&plan), &mut access, began, now);
+                if !keeps_reply {
+                    job.reply.truncate(mark);
+                }
+                job.next += 1;
+                self.serve(&mut world, now);
+                self.scratch.effects.clear();
+                if job.next < job.requests.len() && job.reply.len() - job.replied_before > REPLY_BYTES_MAX {
+                    job.progress = Some(Progress::Full { at: job.next });
+                }
+                return;
+            }
         }
         drop(cx);
         self.serve(&mut world, now);
@@ -454,20 +471,20 @@ impl Dispatcher<'_> {
         began: Instant,
         now: Millis,
     ) {
-        let World { global, keyspace } = world;
         let registry = &*self.shared.registry;
         // Whether EXEC's own reply is kept is settled here: a command of the transaction may change it for what follows.
         let mark = job.reply.mark();
         let keeps_reply = job.session.keeps_reply();
         job.reply.array(transaction.len());
-        let effects = &mut self.scratch.effects;
-        effects.begin_transaction();
+        self.scratch.effects.begin_transaction();
         // The pause, if there is one, has let EXEC through.
         access.is_guarded = false;
         access.in_transaction = true;
         for queued in transaction.into_queue() {
             let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
             let mut keys = Vec::new();
+            let World { global, keyspace } = &mut *world;
+            let effects = &mut self.scratch.effects;
             let plan = plan(registry, keyspace, &args, &mut LastCalled::default(), &mut keys);
             let manners = Manners::of(global, job.session, now);
             effects.serve(wide_readers(global));
@@ -487,10 +504,15 @@ impl Dispatcher<'_> {
             };
             match access.run(&mut cx, &args, &plan, &keys) {
                 Ok(()) | Err(BatchEnd::Closed) => {}
+                Err(BatchEnd::Script(call, began)) => {
+                    drop(cx);
+                    let world = &mut *world;
+                    self.script(job, world, &call, plan_command(&plan), access, began, now);
+                }
                 Err(end) => unreachable!("a command in a transaction ended with {end:?}"),
             }
         }
-        effects.end_transaction();
+        self.scratch.effects.end_transaction();
         access.in_transaction = false;
         let exec = registry.resolve(job.requests.get(job.next)).expect("EXEC was found once").id;
         let ns = began.elapsed().as_nanos() as u64;
@@ -506,6 +528,77 @@ impl Dispatcher<'_> {
         } else if job.next < job.requests.len() && job.reply.len() - job.replied_before > REPLY_BYTES_MAX {
             job.progress = Some(Progress::Full { at: job.next });
         }
+    }
+
+    /// Runs the script that EVAL (`command`) has found, in its access. Its effects are one unit, or part of the transaction's.
+    #[expect(clippy::too_many_arguments, reason = "borrows of one access that have nothing else in common")]
+    fn script(
+        &mut self,
+        job: &mut Job<'_>,
+        world: &mut World,
+        call: &ScriptCall,
+        command: &Command,
+        access: &mut Access,
+        began: Instant,
+        now: Millis,
+    ) {
+        let Dispatcher { shared, stats, scratch, .. } = self;
+        let (shared, stats) = (*shared, *stats);
+        let registry = &*shared.registry;
+        let World { global, keyspace } = world;
+        let engine = global.scripts.engine();
+        let time_max = global.settings.script_time_max;
+        let Job { session, reply, .. } = job;
+        // A script may select another database for itself.
+        let selected = session.db;
+        let (was_guarded, was_in_transaction) = (access.is_guarded, access.in_transaction);
+        access.is_guarded = false;
+        access.in_transaction = true;
+        let effects = &mut scratch.effects;
+        if !was_in_transaction {
+            effects.begin_transaction();
+        }
+        let mut execute = |_: &Command, args: &[&[u8]], proto: Proto| {
+            let mut reply = Reply::default();
+            reply.set_proto(proto);
+            let mut keys = Vec::new();
+            let plan = plan(registry, keyspace, args, &mut LastCalled::default(), &mut keys);
+            let manners = Manners::of(global, session, now);
+            effects.serve(wide_readers(global));
+            // SAFETY: all gates are closed, and the Space before this one was dropped.
+            let space = unsafe { keyspace.wide() };
+            let mut cx = Ctx {
+                args: &[],
+                keys: &[],
+                large: &[],
+                db: Db { space, index: session.db, now, stats, manners, effects },
+                session,
+                reply: &mut reply,
+                command: registry.by_id(0),
+                reach: Reach::Wide(global),
+                may_block: false,
+                host: shared,
+            };
+            match access.run(&mut cx, args, &plan, &keys) {
+                Ok(()) | Err(BatchEnd::Closed) => {}
+                Err(end) => unreachable!("a command of a script ended with {end:?}"),
+            }
+            drop(cx);
+            reply.segments().flatten().copied().collect()
+        };
+        let ended = scripting::run(call, &engine, time_max, registry, shared, stats, reply, &mut execute);
+        session.select(selected);
+        if !was_in_transaction {
+            effects.end_transaction();
+        }
+        access.is_guarded = was_guarded;
+        access.in_transaction = was_in_transaction;
+        let ns = began.elapsed().as_nanos() as u64;
+        access.began = Instant::now();
+        stats.commands.add(1);
+        let failed = ended != Ended::Returned;
+        stats.by_command[command.id as usize].record(ns, failed, access.latency_tracking);
+        session.last_command = command.id;
     }
 
     /// Serves the clients that wait for what this access has changed.
@@ -554,6 +647,13 @@ enum BatchEnd {
     Blocked(Option<Duration>),
     /// EXEC, which began at this time, runs its transaction.
     Execute(Box<Transaction>, Instant),
+    /// EVAL, which began at this time, runs its script.
+    Script(Box<ScriptCall>, Instant),
+}
+
+/// The command of a request that has run.
+fn plan_command<'a>(plan: &Plan<'a>) -> &'a Command {
+    plan.command.as_ref().expect("it has run")
 }
 
 /// The same memory for elements of another lifetime.
@@ -755,6 +855,13 @@ impl Access {
                 cx.db.effects.close_unit();
                 self.tell(cx);
                 return Err(BatchEnd::Execute(transaction, self.began));
+            }
+            Err(Stop::Script(call)) => {
+                assert!(cx.reply.mark() == mark, "{} replied before it ran", command.full_name);
+                cx.db.effects.end(args, false);
+                cx.db.effects.close_unit();
+                self.tell(cx);
+                return Err(BatchEnd::Script(call, self.began));
             }
             Err(Stop::Error(error)) => {
                 assert!(cx.reply.mark() == mark, "{} replied before it failed", command.full_name);

@@ -42,6 +42,7 @@ impl InProcess {
             pause: None,
             waiters: Default::default(),
             watches: Default::default(),
+            scripts: Default::default(),
             debug: DebugSettings::default(),
             run_id: "0".repeat(40),
             started: now,

@@ -226,6 +226,7 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
         pause: None,
         waiters: Default::default(),
         watches: Default::default(),
+        scripts: Default::default(),
         debug: DebugSettings::default(),
         run_id: run_id.iter().map(|byte| format!("{byte:02x}")).collect(),
         started: now,

@@ -1,0 +1,115 @@
+//! `EVAL`, `EVAL_RO`, `EVALSHA` and `EVALSHA_RO`.
+
+use scripting::{Lifetime, Script};
+
+use crate::context::{Ctx, Outcome};
+use crate::error::{Error, Stop};
+use crate::scripting::ScriptCall;
+use crate::spec::{Acl, Arg, Begin, Find, Flags, Group, KeyFlags, KeySpec, Side, Spec};
+
+const READ_WRITE: KeyFlags = KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE);
+const READ_ONLY: KeyFlags = KeyFlags::RO.union(KeyFlags::ACCESS);
+
+const fn keys(flags: KeyFlags) -> KeySpec {
+    KeySpec {
+        notes: None,
+        flags,
+        begin: Begin::Index(2),
+        find: Find::KeyNum { keynum_index: 0, first_key: 1, step: 1 },
+    }
+}
+
+const NUMKEYS: Arg = Arg::integer("numkeys");
+const KEY: Arg = Arg::key("key", 0).optional().multiple();
+const ARG: Arg = Arg::string("arg").optional().multiple();
+
+const FLAGS: Flags = Flags::NOSCRIPT.union(Flags::STALE).union(Flags::SKIP_MONITOR).union(Flags::NO_MANDATORY_KEYS);
+
+pub const EVAL: Spec = Spec {
+    name: "eval",
+    arity: -3,
+    flags: FLAGS,
+    acl: Acl::SLOW.union(Acl::SCRIPTING),
+    keys: &[keys(READ_WRITE).notes("What a script does to its keys is not known before it runs: anything")],
+    group: Group::Scripting,
+    since: "2.6.0",
+    summary: "Runs a script in Lua, with nothing in between.",
+    complexity: "That of the script",
+    args: &[Arg::string("script"), NUMKEYS, KEY, ARG],
+    side: Side::Wide,
+    run: Some(eval),
+    ..Spec::NEW
+};
+
+pub const EVAL_RO: Spec = Spec {
+    name: "eval_ro",
+    flags: FLAGS.union(Flags::READONLY),
+    keys: &[keys(READ_ONLY).notes("What a script does to its keys is not known before it runs: any reading")],
+    since: "7.0.0",
+    summary: "Runs a script in Lua that may only read.",
+    ..EVAL
+};
+
+pub const EVALSHA: Spec = Spec {
+    name: "evalsha",
+    keys: &[keys(READ_WRITE)],
+    summary: "Runs a script that the server knows, by its SHA-1 digest.",
+    args: &[Arg::string("sha1"), NUMKEYS, KEY, ARG],
+    run: Some(evalsha),
+    ..EVAL
+};
+
+pub const EVALSHA_RO: Spec = Spec {
+    name: "evalsha_ro",
+    flags: FLAGS.union(Flags::READONLY),
+    keys: &[keys(READ_ONLY)],
+    since: "7.0.0",
+    summary: "Runs a script that the server knows, by its SHA-1 digest; it may only read.",
+    ..EVALSHA
+};
+
+fn eval(cx: &mut Ctx<'_>) -> Outcome {
+    let numkeys = numkeys(cx)?;
+    let known = {
+        let script = Script::parse(cx.args[1]).map_err(Error::string)?;
+        cx.global_mut()?.scripts.add(&script, Lifetime::Evaluated)?;
+        script
+    };
+    start(cx, known, numkeys)
+}
+
+fn evalsha(cx: &mut Ctx<'_>) -> Outcome {
+    const UNKNOWN: &str = "NOSCRIPT No matching script. Please use EVAL.";
+    // What cannot be a digest is no script, whatever stands behind it.
+    if cx.args[1].len() != 40 {
+        return cx.fail(UNKNOWN);
+    }
+    let numkeys = numkeys(cx)?;
+    let name = cx.args[1];
+    match cx.global_mut()?.scripts.cache.get(name).cloned() {
+        Some(script) => start(cx, script, numkeys),
+        None => cx.fail(UNKNOWN),
+    }
+}
+
+fn numkeys(cx: &Ctx<'_>) -> Result<usize, Stop> {
+    let count = cx.int(2)?;
+    if count > cx.args.len() as i64 - 3 {
+        return cx.fail("ERR Number of keys can't be greater than number of args");
+    }
+    match usize::try_from(count) {
+        Ok(count) => Ok(count),
+        Err(_) => cx.fail("ERR Number of keys can't be negative"),
+    }
+}
+
+fn start(cx: &mut Ctx<'_>, script: Script, numkeys: usize) -> Outcome {
+    let (keys, args) = cx.args[3..].split_at(numkeys);
+    let owned = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect();
+    let read_only = script.flags.no_writes || cx.command.spec.flags.contains(Flags::READONLY);
+    Err(Stop::Script(Box::new(ScriptCall { script, keys: owned(keys), args: owned(args), read_only })))
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

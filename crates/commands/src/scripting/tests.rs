@@ -1,0 +1,179 @@
+use crate::testing::{Rig, effects, script};
+
+#[test]
+fn values_become_replies() {
+    script(&[
+        ("EVAL 'return 1.9' 0", ":1"),
+        ("EVAL 'return {1,2,nil,4}' 0", "*2 :1 :2"),
+        ("EVAL 'return true' 0", ":1"),
+        ("EVAL 'return false' 0", "$-1"),
+        ("EVAL \"return {ok='fine'}\" 0", "+fine"),
+        ("EVAL \"return {err='My Err'}\" 0", "-My Err"),
+        ("EVAL \"return redis.error_reply('oneword')\" 0", "-ERR oneword"),
+        ("EVAL 'return {double=3.5}' 0", "$3 3.5"),
+        ("EVAL 'return {map={a=1}}' 0", "*2 $1 a :1"),
+        ("EVAL 'return {set={a=1}}' 0", "*1 $1 a"),
+        ("EVAL 'return {0/0, 1e300}' 0", "*2 :-9223372036854775808 :-9223372036854775808"),
+        ("EVAL 'return function() end' 0", "$-1"),
+        ("EVAL \"local t = {'l'} for i=1,7000 do t[i+1]='x' end return redis.call('rpush', unpack(t))\" 0", ":7000"),
+        ("EVAL 'return {KEYS[1],KEYS[2],ARGV[1],#KEYS,#ARGV}' 2 a b c", "*5 $1 a $1 b $1 c :2 :1"),
+    ]);
+}
+
+#[test]
+fn deep_and_wide_tables() {
+    let mut rig = Rig::new();
+    let reply = rig.run("EVAL 'local a = {} a[1] = a return a' 0");
+    assert!(reply.ends_with("*1 -ERR reached lua stack limit"));
+    let reply = rig.run("EVAL 'local t = {} for i=1,20000 do t[i]=i end return {map=t}' 0");
+    assert!(reply.starts_with("*40000 "));
+    let reply = rig.run("EVAL 'local t = {} for i=1,20000 do t[i]=i end return {set=t}' 0");
+    assert!(reply.starts_with("*20000 "));
+}
+
+#[test]
+fn commands_and_their_replies() {
+    script(&[
+        ("EVAL \"return redis.call('set','k',1.5)\" 0", "+OK"),
+        ("EVAL \"return redis.call('get','k')\" 0", "$3 1.5"),
+        ("EVAL \"redis.call('set','k',3) return redis.call('incr','k')\" 0", ":4"),
+        ("EVAL \"return redis.call('get','none') == false\" 0", ":1"),
+        ("EVAL \"redis.setresp(3) return redis.call('get','none') == nil\" 0", ":1"),
+        ("HSET h f v", ":1"),
+        ("EVAL \"redis.setresp(3) return redis.call('hgetall','h').map.f\" 0", "$1 v"),
+        ("EVAL \"return redis.call('blpop','nolist',0)\" 0", "$-1"),
+        ("EVAL \"redis.call('select',3) redis.call('set','there','x') return 1\" 0", ":1"),
+        ("GET there", "$-1"),
+        (
+            "EVAL \"return redis.pcall('lpush','k','a')\" 0",
+            "-WRONGTYPE Operation against a key holding the wrong kind of value",
+        ),
+        (
+            "EVAL \"return redis.call('lpush','k','a')\" 0",
+            "-WRONGTYPE Operation against a key holding the wrong kind of value script: \
+             7127758f93fcae4b6a6a6caf9347e4d907776dbb, on @user_script:1.",
+        ),
+    ]);
+}
+
+#[test]
+fn what_a_script_must_not_do() {
+    let refused = |text: &str, program: &str| {
+        let mut rig = Rig::new();
+        let reply = rig.run_args(&[b"EVAL", program.as_bytes(), b"0"]);
+        let reply = String::from_utf8(reply).unwrap();
+        assert!(reply.starts_with(&format!("-ERR {text}")), "{program}: {reply}");
+    };
+    refused("Unknown Redis command called from script script: ", "return redis.call('nosuch')");
+    refused("Wrong number of args calling Redis command from script script: ", "return redis.call('get')");
+    refused("This Redis command is not allowed from script script: ", "return redis.call('multi')");
+    refused("Please specify at least one argument for this redis lib call script: ", "redis.call()");
+    refused("Lua redis lib command arguments must be strings or integers script: ", "redis.call('set','k',{})");
+    refused(
+        "Error compiling script (new function): user_script:1: '<eof>' expected near 'error'",
+        "return syntax error",
+    );
+    refused("user_script:1: Script attempted to access nonexistent global variable 'x' script: ", "return x");
+    refused("user_script:1: Script attempted to access nonexistent global variable 'io' script: ", "return io");
+    for program in
+        ["x=1", "_G.x=1", "string.x=1", "redis.x=1", "KEYS=1", "getmetatable(_G).x=1", "getmetatable('').x=1"]
+    {
+        refused("user_script:1: Attempt to modify a readonly table script: ", program);
+    }
+    refused("Attempt to modify a readonly table script: ", "setmetatable(_G,{})");
+    refused("Attempt to modify a readonly table script: ", "rawset(redis,'x',1)");
+    refused("user_script:3: boom script: ", "\n\nerror('boom')");
+    refused("nil script: ", "error()");
+    refused("unknown error script: ", "error({foo=1})");
+    refused("user_script:1: stack overflow", "local function f() return f() + 1 end return f()");
+    refused("not enough memory", "return string.rep('x', 1e10)");
+    refused(
+        "Write commands are not allowed from read-only scripts. script: ",
+        "#!lua flags=no-writes\nredis.call('set','a','1')",
+    );
+    refused("Unexpected flag in script shebang: a", "#!lua flags=a\nreturn 1");
+    refused("Unknown lua shebang option: name=x", "#!lua name=x\nreturn 1");
+    refused("Unexpected engine in script shebang: #!x", "#!x\nreturn 1");
+    refused("Invalid script shebang", "#!lua");
+}
+
+#[test]
+fn libraries_can_be_listed_and_bytecode_is_not_loaded() {
+    script(&[
+        ("EVAL \"local n = 0 for _ in pairs(redis) do n = n + 1 end return n\" 0", ":23"),
+        ("EVAL \"return loadstring('return 1')()\" 0", ":1"),
+        ("EVAL \"return loadstring(string.dump(function() return 1 end))\" 0", "$-1"),
+        (
+            "EVAL \"return ({pcall(function() redis.call('nosuch') end)})[2]\" 0",
+            "$44 ERR Unknown Redis command called from script",
+        ),
+        ("EVAL \"table.insert(math, 1) return 1\" 0", ":1"),
+        ("EVAL \"return rawget(math, 1)\" 0", "$-1"),
+        ("EVAL \"return ('x'):rep(3)\" 0", "$3 xxx"),
+        ("EVAL \"return {math.random(100), math.random(100)}\" 0", "*2 :18 :75"),
+    ]);
+}
+
+#[test]
+fn scripts_by_digest() {
+    const ONE: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+    script(&[
+        (&format!("EVALSHA {ONE} 0"), "-NOSCRIPT No matching script. Please use EVAL."),
+        ("EVALSHA abc x", "-NOSCRIPT No matching script. Please use EVAL."),
+        (&format!("EVALSHA {ONE} x"), "-ERR value is not an integer or out of range"),
+        ("SCRIPT LOAD 'return 1'", &format!("$40 {ONE}")),
+        (&format!("EVALSHA {} 0", ONE.to_uppercase()), ":1"),
+        (&format!("EVALSHA_RO {ONE} 1 k"), ":1"),
+        (&format!("SCRIPT EXISTS {ONE} abc"), "*2 :1 :0"),
+        (&format!("SCRIPT SHOW {ONE}"), "$8 return 1"),
+        ("SCRIPT FLUSH x", "-ERR SCRIPT FLUSH only support SYNC|ASYNC option"),
+        ("SCRIPT FLUSH ASYNC", "+OK"),
+        (&format!("SCRIPT EXISTS {ONE}"), "*1 :0"),
+        ("SCRIPT KILL", "-NOTBUSY No scripts in execution right now."),
+        ("SCRIPT DEBUG no", "+OK"),
+        ("SCRIPT DEBUG x", "-ERR Use SCRIPT DEBUG YES/SYNC/NO"),
+        ("EVAL 'return 1' -1", "-ERR Number of keys can't be negative"),
+        ("EVAL 'return 1' 2 a", "-ERR Number of keys can't be greater than number of args"),
+    ]);
+}
+
+#[test]
+fn one_unit_of_effects() {
+    effects(&[
+        (
+            "EVAL \"redis.call('set',KEYS[1],1) redis.call('get','a') redis.call('incr',KEYS[1])\" 1 a",
+            "set a 1; incr a",
+        ),
+        ("EVAL \"redis.call('select',3) redis.call('set','b',1)\" 0", "[3] set b 1"),
+        ("EVAL 'return 1' 0", ""),
+        ("MULTI", ""),
+        ("SET a 1", ""),
+        ("EVAL \"return redis.call('del','a')\" 0", ""),
+        ("EXEC", "SET a 1; del a"),
+    ]);
+}
+
+#[test]
+fn a_watched_key_and_a_waiting_client() {
+    let mut rig = Rig::new();
+    rig.client(2).run("BLPOP l 0");
+    rig.client(3).script(&[("WATCH l", "+OK"), ("MULTI", "+OK"), ("EXEC", "*0"), ("WATCH l", "+OK"), ("MULTI", "+OK")]);
+    rig.client(1).script(&[("EVAL \"return redis.call('rpush','l','a','b')\" 0", ":2")]);
+    assert_eq!(rig.unblocked(), [(2, "*2 $1 l $1 a".to_owned())]);
+    rig.client(3).script(&[("EXEC", "*-1")]);
+}
+
+/// Bounded by the clock, which no test waits for: the bound is 1 ms here, and the script would never end.
+#[test]
+fn a_script_that_does_not_end_is_ended_unless_it_has_written() {
+    let mut rig = Rig::new();
+    rig.script(&[("CONFIG SET busy-reply-threshold 1", "+OK")]);
+    for endless in ["while true do end", "while true do pcall(function() while true do end end) end"] {
+        let reply = rig.run_args(&[b"EVAL", endless.as_bytes(), b"0"]);
+        assert!(reply.starts_with(b"-ERR The script ran for longer than busy-reply-threshold"));
+    }
+    rig.script(&[
+        ("EVAL \"redis.call('set','a',1) for i=1,3000000 do end return redis.call('get','a')\" 0", "$1 1"),
+        ("EVAL 'return 1' 0", ":1"),
+    ]);
+}

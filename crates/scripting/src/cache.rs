@@ -1,0 +1,109 @@
+//! The scripts that EVALSHA finds.
+//!
+//! What SCRIPT LOAD has brought stays. What EVAL has brought may go again: programs that write their arguments into the text
+//! would otherwise fill the memory. As in Redis, the 500 of these used last are kept.
+
+use std::collections::HashMap;
+
+use crate::script::{Script, Sha1};
+
+/// So many scripts that only EVAL has brought are kept.
+const EVALUATED_MAX: usize = 500;
+
+/// How long a script stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Until SCRIPT FLUSH.
+    Loaded,
+    /// Until there are too many others.
+    Evaluated,
+}
+
+#[derive(Debug)]
+struct Cached {
+    script: Script,
+    lifetime: Lifetime,
+    used: u64,
+}
+
+/// All scripts by name.
+#[derive(Debug, Default)]
+pub struct Cache {
+    scripts: HashMap<Sha1, Cached>,
+    evaluated: usize,
+    uses: u64,
+}
+
+impl Cache {
+    /// The script of this name, in any case, which counts as a use.
+    pub fn get(&mut self, name: &[u8]) -> Option<&Script> {
+        let name: Sha1 = name.to_ascii_lowercase().try_into().ok()?;
+        let cached = self.scripts.get_mut(&name)?;
+        self.uses += 1;
+        cached.used = self.uses;
+        Some(&cached.script)
+    }
+
+    pub fn contains(&self, name: &[u8]) -> bool {
+        Sha1::try_from(name.to_ascii_lowercase()).is_ok_and(|name| self.scripts.contains_key(&name))
+    }
+
+    /// Keeps a script. Returns the name of the one that had to go for it.
+    pub fn insert(&mut self, script: Script, lifetime: Lifetime) -> Option<Sha1> {
+        self.uses += 1;
+        let used = self.uses;
+        if let Some(known) = self.scripts.get_mut(&script.sha1) {
+            known.used = used;
+            if lifetime == Lifetime::Loaded && known.lifetime == Lifetime::Evaluated {
+                known.lifetime = Lifetime::Loaded;
+                self.evaluated -= 1;
+            }
+            return None;
+        }
+        let mut gone = None;
+        if lifetime == Lifetime::Evaluated {
+            if self.evaluated == EVALUATED_MAX {
+                let evaluated = self.scripts.iter().filter(|(_, cached)| cached.lifetime == Lifetime::Evaluated);
+                gone = evaluated.min_by_key(|(_, cached)| cached.used).map(|(name, _)| *name);
+                gone.map(|name| self.scripts.remove(&name));
+            } else {
+                self.evaluated += 1;
+            }
+        }
+        self.scripts.insert(script.sha1, Cached { script, lifetime, used });
+        gone
+    }
+
+    pub fn clear(&mut self) {
+        *self = Cache::default();
+    }
+
+    pub fn len(&self) -> usize {
+        self.scripts.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.scripts.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_evaluated_goes_and_what_was_loaded_stays() {
+        let mut cache = Cache::default();
+        let script = |number: usize| Script::parse(format!("return {number}").as_bytes()).unwrap();
+        cache.insert(script(0), Lifetime::Loaded);
+        for number in 1..=EVALUATED_MAX {
+            assert_eq!(cache.insert(script(number), Lifetime::Evaluated), None);
+        }
+        assert!(cache.get(&script(1).sha1.to_ascii_uppercase()).is_some());
+        assert_eq!(cache.insert(script(1000), Lifetime::Evaluated), Some(script(2).sha1));
+        assert!(cache.contains(&script(0).sha1) && cache.contains(&script(1).sha1) && !cache.contains(b"2"));
+        assert_eq!(cache.insert(script(1), Lifetime::Loaded), None);
+        assert_eq!(cache.insert(script(1001), Lifetime::Evaluated), None);
+        assert_eq!(cache.len(), EVALUATED_MAX + 2);
+    }
+}

@@ -1,0 +1,329 @@
+//! The one interpreter.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::c_int;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use mlua::ffi;
+use mlua::{ChunkMode, Error, Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value as LuaValue, VmState};
+use parking_lot::Mutex;
+use resp::Reply;
+use resp::client::{ReplyParser, Value};
+
+use crate::convert;
+use crate::script::{Script, Sha1, sha1_of};
+
+/// The clock is read after so many instructions of Lua.
+const INSTRUCTIONS_A_LOOK: u32 = 100_000;
+
+/// What a script may have in memory at once. Redis knows no limit; here an allocation that fails is an error of the script.
+const MEMORY_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// The end of a script that takes too long. See `docs/design.md`, section 11.
+const ENDED_TEXT: &str =
+    "ERR The script ran for longer than busy-reply-threshold and was ended before it had written anything.";
+
+/// What a script sees of the server.
+pub trait Host {
+    /// Runs a command and returns its reply in the protocol's form, in RESP3 if `resp3`.
+    ///
+    /// # Errors
+    /// The text of a command that was refused before it ran.
+    fn call(&mut self, args: &[&[u8]], resp3: bool) -> Result<Vec<u8>, Vec<u8>>;
+    /// A line for the log; 0 is for debugging, 3 a warning.
+    fn log(&mut self, level: u8, text: &str);
+    /// Whether there is a command of this name.
+    fn knows(&self, command: &[u8]) -> bool;
+    /// Whether a command of this script has changed anything: it cannot be ended halfway any more.
+    fn has_written(&self) -> bool;
+}
+
+/// What holds for one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A script that has written nothing by then is ended.
+    pub time_max: Option<Duration>,
+}
+
+/// What the hook and the sandbox's functions share with [`Engine::run`].
+#[derive(Default)]
+struct State {
+    resp3: AtomicBool,
+    /// The time is over.
+    ended: AtomicBool,
+    written: AtomicBool,
+    deadline: Mutex<Option<Instant>>,
+    random: AtomicU64,
+}
+
+/// How a run ended, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The script returned.
+    Returned,
+    /// It failed. `counted`: with the error of a command, which was counted when it happened.
+    Failed { counted: bool },
+    /// It was ended for its time.
+    TimedOut,
+}
+
+/// The interpreter with its sandbox, and the scripts that it has compiled.
+pub struct Engine {
+    lua: Lua,
+    globals: Table,
+    runner: Function,
+    compiled: HashMap<Sha1, Function>,
+    state: Arc<State>,
+}
+
+/// The seed of a new interpreter is 0. As observed in Redis 8.2, its sequence goes on from script to script.
+fn seeded(seed: i64) -> u64 {
+    ((seed as u32 as u64) << 16) + 0x330E
+}
+
+/// A step of the 48-bit linear congruential generator of POSIX (`lrand48`): the same numbers on every machine.
+fn draw(state: &AtomicU64) -> f64 {
+    let next = (0x5_DEEC_E66D_u64.wrapping_mul(state.load(Relaxed)).wrapping_add(0xB)) & ((1 << 48) - 1);
+    state.store(next, Relaxed);
+    ((next >> 17) % 0x7fff_ffff) as f64 / f64::from(0x7fff_ffff)
+}
+
+/// `behind_c(f)`: a C function that calls `f`. A script's `return f(…)` would give its own frame away to a function in Lua, and with
+/// it the number of the line for error texts; to one in C it does not.
+unsafe extern "C-unwind" fn behind_c(lua: *mut mlua::lua_State) -> c_int {
+    unsafe extern "C-unwind" fn through(lua: *mut mlua::lua_State) -> c_int {
+        // SAFETY: Lua calls this with its own state and at least LUA_MINSTACK free places. An error of `f` leaves by way of this
+        // frame, which has nothing to drop.
+        unsafe {
+            let args = ffi::lua_gettop(lua);
+            ffi::lua_pushvalue(lua, ffi::lua_upvalueindex(1));
+            ffi::lua_insert(lua, 1);
+            ffi::lua_call(lua, args, ffi::LUA_MULTRET);
+            ffi::lua_gettop(lua)
+        }
+    }
+    // SAFETY: as above; the sandbox calls this with one function, which becomes the upvalue.
+    unsafe {
+        ffi::lua_settop(lua, 1);
+        ffi::lua_pushcclosure(lua, through, 1);
+    }
+    1
+}
+
+impl Engine {
+    /// An interpreter for scripts that are told that this is Redis of `version`.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    ///
+    /// # Panics
+    /// If the sandbox, which is part of the program, does not compile.
+    pub fn new(version: [u8; 3]) -> Result<Engine, String> {
+        Engine::build(version).map_err(|error| format!("ERR the script interpreter does not start: {error}"))
+    }
+
+    fn build(version: [u8; 3]) -> mlua::Result<Engine> {
+        let libraries = StdLib::TABLE | StdLib::STRING | StdLib::OS | StdLib::MATH | StdLib::DEBUG;
+        // SAFETY: `debug` can break the interpreter; only the sandbox gets it, and takes nothing but `getinfo`. No script sees a
+        // function that loads C modules or bytecode.
+        let lua = unsafe { Lua::unsafe_new_with(libraries, LuaOptions::new().catch_rust_panics(false)) };
+        let state = Arc::new(State { random: AtomicU64::new(seeded(0)), ..State::default() });
+        let host = lua.create_table()?;
+        // SAFETY: `behind_c` follows the rules of a C function of Lua.
+        host.raw_set("behind_c", unsafe { lua.create_c_function(behind_c)? })?;
+        host.raw_set("ended_text", ENDED_TEXT)?;
+        let [major, minor, patch] = version;
+        host.raw_set("version", format!("{major}.{minor}.{patch}"))?;
+        host.raw_set("version_number", u32::from_be_bytes([0, major, minor, patch]))?;
+        host.raw_set(
+            "sha1hex",
+            lua.create_function(|lua, text: mlua::String| lua.create_string(sha1_of(&text.as_bytes())))?,
+        )?;
+        let shared = state.clone();
+        host.raw_set("ended", lua.create_function(move |_, ()| Ok(shared.ended.load(Relaxed)))?)?;
+        let shared = state.clone();
+        let setresp = move |_: &Lua, version: i64| {
+            shared.resp3.store(version == 3, Relaxed);
+            Ok(())
+        };
+        host.raw_set("setresp", lua.create_function(setresp)?)?;
+        let shared = state.clone();
+        host.raw_set("random", lua.create_function(move |_, ()| Ok(draw(&shared.random)))?)?;
+        let shared = state.clone();
+        let randomseed = move |_: &Lua, seed: f64| {
+            shared.random.store(seeded(seed as i64), Relaxed);
+            Ok(())
+        };
+        host.raw_set("randomseed", lua.create_function(randomseed)?)?;
+        let getinfo: Function = lua.globals().get::<Table>("debug")?.get("getinfo")?;
+        let sandbox = lua.load(include_str!("sandbox.lua")).set_name("=sandbox");
+        let (globals, runner): (Table, Function) = sandbox.call((host, getinfo))?;
+
+        let shared = state.clone();
+        let look = move |_: &Lua, _: &mlua::Debug<'_>| {
+            if shared.deadline.lock().is_none_or(|deadline| Instant::now() < deadline) {
+                return Ok(VmState::Continue);
+            }
+            if shared.written.load(Relaxed) {
+                return Ok(VmState::Continue);
+            }
+            shared.ended.store(true, Relaxed);
+            Err(Error::runtime(ENDED_TEXT))
+        };
+        lua.set_global_hook(HookTriggers::new().every_nth_instruction(INSTRUCTIONS_A_LOOK), look)?;
+        lua.set_memory_limit(MEMORY_BYTES_MAX)?;
+        Ok(Engine { lua, globals, runner, compiled: HashMap::new(), state })
+    }
+
+    /// Makes a script ready to run.
+    ///
+    /// # Errors
+    /// The text for the client if it is no Lua.
+    pub fn compile(&mut self, script: &Script) -> Result<(), Vec<u8>> {
+        if self.compiled.contains_key(&script.sha1) {
+            return Ok(());
+        }
+        let chunk = self.lua.load(script.program()).set_name("@user_script").set_mode(ChunkMode::Text);
+        match chunk.set_environment(self.globals.clone()).into_function() {
+            Ok(function) => {
+                self.compiled.insert(script.sha1, function);
+                Ok(())
+            }
+            Err(error) => {
+                let text = match &error {
+                    Error::SyntaxError { message, .. } => message.clone(),
+                    other => other.to_string(),
+                };
+                Err([b"ERR Error compiling script (new function): ", text.as_bytes()].concat())
+            }
+        }
+    }
+
+    /// Forgets a script.
+    pub fn forget(&mut self, name: &Sha1) {
+        self.compiled.remove(name);
+    }
+
+    /// Memory of the interpreter.
+    pub fn memory_bytes(&self) -> usize {
+        self.lua.used_memory()
+    }
+
+    /// Runs a script and writes its reply, which is an error if it fails.
+    pub fn run(
+        &mut self,
+        script: &Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+        limits: Limits,
+        host: &mut dyn Host,
+        reply: &mut Reply,
+    ) -> Ended {
+        if let Err(text) = self.compile(script) {
+            reply.error(text);
+            return Ended::Failed { counted: false };
+        }
+        let state = &*self.state;
+        state.resp3.store(false, Relaxed);
+        state.ended.store(false, Relaxed);
+        state.written.store(false, Relaxed);
+        *state.deadline.lock() = limits.time_max.and_then(|time_max| Instant::now().checked_add(time_max));
+        let mark = reply.mark();
+        let outcome = self.enter(script, keys, args, host, reply);
+        *self.state.deadline.lock() = None;
+        let ended = self.state.ended.load(Relaxed);
+        match outcome {
+            Ok(None) => Ended::Returned,
+            Ok(Some(counted)) if !ended => Ended::Failed { counted },
+            Ok(Some(_)) => Ended::TimedOut,
+            Err(error) => {
+                // Neither the script's values nor its error fit into memory.
+                reply.truncate(mark);
+                reply.error(format!("ERR {error}"));
+                Ended::Failed { counted: false }
+            }
+        }
+    }
+
+    /// `Some` if the script has failed: whether with an error that a command has counted.
+    fn enter(
+        &self,
+        script: &Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+        host: &mut dyn Host,
+        reply: &mut Reply,
+    ) -> mlua::Result<Option<bool>> {
+        let lua = &self.lua;
+        let state = &*self.state;
+        let texts = |texts: &[&[u8]]| {
+            let table = lua.create_table_with_capacity(texts.len(), 0)?;
+            for (index, text) in texts.iter().enumerate() {
+                table.raw_set(index + 1, lua.create_string(text)?)?;
+            }
+            Ok::<Table, Error>(table)
+        };
+        let (keys, args) = (texts(keys)?, texts(args)?);
+        let chunk = &self.compiled[&script.sha1];
+        let host = RefCell::new(host);
+        let (ok, value, line, counted): (bool, LuaValue, Option<i64>, Option<bool>) = lua.scope(|scope| {
+            let call = scope.create_function(|lua, (count, args): (usize, Table)| {
+                let resp3 = state.resp3.load(Relaxed);
+                let mut host = host.borrow_mut();
+                let outcome = call(lua, count, &args, resp3, &mut **host);
+                state.written.store(host.has_written(), Relaxed);
+                outcome
+            })?;
+            let log = scope.create_function(|_, (level, text): (u8, mlua::String)| {
+                host.borrow_mut().log(level, &text.to_string_lossy());
+                Ok(())
+            })?;
+            let knows = scope.create_function(|_, name: LuaValue| {
+                Ok(convert::argument(&name).is_some_and(|name| host.borrow().knows(&name)))
+            })?;
+            self.runner.call((chunk, keys, args, call, log, knows))
+        })?;
+        if ok {
+            convert::to_reply(lua, &value, state.resp3.load(Relaxed), reply)?;
+            return Ok(None);
+        }
+        let mut text = match &value {
+            LuaValue::String(text) => text.as_bytes().to_vec(),
+            _ => b"ERR unknown error".to_vec(),
+        };
+        text.extend_from_slice(b" script: ");
+        text.extend_from_slice(&script.sha1);
+        if let Some(line) = line {
+            text.extend_from_slice(format!(", on @user_script:{line}.").as_bytes());
+        }
+        reply.error(text);
+        Ok(Some(counted.unwrap_or(false)))
+    }
+}
+
+/// The arguments come in a table: one reference to Lua's values at a time, of which there are but 8,000. `true` and the reply, or `false` and the text of an error.
+fn call(lua: &Lua, count: usize, args: &Table, resp3: bool, host: &mut dyn Host) -> mlua::Result<(bool, LuaValue)> {
+    let refused = |text: &[u8]| Ok((false, LuaValue::String(lua.create_string(text)?)));
+    let mut words = Vec::with_capacity(count);
+    for index in 1..=count {
+        match convert::argument(&args.raw_get(index)?) {
+            Some(word) => words.push(word),
+            None => return refused(b"ERR Lua redis lib command arguments must be strings or integers"),
+        }
+    }
+    let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    let bytes = match host.call(&args, resp3) {
+        Ok(bytes) => bytes,
+        Err(text) => return refused(&text),
+    };
+    let mut parser = ReplyParser::new();
+    parser.feed(&bytes);
+    match parser.next_reply() {
+        Ok(Some(Value::Error(text) | Value::BulkError(text))) => refused(&text),
+        Ok(Some(value)) => Ok((true, convert::to_lua(lua, value)?)),
+        Ok(None) | Err(_) => unreachable!("a command's reply is one whole reply"),
+    }
+}
