@@ -108,6 +108,31 @@ pub const NORMALISERS: &[Normaliser] = &[
         same: same_measurement,
     },
     Normaliser {
+        name: "sign-of-zero",
+        commands: &[
+            "ZRANGE",
+            "ZREVRANGE",
+            "ZRANGEBYSCORE",
+            "ZREVRANGEBYSCORE",
+            "ZSCORE",
+            "ZMSCORE",
+            "ZRANK",
+            "ZREVRANK",
+            "ZPOPMIN",
+            "ZPOPMAX",
+            "ZMPOP",
+            "BZPOPMIN",
+            "BZPOPMAX",
+            "BZMPOP",
+            "ZUNION",
+            "ZINTER",
+            "ZDIFF",
+            "ZINCRBY",
+        ],
+        reason: "Redis's listpack forgets the sign of a zero: which one a score has depends on the encodings that it has been in",
+        same: |_, subject, reference| without_sign_of_zero(subject) == without_sign_of_zero(reference),
+    },
+    Normaliser {
         name: "dump-payload",
         commands: &["DUMP"],
         reason: "compression and the RDB version of a payload are free; that each server reads the other's payload is a step of its own",
@@ -146,6 +171,16 @@ fn matches(pattern: &str, name: &str, subcommand: &str) -> bool {
     match pattern.split_once(' ') {
         Some((container, sub)) => (container == "*" || container == name) && sub == subcommand,
         None => pattern == name,
+    }
+}
+
+/// Scores that are zero as 0.
+pub fn without_sign_of_zero(value: &Value) -> Value {
+    match value {
+        Value::Bulk(text) if text == b"-0" => Value::Bulk(b"0".to_vec()),
+        Value::Double(text) if text == "-0" => Value::Double("0".to_owned()),
+        Value::Array(elements) => Value::Array(elements.iter().map(without_sign_of_zero).collect()),
+        other => other.clone(),
     }
 }
 

@@ -196,7 +196,9 @@ impl Side {
             let reply = self.command(connection, &command)?;
             let Some([Value::Bulk(next), Value::Array(elements)]) = reply.elements() else { return Ok(reply) };
             match in_pairs {
-                true => found.extend(elements.chunks(2).map(|pair| Value::Array(pair.to_vec()))),
+                true => found.extend(
+                    elements.chunks(2).map(|pair| normalise::without_sign_of_zero(&Value::Array(pair.to_vec()))),
+                ),
                 false => found.extend_from_slice(elements),
             }
             if next == b"0" {
