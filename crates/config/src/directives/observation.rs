@@ -26,8 +26,8 @@ rows! { super::encodings::END;
     LATENCY_TRACKING_INFO_PERCENTILES: [f64] = row("latency-tracking-info-percentiles", Kind::Percentiles, "50 99 99.9");
     /// Classes of keyspace events that are published; empty means none.
     NOTIFY_KEYSPACE_EVENTS: KeyspaceEvents = row("notify-keyspace-events", Kind::KeyspaceEvents, "");
-    /// Milliseconds after which a running script lets other clients hear BUSY.
-    BUSY_REPLY_THRESHOLD: i64 = row("busy-reply-threshold", COUNT, "5000").aliases(&["lua-time-limit"]).later("scripting");
+    /// Milliseconds after which a script that has written nothing is ended. (That other clients hear BUSY meanwhile, and can end it themselves, is to come.)
+    BUSY_REPLY_THRESHOLD: i64 = row("busy-reply-threshold", COUNT, "5000").aliases(&["lua-time-limit"]);
     /// Whether scripts may use functions of Lua that Redis has given up.
     LUA_ENABLE_DEPRECATED_API: bool = row("lua-enable-deprecated-api", Kind::Bool, "no").fixed().hidden().later("scripting");
     /// Whether scripts are replicated by their effects.
