@@ -603,6 +603,19 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_takes_the_place_of_another_is_not_for_those_who_wait() {
+        rigs(|rig| {
+            assert_eq!(rig.client(2).run("BLPOP l 0"), "BLOCKED");
+            let steps = [("RPUSH n 1 2", ":2"), ("SET l text", "+OK"), ("SORT n STORE l", ":2"), ("RPUSH l 3", ":3")];
+            rig.client(1).script(&steps);
+            served(rig, &[]);
+            // A key that is new is.
+            rig.client(1).script(&[("DEL l", ":1"), ("SORT n STORE l", ":2"), ("LRANGE l 0 -1", "*1 $1 2")]);
+            served(rig, &[(2, "*2 $1 l $1 1")]);
+        });
+    }
+
+    #[test]
     fn in_order_of_arrival_one_element_each() {
         rigs(|rig| {
             for client in 2..=4 {

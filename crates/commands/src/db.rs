@@ -397,7 +397,11 @@ impl<'a> Db<'a> {
         }
         self.effects.touch(self.index, key.bytes());
         self.space.set_created_access_bits(access::created(self.manners.lfu.as_ref(), self.now));
-        self.signal(key);
+        // As in Redis: what takes the place of another value wakes nobody, but who waits for a stream that is no more.
+        let is_gift = |entry: Entry<'_>| entry.value().type_name() == "stream";
+        if self.effects.has_waiters() && self.live::<false, false>(key).is_none_or(is_gift) {
+            self.signal(key);
+        }
         self.space.set(self.index, key, value, expiry)
     }
 

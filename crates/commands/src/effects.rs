@@ -206,6 +206,12 @@ impl Effects {
         }
     }
 
+    /// Whether clients are blocked on any key.
+    #[inline]
+    pub fn has_waiters(&self) -> bool {
+        self.readers.waiters
+    }
+
     /// Clients that are blocked on this key may find something now.
     #[inline]
     pub fn signal(&mut self, db: DbIndex, key: &[u8]) {
