@@ -709,9 +709,7 @@ mod tests {
             let units: Vec<Vec<String>> = rig
                 .effects
                 .units()
-                .map(|unit| {
-                    unit.iter().map(|effect| String::from_utf8_lossy(&effect.args.join(&b' ')).into_owned()).collect()
-                })
+                .map(|unit| unit.iter().map(|effect| effect.to_string()).collect())
                 .collect();
             assert_eq!(units, [["RPUSH a 1"], ["LMOVE a b LEFT RIGHT"], ["LMOVE b a LEFT RIGHT"], ["LPOP a"]]);
         });

@@ -16,6 +16,8 @@
 //!
 //! `docs/effects.md` lists the commands whose effect is not themselves; `tests/effects` compares all of them with real servers.
 
+use std::fmt;
+
 pub use config::KeyspaceEvents as EventClass;
 use keyspace::{DbIndex, Expired};
 
@@ -23,12 +25,98 @@ use crate::blocking::Ready;
 use crate::transaction::Watches;
 
 /// A command that makes the same change elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effect {
+#[derive(Clone, Copy, Debug)]
+pub struct Effect<'a> {
     pub db: DbIndex,
-    pub args: Vec<Vec<u8>>,
     /// It is kept out of the append-only file: PUBLISH.
     pub replicas_only: bool,
+    bytes: &'a [u8],
+    /// Where each argument ends, counted from the start of all bytes, and where the first begins.
+    ends: &'a [usize],
+    start: usize,
+}
+
+impl<'a> Effect<'a> {
+    pub fn args(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
+        let (bytes, ends, start) = (self.bytes, self.ends, self.start);
+        (0..ends.len()).map(move |index| &bytes[if index == 0 { start } else { ends[index - 1] }..ends[index]])
+    }
+}
+
+/// Its words, for people.
+impl fmt::Display for Effect<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, arg) in self.args().enumerate() {
+            let space = if index == 0 { "" } else { " " };
+            write!(f, "{space}{}", String::from_utf8_lossy(arg))?;
+        }
+        Ok(())
+    }
+}
+
+/// Effects that belong together.
+#[derive(Clone, Copy, Debug)]
+pub struct Unit<'a> {
+    list: &'a List,
+    first: usize,
+    end: usize,
+}
+
+impl<'a> Unit<'a> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Effect<'a>> + Clone + use<'a> {
+        let list = self.list;
+        (self.first..self.end).map(move |index| list.get(index))
+    }
+}
+
+/// Effects one behind the other in memory that is used again: recording one allocates nothing.
+#[derive(Debug, Default)]
+struct List {
+    bytes: Vec<u8>,
+    /// Of all arguments.
+    ends: Vec<usize>,
+    effects: Vec<Recorded>,
+}
+
+#[derive(Debug)]
+struct Recorded {
+    db: DbIndex,
+    replicas_only: bool,
+    /// Behind its last argument.
+    args_end: usize,
+}
+
+/// More memory than this is not kept for the next access.
+const KEPT_BYTES_MAX: usize = 256 * 1024;
+
+impl List {
+    fn len(&self) -> usize {
+        self.effects.len()
+    }
+
+    fn push(&mut self, db: DbIndex, args: &[&[u8]]) {
+        for arg in args {
+            self.bytes.extend_from_slice(arg);
+            self.ends.push(self.bytes.len());
+        }
+        self.effects.push(Recorded { db, replicas_only: false, args_end: self.ends.len() });
+    }
+
+    fn get(&self, index: usize) -> Effect<'_> {
+        let Recorded { db, replicas_only, args_end } = self.effects[index];
+        let first = if index == 0 { 0 } else { self.effects[index - 1].args_end };
+        let start = if first == 0 { 0 } else { self.ends[first - 1] };
+        Effect { db, replicas_only, bytes: &self.bytes, ends: &self.ends[first..args_end], start }
+    }
+
+    fn clear(&mut self) {
+        if self.bytes.capacity() + self.ends.capacity() * size_of::<usize>() > KEPT_BYTES_MAX {
+            *self = List::default();
+        }
+        self.bytes.clear();
+        self.ends.clear();
+        self.effects.clear();
+    }
 }
 
 /// Something happened to a key.
@@ -76,7 +164,7 @@ pub struct Effects {
     /// The selected database of the command in execution.
     db: DbIndex,
     itself: Itself,
-    list: Vec<Effect>,
+    list: List,
     /// Behind the last effect of each unit.
     unit_ends: Vec<usize>,
     events: Vec<Event>,
@@ -97,7 +185,7 @@ impl Default for Effects {
             readers: Readers::NONE,
             db: DbIndex(0),
             itself: Itself::Verbatim,
-            list: Vec::new(),
+            list: List::default(),
             unit_ends: Vec::new(),
             events: Vec::new(),
             events_before: 0,
@@ -126,7 +214,7 @@ impl Effects {
     /// The same, for replicas only.
     pub fn for_replicas(&mut self, args: &[&[u8]]) {
         self.instead(args);
-        if let Some(effect) = self.list.last_mut().filter(|_| self.readers.journal) {
+        if let Some(effect) = self.list.effects.last_mut().filter(|_| self.readers.journal) {
             effect.replicas_only = true;
         }
     }
@@ -229,7 +317,7 @@ impl Effects {
 
     fn push(&mut self, db: DbIndex, args: &[&[u8]]) {
         if self.wanted() {
-            self.list.push(Effect { db, args: args.iter().map(|arg| arg.to_vec()).collect(), replicas_only: false });
+            self.list.push(db, args);
         }
     }
 }
@@ -311,9 +399,15 @@ impl Effects {
     }
 
     /// The effects that were recorded, unit by unit.
-    pub fn units(&self) -> impl Iterator<Item = &[Effect]> {
-        let starts = std::iter::once(0).chain(self.unit_ends.iter().copied());
-        starts.zip(&self.unit_ends).map(|(start, &end)| &self.list[start..end])
+    pub fn units(&self) -> impl Iterator<Item = Unit<'_>> {
+        let firsts = std::iter::once(0).chain(self.unit_ends.iter().copied());
+        firsts.zip(&self.unit_ends).map(|(first, &end)| Unit { list: &self.list, first, end })
+    }
+
+    /// Whether there are any.
+    #[inline]
+    pub fn has_units(&self) -> bool {
+        !self.unit_ends.is_empty()
     }
 
     /// Whether there are events to be read.
@@ -342,7 +436,7 @@ impl Effects {
     /// All was read.
     #[inline]
     pub fn clear(&mut self) {
-        if !self.list.is_empty() || !self.events.is_empty() {
+        if self.list.len() > 0 || !self.events.is_empty() {
             self.list.clear();
             self.unit_ends.clear();
             self.events.clear();
@@ -468,7 +562,7 @@ mod tests {
         effects.notify(EventClass::KEY_MISS, "keymiss", DbIndex(0), b"gone");
         effects.end(&[b"SET", b"gone", b"1"], true);
         effects.close_unit();
-        assert_eq!(effects.units().map(<[Effect]>::len).collect::<Vec<_>>(), [1, 1]);
+        assert_eq!(effects.units().map(|unit| unit.iter().len()).collect::<Vec<_>>(), [1, 1]);
         let names: Vec<&str> = effects.events().iter().map(|event| event.name).collect();
         assert_eq!(names, ["expired", "keymiss"]);
     }

@@ -18,7 +18,7 @@ use crate::blocking::{self, Release, Serving};
 use crate::client::{Client, ClientFlags, Clients, Place, Session};
 use crate::context::{Ctx, Host, Reach, ShutdownOptions};
 use crate::db::{Db, Manners};
-use crate::effects::{Effect, Effects, Event, EventClass, Readers};
+use crate::effects::{Effect, Effects, Event, EventClass, Readers, Unit};
 use crate::error::{Error, Stop};
 use crate::global::{DebugSettings, Global, Role, World};
 use crate::keys;
@@ -145,8 +145,8 @@ impl Rig {
 
     /// The effects that were recorded, in the form of [`effects`].
     pub fn take_effects(&mut self) -> String {
-        let show = |effect: &Effect| in_database(effect.db, &String::from_utf8_lossy(&effect.args.join(&b' ')));
-        let unit = |unit: &[Effect]| unit.iter().map(show).collect::<Vec<_>>().join("; ");
+        let show = |effect: Effect<'_>| in_database(effect.db, &effect.to_string());
+        let unit = |unit: Unit<'_>| unit.iter().map(show).collect::<Vec<_>>().join("; ");
         let text = self.effects.units().map(unit).collect::<Vec<_>>().join(" | ");
         self.effects.clear();
         text

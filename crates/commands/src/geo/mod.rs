@@ -104,8 +104,8 @@ mod tests {
             let effects: Vec<_> = rig
                 .effects
                 .units()
-                .flatten()
-                .map(|effect| String::from_utf8_lossy(&effect.args.join(&b' ')).into_owned())
+                .flat_map(|unit| unit.iter())
+                .map(|effect| effect.to_string())
                 .collect();
             assert_eq!(effects.join("; "), effect, "{line}");
         }

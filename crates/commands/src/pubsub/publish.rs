@@ -231,7 +231,7 @@ mod tests {
         effects(&[("publish a b", "publish a b"), ("SPUBLISH a b", "SPUBLISH a b"), ("SUBSCRIBE a", "")]);
         let mut rig = Rig::recording();
         rig.run("PUBLISH a b");
-        assert!(rig.effects.units().flatten().all(|effect| effect.replicas_only));
+        assert!(rig.effects.units().flat_map(|unit| unit.iter()).all(|effect| effect.replicas_only));
         assert_eq!(rig.host.stats[0].dirty.get(), 0);
     }
 }
