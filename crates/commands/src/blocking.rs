@@ -33,6 +33,7 @@ use crate::context::{Ctx, Host, Outcome, Reach};
 use crate::db::{Db, Manners};
 use crate::effects::Effects;
 use crate::error::{Error, Stop};
+use crate::generic::waitaof::reply_durable;
 use crate::global::Global;
 use crate::keys;
 use crate::registry::Command;
@@ -46,6 +47,10 @@ pub enum BlockOn {
     Stream,
     /// A stream with a consumer group: the client is also woken when the key goes or becomes something else.
     StreamGroup,
+    /// No key, but something that the server does for it (SAVE): [`finish`] ends it, and nobody else.
+    Job,
+    /// No key, but that the journal is safe on disk up to here, and on replicas, of which there are none.
+    Durable { offset: u64, needs_replicas: bool },
 }
 
 /// A command that cannot go on yet.
@@ -249,6 +254,12 @@ impl Waiters {
         self.by_arrival.insert(arrival, waiter);
     }
 
+    /// The clients who wait for the journal to be safe up to an offset that is not beyond this one.
+    pub fn for_durable(&self, durable: u64) -> Vec<u64> {
+        let is_served = |waiter: &&Waiter| matches!(waiter.on, BlockOn::Durable { offset, needs_replicas: false } if offset <= durable);
+        self.by_arrival.values().filter(is_served).map(|waiter| waiter.session.client.id).collect()
+    }
+
     /// Ends a client's waiting without a word: its connection is gone.
     pub fn remove(&mut self, client_id: u64) {
         self.take(client_id);
@@ -300,6 +311,13 @@ pub enum Release {
 
 /// Ends the waiting of one client. False if it does not wait (any more).
 pub fn release(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client_id: u64, why: Release) -> bool {
+    let waits_for_job = |waiters: &Waiters| {
+        let waiter = waiters.by_client.get(&client_id).map(|arrival| &waiters.by_arrival[arrival]);
+        waiter.is_some_and(|waiter| waiter.on == BlockOn::Job)
+    };
+    if waits_for_job(&global.waiters) {
+        return false;
+    }
     let Some(waiter) = global.waiters.take(client_id) else {
         return false;
     };
@@ -312,9 +330,12 @@ pub fn release(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client
             "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
         )),
     };
-    match &error {
-        None => (waiter.on_timeout)(&mut reply),
-        Some(error) => {
+    match (&error, waiter.on) {
+        (None, BlockOn::Durable { offset, .. }) => {
+            reply_durable(&mut reply, host.persistence().journal_durable() >= offset);
+        }
+        (None, _) => (waiter.on_timeout)(&mut reply),
+        (Some(error), _) => {
             let text = error.render();
             stats.count_error(&text);
             reply.error(&text);
@@ -323,6 +344,25 @@ pub fn release(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client
     count_call(&waiter, error.is_some(), stats, global.settings.latency_tracking);
     host.unblock(&waiter.session.client, reply, why == Release::RoleChanged);
     true
+}
+
+/// What a client has waited for is done, or has failed. Without effect if it is gone.
+pub fn finish(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client_id: u64, result: Result<(), Error>) {
+    let Some(waiter) = global.waiters.take(client_id) else {
+        return;
+    };
+    let mut reply = Reply::new();
+    reply.set_proto(waiter.proto);
+    match &result {
+        Ok(()) => (waiter.on_timeout)(&mut reply),
+        Err(error) => {
+            let text = error.render();
+            stats.count_error(&text);
+            reply.error(&text);
+        }
+    }
+    count_call(&waiter, result.is_err(), stats, global.settings.latency_tracking);
+    host.unblock(&waiter.session.client, reply, false);
 }
 
 /// Ends the waiting of all clients.
@@ -408,6 +448,7 @@ impl Serving<'_> {
             }
             let wakes = match on {
                 BlockOn::StreamGroup => true,
+                BlockOn::Job | BlockOn::Durable { .. } => unreachable!("they wait for no key"),
                 on => found == Some(on),
             };
             if wakes {

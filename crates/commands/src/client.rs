@@ -209,6 +209,9 @@ pub struct Session {
     pub is_subscriber: bool,
     /// Close once everything so far is written (QUIT, protocol errors).
     pub close_after_reply: bool,
+    /// Not a client, but a file or another server that tells what has happened: it is not refused, not made to wait, and finds keys whose time
+    /// has come, since it says itself when they go.
+    pub replays: bool,
     /// What was queued since MULTI.
     pub transaction: Option<Box<Transaction>>,
 }
@@ -224,6 +227,7 @@ impl Session {
             reply_mode: ReplyMode::On,
             is_subscriber: false,
             close_after_reply: false,
+            replays: false,
             transaction: None,
         }
     }

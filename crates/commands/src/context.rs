@@ -11,6 +11,7 @@ use crate::client::{Client, ClientFlags, Clients, Session};
 use crate::db::Db;
 use crate::error::{Error, Stop};
 use crate::global::Global;
+use crate::persistence::{Alone, Persistence};
 use crate::pubsub::{Pending, Subscriptions};
 use crate::registry::Command;
 use crate::stats::ThreadStats;
@@ -62,6 +63,17 @@ impl<'a> Ctx<'a> {
         match &mut self.reach {
             Reach::Narrow(_) => Err(Stop::Wide),
             Reach::Wide(global) => Ok(global),
+        }
+    }
+
+    /// Everything, for what happens alone in the world.
+    ///
+    /// # Errors
+    /// `Stop::Wide` on the narrow side.
+    pub fn alone(&mut self) -> Result<Alone<'_, 'a>, Stop> {
+        match &mut self.reach {
+            Reach::Narrow(_) => Err(Stop::Wide),
+            Reach::Wide(global) => Ok(Alone { global, space: &mut self.db.space }),
         }
     }
 
@@ -183,11 +195,18 @@ pub trait Host: Send + Sync {
     fn stats(&self) -> &[Arc<ThreadStats>];
     /// The sections of INFO asked for (as the client named them), in Redis's format.
     fn info(&self, global: &Global, db: &Db<'_>, sections: &[&[u8]]) -> String;
-    /// Ends the server. Returns only when it cannot, with the reason for the client.
+    /// Snapshots and the journal.
+    fn persistence(&self) -> &dyn Persistence;
+    /// Ends the server, after it has saved what is to be saved. `client_id` is told if that fails.
     ///
     /// # Errors
     /// The text for the client.
-    fn shutdown(&self, global: &mut Global, options: ShutdownOptions) -> Result<(), Error>;
+    fn shutdown(
+        &self,
+        alone: Alone<'_, '_>,
+        client_id: Option<u64>,
+        options: ShutdownOptions,
+    ) -> Result<Shutdown, Error>;
     /// Makes changed directives act (listeners, log, limits); `global.config` holds the new values already.
     ///
     /// # Errors
@@ -207,6 +226,17 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// Why it cannot.
     fn restart(&self, delay_ms: u64, graceful: bool) -> Result<(), String>;
+}
+
+/// What follows from SHUTDOWN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// The end.
+    Now,
+    /// The end, once all is on disk. Nobody is served any more.
+    AfterSaving,
+    /// ABORT: it goes on.
+    Aborted,
 }
 
 /// Options of SHUTDOWN.

@@ -10,6 +10,7 @@ use crate::client::{ClientFlags, Session};
 use crate::effects::{Effects, EventClass};
 use crate::error::{Error, Stop};
 use crate::global::{Global, Role};
+use crate::settings::Settings;
 use crate::stats::ThreadStats;
 
 /// How expiry and access are treated, from the configuration, the world's state and the client.
@@ -30,13 +31,13 @@ impl Manners {
     pub fn of(global: &Global, session: &Session, now: Millis) -> Manners {
         Manners {
             no_touch: session.has(ClientFlags::NO_TOUCH),
-            keep_expired: global.role == Role::Replica || global.settings.import_mode || global.pause_at(now).is_some(),
-            see_expired: global.settings.import_mode && session.has(ClientFlags::IMPORT_SOURCE),
-            lfu: global.settings.lfu.then(|| Lfu {
-                log_factor: global.settings.lfu_log_factor,
-                decay_minutes: global.settings.lfu_decay_minutes,
-                random: rand::random::<u64>() | 1,
-            }),
+            keep_expired: session.replays
+                || global.role == Role::Replica
+                || global.settings.import_mode
+                || global.pause_at(now).is_some(),
+            see_expired: session.replays
+                || (global.settings.import_mode && session.has(ClientFlags::IMPORT_SOURCE)),
+            lfu: global.settings.lfu.then(|| Lfu::of(&global.settings)),
         }
     }
 }
@@ -48,6 +49,16 @@ pub struct Lfu {
     pub decay_minutes: u32,
     /// A random number that changes with every access.
     pub random: u64,
+}
+
+impl Lfu {
+    pub fn of(settings: &Settings) -> Lfu {
+        Lfu {
+            log_factor: settings.lfu_log_factor,
+            decay_minutes: settings.lfu_decay_minutes,
+            random: rand::random::<u64>() | 1,
+        }
+    }
 }
 
 /// What the eviction bits of an entry say.
@@ -87,6 +98,16 @@ pub mod access {
             None => lru_clock(now),
             Some(_) => minutes(now) << 8 | LFU_START,
         }
+    }
+
+    /// The same where there is nothing to draw.
+    pub fn created_at(lfu: bool, now: Millis) -> u32 {
+        if lfu { with_counter(LFU_START as u8, now) } else { lru_clock(now) }
+    }
+
+    /// LFU bits with this counter, touched now.
+    pub fn with_counter(counter: u8, now: Millis) -> u32 {
+        minutes(now) << 8 | u32::from(counter)
     }
 
     /// Bits of a key that is touched now. The LFU counter grows logarithmically: the larger, the rarer.

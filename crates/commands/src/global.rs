@@ -39,6 +39,10 @@ pub struct Global {
     pub arguments: Vec<String>,
     /// When the data was last saved, or the server started: LASTSAVE.
     pub last_save: Millis,
+    /// The data set is being read from disk: nearly nothing else can be done.
+    pub loading: bool,
+    /// Effects have a reader: an append-only file.
+    pub journal_kept: bool,
 }
 
 /// The part this server plays in replication.

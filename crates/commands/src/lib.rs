@@ -24,6 +24,7 @@ pub mod help;
 pub mod hyperloglog;
 pub mod keys;
 pub mod list;
+pub mod persistence;
 pub mod pubsub;
 pub mod registry;
 pub mod scripting;
@@ -41,7 +42,7 @@ pub mod transaction;
 pub mod transactions;
 
 pub use client::{Client, ClientFlags, Clients, ReplyMode, Session};
-pub use context::{Ctx, Host, Outcome, Reach, ShutdownOptions};
+pub use context::{Ctx, Host, Outcome, Reach, Shutdown, ShutdownOptions};
 pub use db::Db;
 pub use effects::{Effects, EventClass};
 pub use error::{Error, Stop};

@@ -16,12 +16,13 @@ use resp::{Proto, Reply};
 
 use crate::blocking::{self, Release, Serving};
 use crate::client::{Client, ClientFlags, Clients, Place, Session};
-use crate::context::{Ctx, Host, Reach, ShutdownOptions};
+use crate::context::{Ctx, Host, Reach, Shutdown, ShutdownOptions};
 use crate::db::{Db, Manners};
 use crate::effects::{Effect, Effects, Event, EventClass, Readers, Unit};
 use crate::error::{Error, Stop};
 use crate::global::{DebugSettings, Global, Role, World};
 use crate::keys;
+use crate::persistence::{Alone, Cancelled, Persistence, Reload, Started};
 use crate::pubsub::{Pending, Subscriptions};
 use crate::registry::Registry;
 use crate::scripting::{self, ScriptCall};
@@ -115,6 +116,8 @@ impl Default for Rig {
                     executable: "/usr/bin/spinel".into(),
                     arguments: Vec::new(),
                     last_save: now,
+                    loading: false,
+            journal_kept: false,
                 },
                 keyspace: Keyspace::new(&Options { seed: [1, 2, 3, 4], ..Options::default() }),
             },
@@ -401,6 +404,7 @@ pub struct TestHost {
     pub stats: Vec<Arc<ThreadStats>>,
     pub log: Mutex<Vec<String>>,
     pub shutdowns: Mutex<Vec<ShutdownOptions>>,
+    pub reloads: Mutex<Vec<Reload>>,
     /// Replies of clients that were blocked, by id.
     pub unblocked: Mutex<Vec<(u64, Reply)>>,
 }
@@ -413,6 +417,7 @@ impl TestHost {
             stats: vec![Arc::new(ThreadStats::new(command_count))],
             log: Mutex::default(),
             shutdowns: Mutex::default(),
+            reloads: Mutex::default(),
             unblocked: Mutex::default(),
         }
     }
@@ -451,9 +456,17 @@ impl Host for TestHost {
     fn info(&self, _global: &Global, _db: &Db<'_>, sections: &[&[u8]]) -> String {
         format!("# {} sections\r\n", sections.len())
     }
-    fn shutdown(&self, _global: &mut Global, options: ShutdownOptions) -> Result<(), Error> {
+    fn persistence(&self) -> &dyn Persistence {
+        self
+    }
+    fn shutdown(
+        &self,
+        _alone: Alone<'_, '_>,
+        _client_id: Option<u64>,
+        options: ShutdownOptions,
+    ) -> Result<Shutdown, Error> {
         self.shutdowns.lock().push(options);
-        Ok(())
+        Ok(Shutdown::Now)
     }
     fn apply_config(&self, global: &mut Global, _changes: &Changes) -> Result<(), SetError> {
         global.settings = Settings::of(&global.config);
@@ -477,4 +490,40 @@ impl Host for TestHost {
     fn restart(&self, _delay_ms: u64, _graceful: bool) -> Result<(), String> {
         Ok(())
     }
+}
+
+/// Nothing is kept, and whatever is asked begins at once.
+impl Persistence for TestHost {
+    fn save(&self, _alone: Alone<'_, '_>, _client_id: u64) -> Result<(), Error> {
+        Ok(())
+    }
+    fn background_save(&self, _alone: Alone<'_, '_>, schedule: bool) -> Result<Started, Error> {
+        Ok(if schedule { Started::Scheduled } else { Started::Now })
+    }
+    fn cancel_background_save(&self) -> Result<Cancelled, Error> {
+        Ok(Cancelled::Running)
+    }
+    fn rewrite(&self, _alone: Alone<'_, '_>) -> Result<Started, Error> {
+        Ok(Started::Now)
+    }
+    fn reload(&self, _alone: Alone<'_, '_>, _client_id: u64, reload: Reload) -> Result<(), Error> {
+        self.reloads.lock().push(reload);
+        Ok(())
+    }
+    fn is_failing(&self) -> bool {
+        false
+    }
+    fn refusal(&self, _global: &Global) -> Option<Error> {
+        None
+    }
+    fn is_journal_kept(&self) -> bool {
+        false
+    }
+    fn journal_tail(&self) -> u64 {
+        0
+    }
+    fn journal_durable(&self) -> u64 {
+        0
+    }
+    fn want_durable(&self, _offset: u64) {}
 }

@@ -23,6 +23,10 @@ pub struct Connection {
     pub proto: Proto,
     /// What the socket did not take. Replies are appended here as long as it exists.
     pub output: Option<Box<Reply>>,
+    /// Replies that wait until the journal is safe on disk up to an offset, in order: they come behind the output.
+    pub undurable: VecDeque<Undurable>,
+    /// So many commands had been executed when a reply last began to wait there.
+    pub commands_stowed: u64,
     /// Input that waits behind CLIENT PAUSE or a blocking command, in order. While there is any nothing more is read.
     pub held: VecDeque<Held>,
     /// Waits for a key. Nothing is executed or read before the reply comes, by mail.
@@ -33,6 +37,15 @@ pub struct Connection {
     pub peer_ended: bool,
     /// What this connection adds to the memory of all clients.
     pub counted_bytes: i64,
+}
+
+/// A reply that must not be sent yet.
+pub struct Undurable {
+    /// What it tells of is safe when the journal is so up to here.
+    pub until: u64,
+    pub reply: Reply,
+    /// So many commands were answered.
+    pub commands: u64,
 }
 
 /// The state of a connection whose client is blocked in a command. That it waits, and for what, stands in the world's
@@ -59,6 +72,8 @@ impl Connection {
             decoder: Decoder::new(),
             proto: Proto::Resp2,
             output: None,
+            undurable: VecDeque::new(),
+            commands_stowed: 0,
             held: VecDeque::new(),
             blocked: None,
             soft_limit_since: None,
@@ -74,7 +89,40 @@ impl Connection {
 
     /// Bytes that wait to be sent.
     pub fn output_bytes(&self) -> usize {
-        self.output.as_ref().map_or(0, |output| output.len())
+        let undurable: usize = self.undurable.iter().map(|undurable| undurable.reply.len()).sum();
+        self.output.as_ref().map_or(0, |output| output.len()) + undurable
+    }
+
+    /// Keeps a reply until the journal is durable up to `until`.
+    pub fn stow(&mut self, reply: Reply, until: u64) {
+        let commands = self.session.client.commands.get();
+        self.undurable.push_back(Undurable { until, reply, commands: commands - self.commands_stowed });
+        self.commands_stowed = commands;
+    }
+
+    /// Lets out what is durable now.
+    pub fn release(&mut self, durable: u64) {
+        while self.undurable.front().is_some_and(|undurable| undurable.until <= durable)
+            && let Some(mut undurable) = self.undurable.pop_front()
+        {
+            match &mut self.output {
+                Some(output) => output.append(&mut undurable.reply),
+                None => self.output = Some(Box::new(undurable.reply)),
+            }
+        }
+    }
+
+    /// Nobody knows whether what was done will be safe: every command that is not answered yet gets this error instead.
+    pub fn fail_undurable(&mut self, error: &str) {
+        for undurable in std::mem::take(&mut self.undurable) {
+            let proto = undurable.reply.proto();
+            let output = self.output.get_or_insert_with(|| {
+                let mut output = Box::new(Reply::default());
+                output.set_proto(proto);
+                output
+            });
+            (0..undurable.commands).for_each(|_| output.error(error));
+        }
     }
 
     /// Bytes of memory this connection uses: for `maxmemory-clients` and CLIENT LIST.

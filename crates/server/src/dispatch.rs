@@ -23,6 +23,7 @@ use commands::spec::{Flags, Side};
 use commands::transaction::{self, Transaction};
 use commands::{Command, Ctx, Effects, Error, LastCalled, Reach, Registry, Session, Stop, ThreadStats};
 use fastant::Instant;
+use journal::{Batch, Destinations};
 use keyspace::{DbIndex, ElementAhead, Elements, Held, Key, Keyspace, Millis, Space};
 use resp::{Mark, Proto, Reply};
 use smallvec::SmallVec;
@@ -103,11 +104,19 @@ pub struct Scratch {
     plans: Vec<Plan<'static>>,
     held: Held,
     effects: Effects,
+    /// The effects of one access, as the journal takes them.
+    batch: Batch,
 }
 
 impl Default for Scratch {
     fn default() -> Scratch {
-        Scratch { keys: Vec::new(), plans: Vec::new(), held: Held::new(), effects: Effects::default() }
+        Scratch {
+            keys: Vec::new(),
+            plans: Vec::new(),
+            held: Held::new(),
+            effects: Effects::default(),
+            batch: Batch::default(),
+        }
     }
 }
 
@@ -116,6 +125,28 @@ impl Scratch {
     pub fn effects(&mut self) -> &mut Effects {
         &mut self.effects
     }
+
+    /// Hands what was recorded to the journal, before the access ends that has made the changes.
+    pub fn record(&mut self, shared: &Shared) {
+        record(shared, &mut self.effects, &mut self.batch);
+    }
+}
+
+/// Hands effects to the journal. The caller still holds what they are about, so that the journal's order is the data's.
+#[inline]
+fn record(shared: &Shared, effects: &mut Effects, batch: &mut Batch) {
+    if effects.has_units() {
+        for unit in effects.units() {
+            batch.unit_begin();
+            for effect in unit.iter() {
+                let to = if effect.replicas_only { Destinations::REPLICAS } else { Destinations::ALL };
+                batch.effect(effect.db.0, effect.args(), to);
+            }
+            batch.unit_end();
+        }
+        shared.persistence.journal.append(batch);
+    }
+    effects.clear();
 }
 
 /// How one request will run.
@@ -254,6 +285,7 @@ impl Dispatcher<'_> {
         let mut plans: Vec<Plan<'_>> = recycle(std::mem::take(&mut self.scratch.plans));
         let mut keys: Vec<Key<'_>> = recycle(std::mem::take(&mut self.scratch.keys));
         let mut effects = std::mem::take(&mut self.scratch.effects);
+        let mut batch = std::mem::take(&mut self.scratch.batch);
         let held = &mut self.scratch.held;
         held.clear();
         let registry = &*self.shared.registry;
@@ -297,10 +329,11 @@ impl Dispatcher<'_> {
                 keys.iter().for_each(|key| space.prefetch_entry(db, *key));
                 prefetch_elements(&space, db, jobs, &plans, &keys);
             }
-            self.run_plans(&world.global, space, jobs, &plans, &keys, now, &mut effects);
+            self.run_plans(&world.global, space, jobs, &plans, &keys, now, &mut effects, &mut batch);
         }
         effects.clear();
         drop(world);
+        self.scratch.batch = batch;
         self.scratch.effects = effects;
         self.scratch.plans = recycle(plans);
         self.scratch.keys = recycle(keys);
@@ -317,6 +350,7 @@ impl Dispatcher<'_> {
         keys: &'a [Key<'a>],
         now: Millis,
         effects: &'a mut Effects,
+        batch: &mut Batch,
     ) where
         Self: 'a,
     {
@@ -345,6 +379,8 @@ impl Dispatcher<'_> {
             may_block: true,
             host: self.shared,
         };
+        access.is_guarded &= !cx.session.replays;
+        cx.may_block = !cx.session.replays;
         let mut job = (&*requests, *replied_before, next, planned, progress, wide_next);
         loop {
             let (requests, replied_before, next, planned, progress, wide_next) = job;
@@ -376,7 +412,11 @@ impl Dispatcher<'_> {
                 }
             }
             mine.for_each(drop);
-            let Some(following) = jobs.next() else { return };
+            let Some(following) = jobs.next() else {
+                // While the shards are held.
+                record(self.shared, cx.db.effects, batch);
+                return;
+            };
             let Job { requests, large, session, reply, replied_before, next, planned, progress, wide_next, .. } =
                 following;
             cx.db.manners = Manners::of(global, session, now);
@@ -418,6 +458,8 @@ impl Dispatcher<'_> {
             may_block: true,
             host: self.shared,
         };
+        access.is_guarded &= !cx.session.replays;
+        cx.may_block = !cx.session.replays;
         match access.run(&mut cx, args, &plan, &keys) {
             Ok(()) => {
                 job.next += 1;
@@ -436,7 +478,6 @@ impl Dispatcher<'_> {
                 drop(cx);
                 self.execute(job, &mut world, *transaction, &mut access, began, now);
                 self.serve(&mut world, now);
-                self.scratch.effects.clear();
                 return;
             }
             Err(BatchEnd::Script(call, began)) => {
@@ -449,7 +490,6 @@ impl Dispatcher<'_> {
                 }
                 job.next += 1;
                 self.serve(&mut world, now);
-                self.scratch.effects.clear();
                 if job.next < job.requests.len() && job.reply.len() - job.replied_before > REPLY_BYTES_MAX {
                     job.progress = Some(Progress::Full { at: job.next });
                 }
@@ -458,7 +498,6 @@ impl Dispatcher<'_> {
         }
         drop(cx);
         self.serve(&mut world, now);
-        self.scratch.effects.clear();
     }
 
     /// Runs what a transaction has queued, in the access of its EXEC.
@@ -601,7 +640,7 @@ impl Dispatcher<'_> {
         session.last_command = command.id;
     }
 
-    /// Serves the clients that wait for what this access has changed.
+    /// Serves the clients that wait for what this access has changed, and hands all of it to the journal.
     fn serve(&mut self, world: &mut World, now: Millis) {
         let World { global, keyspace } = world;
         let effects = &mut self.scratch.effects;
@@ -619,6 +658,7 @@ impl Dispatcher<'_> {
             });
         }
         notify::deliver_events(effects, global, self.shared, self.stats, self.thread);
+        self.scratch.record(self.shared);
     }
 
     /// Keys that others may wait for have gone without a command: serves those clients.
@@ -630,7 +670,6 @@ impl Dispatcher<'_> {
         effects.serve(Readers { waiters: true, ..readers(&world.global) });
         gone.iter().for_each(|(db, key)| effects.signal(*db, key));
         self.serve(&mut world, now);
-        self.scratch.effects.clear();
     }
 }
 
@@ -986,6 +1025,12 @@ fn drop_browser(cx: &mut Ctx<'_>) {
 #[inline]
 fn refusal(cx: &Ctx<'_>, command: &Command) -> Option<Error> {
     let flags = command.spec.flags;
+    if cx.session.replays {
+        return None;
+    }
+    if cx.global().loading && !flags.contains(Flags::LOADING) {
+        return Some(Error::text("LOADING Redis is loading the dataset in memory"));
+    }
     if flags.contains(Flags::PROTECTED)
         && let Some(error) = protected(cx, command)
     {
@@ -999,6 +1044,12 @@ fn refusal(cx: &Ctx<'_>, command: &Command) -> Option<Error> {
     }
     if cx.global().role == Role::Replica && flags.contains(Flags::WRITE) && cx.global().settings.replica_read_only {
         return Some(Error::text("READONLY You can't write against a read only replica."));
+    }
+    if cx.host.persistence().is_failing()
+        && (flags.contains(Flags::WRITE) || command.spec.name == "ping")
+        && cx.global().role == Role::Primary
+    {
+        return cx.host.persistence().refusal(cx.global());
     }
     None
 }
@@ -1029,8 +1080,7 @@ fn protected(cx: &Ctx<'_>, command: &Command) -> Option<Error> {
 #[inline]
 pub fn readers(global: &Global) -> Readers {
     Readers {
-        // The journal has no readers yet: neither replicas nor an append-only file.
-        journal: false,
+        journal: global.journal_kept,
         events: global.settings.events,
         unlink_expired: global.settings.unlink_expired,
         // On the narrow side nobody can be served: a command that somebody's key depends on is not executed there.

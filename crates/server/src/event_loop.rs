@@ -86,6 +86,8 @@ pub struct EventLoop {
     accept_again: Vec<usize>,
     /// Connections that wait behind CLIENT PAUSE.
     paused: Vec<usize>,
+    /// Connections with replies that wait for the journal.
+    undurable: Vec<usize>,
     /// When the time of connections ends that are blocked in a command.
     deadlines: BTreeSet<(Instant, usize)>,
     next_tick: Instant,
@@ -121,6 +123,7 @@ impl EventLoop {
             writing: Vec::new(),
             accept_again: Vec::new(),
             paused: Vec::new(),
+            undurable: Vec::new(),
             deadlines: BTreeSet::new(),
             next_tick: Instant::now(),
             next_checked: 0,
@@ -214,6 +217,8 @@ impl EventLoop {
                         self.deliver(token);
                     }
                 }
+                Mail::Durable => self.release_durable(),
+                Mail::NotDurable(error) => self.fail_undurable(&error),
                 Mail::Look => self.look(),
                 Mail::Accept => self.accept_more(),
             }
@@ -353,6 +358,7 @@ impl EventLoop {
         self.paused.retain(|&paused| paused != token);
         self.unfinished.retain(|&unfinished| unfinished != token);
         self.writing.retain(|&writing| writing != token);
+        self.undurable.retain(|&undurable| undurable != token);
     }
 
     // -----------------------------------------------------------------------------------------------------------------
@@ -408,12 +414,13 @@ impl EventLoop {
         while self.replies.len() < seats.len() {
             self.replies.push(Reply::default());
         }
+        let holds_replies = self.shared.persistence.holds_replies();
         let mut jobs: SmallVec<[Job<'_>; SEATS_MAX]> = SmallVec::new();
         for ((seat, requests), reply) in seats.iter_mut().zip(&requests).zip(&mut self.replies) {
             let Connection { session, output, proto, .. } = &mut *seat.connection;
             let reply = match output {
-                Some(output) => &mut **output,
-                None => {
+                Some(output) if !holds_replies => &mut **output,
+                _ => {
                     reply.set_proto(*proto);
                     reply
                 }
@@ -430,8 +437,8 @@ impl EventLoop {
             let requests = &requests[index];
             let bytes = &buffers[index][..seat.count];
             let output = match &mut seat.connection.output {
-                Some(output) => &**output,
-                None => &self.replies[index],
+                Some(output) if !holds_replies => &**output,
+                _ => &self.replies[index],
             };
             seat.connection.proto = output.proto();
             seat.connection.session.client.commands.add(executed);
@@ -598,7 +605,7 @@ impl EventLoop {
                 let client = &connection.session.client;
                 let line = format!("{error} from client id={} addr={}", client.id, client.address);
                 self.shared.log(LogLevel::Verbose, &line);
-                output(connection, &mut self.reply).error(&text);
+                output(connection, &mut self.reply, self.shared.persistence.holds_replies()).error(&text);
                 connection.session.close_after_reply = true;
                 self.finish(token, now);
                 return false;
@@ -660,9 +667,10 @@ impl EventLoop {
         let EventLoop { connections, shared, stats, scratch, reply, index, .. } = self;
         let connection = connections[token].as_mut().expect("the connection has no seat");
         let Connection { session, output, proto, .. } = &mut **connection;
+        let holds_replies = shared.persistence.holds_replies();
         let reply = match output {
-            Some(output) => &mut **output,
-            None => {
+            Some(output) if !holds_replies => &mut **output,
+            _ => {
                 reply.set_proto(*proto);
                 reply
             }
@@ -673,8 +681,8 @@ impl EventLoop {
         let executed = job.executed();
         let progress = job.progress();
         *proto = match output {
-            Some(output) => output.proto(),
-            None => self.reply.proto(),
+            Some(output) if !holds_replies => output.proto(),
+            _ => self.reply.proto(),
         };
         session.client.commands.add(executed);
         progress
@@ -705,6 +713,10 @@ impl EventLoop {
         let connection = self.connections[token].as_mut().expect("the connection has no seat");
         // Before the reply leaves: who has read it finds in CLIENT LIST what it did, from whichever thread it looks.
         connection.publish(now);
+        if !self.reply.is_empty() && (self.shared.persistence.holds_replies() || !connection.undurable.is_empty()) {
+            self.stow(token);
+        }
+        let connection = self.connections[token].as_mut().expect("the connection has no seat");
         let result = match &mut connection.output {
             Some(_) => connection.flush_output(),
             None if self.reply.is_empty() => Ok(Written::default()),
@@ -740,6 +752,9 @@ impl EventLoop {
         }
         if connection.output.is_none() {
             connection.soft_limit_since = None;
+            if !connection.undurable.is_empty() {
+                return self.within_output_limits(token, now);
+            }
             if connection.session.close_after_reply {
                 self.close(token);
                 return false;
@@ -747,6 +762,61 @@ impl EventLoop {
             return true;
         }
         self.within_output_limits(token, now)
+    }
+
+    /// Puts the reply where it waits until the journal is durable as far as it reaches now: no command of this connection has seen
+    /// more than that.
+    #[cold]
+    fn stow(&mut self, token: usize) {
+        let connection = self.connections[token].as_mut().expect("the connection has no seat");
+        let until = self.shared.persistence.journal_tail();
+        let mut reply = std::mem::take(&mut self.reply);
+        let is_durable = !self.shared.persistence.holds_replies() || until <= self.shared.persistence.journal_durable();
+        if is_durable && connection.undurable.is_empty() {
+            match &mut connection.output {
+                Some(output) => output.append(&mut reply),
+                None => self.reply = reply,
+            }
+            return;
+        }
+        connection.stow(reply, until);
+        if !self.undurable.contains(&token) {
+            self.undurable.push(token);
+        }
+        // It may have become so before anybody knew that this loop waits for it.
+        if until <= self.shared.persistence.journal_durable() {
+            self.mailbox.send(Mail::Durable);
+        }
+    }
+
+    /// Sends what has waited for the journal.
+    fn release_durable(&mut self) {
+        let durable = self.shared.persistence.journal_durable();
+        let now = now();
+        for token in std::mem::take(&mut self.undurable) {
+            let Some(connection) = self.connection(token) else { continue };
+            connection.release(durable);
+            if !connection.undurable.is_empty() {
+                self.undurable.push(token);
+            }
+            if self.write(token, now) {
+                self.account(token);
+            }
+        }
+        if self.index == 0 {
+            self.shared.serve_durable(&self.stats);
+        }
+    }
+
+    fn fail_undurable(&mut self, error: &str) {
+        let now = now();
+        for token in std::mem::take(&mut self.undurable) {
+            let Some(connection) = self.connection(token) else { continue };
+            connection.fail_undurable(error);
+            if self.write(token, now) {
+                self.account(token);
+            }
+        }
     }
 
     /// Closes a connection whose output has outgrown its limits. True while it may go on.
@@ -788,7 +858,7 @@ impl EventLoop {
         // One that is to be closed gets nothing behind its last reply.
         if !client.killed.load(Relaxed)
             && !connection.session.close_after_reply
-            && client.take_pushes(output(connection, &mut self.reply))
+            && client.take_pushes(output(connection, &mut self.reply, self.shared.persistence.holds_replies()))
         {
             self.finish(token, now());
         }
@@ -914,6 +984,7 @@ impl EventLoop {
 
     /// A blocked client has its reply, and goes on with what it has sent meanwhile.
     fn unblocked(&mut self, token: usize, mut reply: Reply, close: bool) {
+        let holds_replies = self.shared.persistence.holds_replies();
         let Some(connection) = self.connection(token) else {
             return;
         };
@@ -922,7 +993,7 @@ impl EventLoop {
         connection.session.close_after_reply |= close;
         if connection.session.keeps_reply() {
             let connection = self.connections[token].as_mut().expect("the connection has no seat");
-            output(connection, &mut self.reply).append(&mut reply);
+            output(connection, &mut self.reply, holds_replies).append(&mut reply);
         }
         blocked.deadline.map(|deadline| self.deadlines.remove(&(deadline, token)));
         self.finish(token, now());
@@ -1054,7 +1125,7 @@ impl EventLoop {
                 });
                 effects.tell(&world.global.watches);
                 notify::deliver_events(effects, &world.global, &*self.shared, &self.stats, self.index);
-                effects.clear();
+                self.scratch.record(&self.shared);
                 if !more {
                     shard += threads;
                 }
@@ -1157,10 +1228,13 @@ fn is_known(connection: &Connection, settings: &Settings) -> bool {
 const IDLE_BYTES: i64 = (size_of::<Connection>() + size_of::<Client>()) as i64;
 
 /// Where the connection's next reply goes.
-fn output<'a>(connection: &'a mut Connection, reply: &'a mut Reply) -> &'a mut Reply {
+fn output<'a>(connection: &'a mut Connection, reply: &'a mut Reply, holds_replies: bool) -> &'a mut Reply {
     match &mut connection.output {
-        Some(output) => output,
-        None => reply,
+        Some(output) if !holds_replies => output,
+        _ => {
+            reply.set_proto(connection.proto);
+            reply
+        }
     }
 }
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use commands::pubsub::{Pending, Subscriptions};
-use commands::{Client, ClientFlags, Clients, Db, Error, Global, Host, Settings, ShutdownOptions, ThreadStats};
+use commands::persistence::{Alone, Persistence};
+use commands::{
+    Client, ClientFlags, Clients, Db, Error, Global, Host, Settings, Shutdown, ShutdownOptions, ThreadStats, World,
+};
 use config::{Changes, LogLevel, SetError, directives};
 use keyspace::{Dropped, Millis};
 use resp::Reply;
@@ -59,16 +62,17 @@ impl Host for Shared {
         info::render(&self.info_sources(Some(global), Some(db)), sections)
     }
 
-    fn shutdown(&self, global: &mut Global, options: ShutdownOptions) -> Result<(), Error> {
-        if options.abort {
-            // A shutdown here takes no time in which it could be called off.
-            return Err(Error::text("ERR No shutdown in progress."));
-        }
-        // Nothing is saved yet, so that every way to end is the same one.
-        let _ = global;
-        LOG.warning("User requested shutdown...");
-        self.end();
-        Ok(())
+    fn persistence(&self) -> &dyn Persistence {
+        self
+    }
+
+    fn shutdown(
+        &self,
+        alone: Alone<'_, '_>,
+        client_id: Option<u64>,
+        options: ShutdownOptions,
+    ) -> Result<Shutdown, Error> {
+        self.begin_shutdown(alone, client_id, options)
     }
 
     fn apply_config(&self, global: &mut Global, changes: &Changes) -> Result<(), SetError> {
@@ -101,6 +105,7 @@ impl Host for Shared {
             })?;
             *self.listeners.lock() = listeners;
         }
+        self.apply_persistence(global, changes)?;
         LOG.configure(log);
         crash::set_enabled(global.config.get(directives::CRASH_LOG_ENABLED));
         crash::set_hide_user_data(global.config.get(directives::HIDE_USER_DATA_FROM_LOG));
@@ -136,7 +141,6 @@ impl Host for Shared {
     }
 
     fn restart(&self, delay_ms: u64, _graceful: bool) -> Result<(), String> {
-        // Nothing is written at the end yet, so that a graceful end and a crash leave the same behind.
         process::restart(delay_ms)
     }
 }
@@ -145,8 +149,12 @@ impl Shared {
     /// Carries out what a signal has asked for.
     pub fn terminate(&self, termination: Termination) {
         let mut world = self.gates.wide();
-        let options = termination.options(&world.global.config);
-        if Host::shutdown(self, &mut world.global, options).is_err() {
+        let World { global, keyspace } = &mut *world;
+        let options = termination.options(&global.config);
+        // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
+        let mut space = unsafe { keyspace.wide() };
+        if let Err(error) = self.begin_shutdown(Alone { global, space: &mut space }, None, options) {
+            LOG.warning(&error.render());
             signals::forget_request();
         }
     }
@@ -239,6 +247,7 @@ impl Shared {
             subscriptions: &self.subscriptions,
             rejected_connections: self.rejected_connections.load(Relaxed) as u64,
             operation: &self.operation,
+            persistence: &self.persistence,
             global,
             db,
         }
@@ -252,6 +261,7 @@ impl Shared {
     /// What is due ten times a second, on loop 0.
     pub fn tick(&self, now: Millis) {
         self.operation.sample(now, &self.stats);
+        self.check_jobs();
     }
 }
 

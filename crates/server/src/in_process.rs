@@ -49,6 +49,8 @@ impl InProcess {
             executable: Default::default(),
             arguments: Vec::new(),
             last_save: now,
+            loading: false,
+        journal_kept: false,
         };
         let keyspace = Keyspace::new(&Options { seed, ..Options::default() });
         InProcess {
@@ -67,6 +69,8 @@ impl InProcess {
                 clients_memory_bytes: AtomicI64::new(0),
                 ending: AtomicBool::new(false),
                 operation: OperationState::default(),
+        persistence: Persistence::default(),
+        job_stats: ThreadStats::new(JOBS),
             },
         }
     }

@@ -21,6 +21,10 @@ pub enum Mail {
     Pushes { token: usize, id: u64 },
     /// Look again: a pause has ended, a setting has changed, the server ends.
     Look,
+    /// The journal is safe on disk further than it was.
+    Durable,
+    /// What the journal holds cannot be written: replies that wait for it are replaced by this error.
+    NotDurable(Arc<str>),
     /// Go on accepting connections.
     Accept,
 }

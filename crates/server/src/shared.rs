@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::listener::Listener;
 use crate::mailbox::{Mail, Mailbox};
 use crate::operation::OperationState;
+use crate::persistence::Persistence;
 
 /// One per process.
 pub struct Shared {
@@ -35,9 +36,22 @@ pub struct Shared {
     /// The server ends: loops return.
     pub ending: AtomicBool,
     pub operation: OperationState,
+    pub persistence: Persistence,
+    /// Counters of what jobs do; beside the threads', since each has one writer.
+    pub job_stats: ThreadStats,
 }
 
 impl Shared {
+    /// The number of event loops. Behind their gates come those of the helpers.
+    pub fn loops(&self) -> usize {
+        self.stats.len()
+    }
+
+    /// Changes to the data since the start.
+    pub fn changes(&self) -> u64 {
+        self.stats.iter().map(|stats| stats.dirty.get()).sum()
+    }
+
     /// The event loop with the fewest connections.
     pub fn least_busy_thread(&self) -> usize {
         let load = |thread: &usize| self.stats[*thread].clients.load(Relaxed);

@@ -233,6 +233,8 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
         executable: std::env::current_exe().unwrap_or_default(),
         arguments: arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect(),
         last_save: now,
+            loading: false,
+        journal_kept: false,
     };
     let keyspace = Keyspace::new(&Options { seed: rand::random(), ..Options::default() });
     Shared {
@@ -249,6 +251,8 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
         clients_memory_bytes: AtomicI64::new(0),
         ending: AtomicBool::new(false),
         operation: OperationState::default(),
+        persistence: Persistence::default(),
+        job_stats: ThreadStats::new(JOBS),
     }
 }
 

@@ -15,6 +15,7 @@ mod sort;
 mod touch;
 mod ttl;
 mod r#type;
+pub(crate) mod waitaof;
 
 use crate::spec::Spec;
 
@@ -44,6 +45,7 @@ pub const SPECS: &[&Spec] = &[
     &ttl::TTL,
     &r#type::SPEC,
     &del::UNLINK,
+    &waitaof::SPEC,
 ];
 
 /// MOVE and COPY refuse to put a key where it is.

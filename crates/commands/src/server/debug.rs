@@ -10,9 +10,11 @@ use keyspace::{Collection, DbIndex, Entry, Expiry, List, NewValue, Stream};
 use resp::{Proto, Reply};
 use sha1::{Digest, Sha1};
 
+use crate::blocking::Block;
 use crate::context::{Ctx, Outcome};
 use crate::db::access;
 use crate::error::{Error, Stop};
+use crate::persistence::Reload;
 use crate::spec::{Acl, Flags, Group, Side, Spec};
 
 pub const SPEC: Spec = Spec {
@@ -67,6 +69,13 @@ const SUBCOMMANDS: &[Subcommand] = &[
         table_figures,
         &["HTSTATS <db>", "    Returns figures of the tables that hold this database."],
     ),
+    Subcommand(
+        "LOADAOF",
+        0,
+        0,
+        load_aof,
+        &["LOADAOF", "    Forgets all data, and loads what the append-only file holds."],
+    ),
     Subcommand("LOG", 1, 1, log, &["LOG <message>", "    Writes a line into the log."]),
     Subcommand(
         "OBJECT",
@@ -93,6 +102,17 @@ const SUBCOMMANDS: &[Subcommand] = &[
         1,
         protocol,
         &["PROTOCOL <type>", "    Returns a reply of this type: string, integer, double, null, array and so on."],
+    ),
+    Subcommand(
+        "RELOAD",
+        0,
+        3,
+        reload,
+        &[
+            "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
+            "    Saves a snapshot, forgets all data, and loads the snapshot. NOSAVE takes the file that is there, NOFLUSH",
+            "    keeps what is there, and MERGE lets keys of the file take the place of those.",
+        ],
     ),
     Subcommand(
         "RESTART",
@@ -177,6 +197,27 @@ fn set_active_expire(cx: &mut Ctx<'_>) -> Outcome {
     cx.global_mut()?.debug.active_expire = on;
     cx.reply.ok();
     Ok(())
+}
+
+fn reload(cx: &mut Ctx<'_>) -> Outcome {
+    let (mut save, mut flush, mut merge) = (true, true, false);
+    for arg in &cx.args[2..] {
+        match arg.to_ascii_uppercase().as_slice() {
+            b"MERGE" => merge = true,
+            b"NOFLUSH" => flush = false,
+            b"NOSAVE" => save = false,
+            _ => return cx.fail("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."),
+        }
+    }
+    let client_id = cx.session.client.id;
+    cx.host.persistence().reload(cx.alone()?, client_id, Reload::Snapshot { save, flush, merge })?;
+    cx.block(Block::on_job())
+}
+
+fn load_aof(cx: &mut Ctx<'_>) -> Outcome {
+    let client_id = cx.session.client.id;
+    cx.host.persistence().reload(cx.alone()?, client_id, Reload::AppendOnlyFile)?;
+    cx.block(Block::on_job())
 }
 
 fn log(cx: &mut Ctx<'_>) -> Outcome {

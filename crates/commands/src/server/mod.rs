@@ -8,6 +8,7 @@ mod flush;
 mod info;
 mod lolwut;
 mod memory;
+mod save;
 mod shutdown;
 mod swapdb;
 mod time;
@@ -16,6 +17,8 @@ use crate::spec::Spec;
 
 /// All commands of the group.
 pub const SPECS: &[&Spec] = &[
+    &save::BGREWRITEAOF,
+    &save::BGSAVE,
     &command::SPEC,
     &config::SPEC,
     &dbsize::SPEC,
@@ -23,8 +26,10 @@ pub const SPECS: &[&Spec] = &[
     &flush::FLUSHALL,
     &flush::FLUSHDB,
     &info::SPEC,
+    &save::LASTSAVE,
     &lolwut::SPEC,
     &memory::SPEC,
+    &save::SAVE,
     &shutdown::SPEC,
     &swapdb::SPEC,
     &time::SPEC,

@@ -1,6 +1,7 @@
 //! `SHUTDOWN`.
 
-use crate::context::{Ctx, Outcome, ShutdownOptions};
+use crate::blocking::Block;
+use crate::context::{Ctx, Outcome, Shutdown, ShutdownOptions};
 use crate::error::Error;
 use crate::spec::{Acl, Arg, Flags, Group, Side, Spec};
 
@@ -66,10 +67,13 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     if options.abort && cx.args.len() > 2 {
         return Err(Error::Syntax.into());
     }
-    let host = cx.host;
-    host.shutdown(cx.global_mut()?, options)?;
-    // There is nobody left to reply: the client sees the connection close.
-    cx.session.close_after_reply = true;
+    let client_id = Some(cx.session.client.id);
+    match cx.host.shutdown(cx.alone()?, client_id, options)? {
+        // There is nobody left to reply: the client sees the connection close.
+        Shutdown::Now => cx.session.close_after_reply = true,
+        Shutdown::AfterSaving => return cx.block(Block::on_job()),
+        Shutdown::Aborted => cx.reply.ok(),
+    }
     Ok(())
 }
 

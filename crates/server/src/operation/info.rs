@@ -38,6 +38,7 @@ pub struct InfoSources<'a> {
     pub subscriptions: &'a Subscriptions,
     pub rejected_connections: u64,
     pub operation: &'a OperationState,
+    pub persistence: &'a Persistence,
     /// Behind the gate.
     pub global: Option<&'a Global>,
     /// A wide access, for the sizes of the databases.
@@ -297,27 +298,65 @@ fn memory(sources: &InfoSources<'_>, report: &mut Report) {
 }
 
 fn persistence(sources: &InfoSources<'_>, report: &mut Report) {
-    report.zeros(&["loading", "async_loading"]);
-    // Nothing forks, so nothing is copied on write.
-    report.zeros(&["current_cow_peak", "current_cow_size", "current_cow_size_age"]);
-    report.field("current_fork_perc", "0.00");
-    report.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
-    report.field("rdb_changes_since_last_save", sources.sum(|thread| &thread.dirty));
-    report.field("rdb_bgsave_in_progress", 0);
+    let figures = &sources.persistence.figures;
+    let jobs = sources.persistence.progress();
+    let flag = |flag: bool| u8::from(flag);
+    let loading = figures.loading.load(Relaxed);
+    report.field("loading", flag(loading));
+    report.zeros(&["async_loading"]);
+    // Nothing forks, so nothing is copied on write: what is told here is what writers have captured for a snapshot.
+    report.field("current_cow_peak", jobs.captured_bytes_peak);
+    report.field("current_cow_size", jobs.captured_bytes);
+    report.zeros(&["current_cow_size_age"]);
+    report.field("current_fork_perc", format_args!("{:.2}", jobs.percent_done()));
+    report.field("current_save_keys_processed", jobs.keys_done);
+    report.field("current_save_keys_total", jobs.keys_total);
+    let changes = sources.sum(|thread| &thread.dirty);
+    report.field("rdb_changes_since_last_save", changes.wrapping_sub(figures.saved_changes.load(Relaxed)));
+    report.field("rdb_bgsave_in_progress", flag(jobs.saving_seconds.is_some()));
     if let Some(global) = sources.global {
         report.field("rdb_last_save_time", global.last_save.0 / 1000);
     }
-    report.field("rdb_last_bgsave_status", "ok");
-    report.field("rdb_last_bgsave_time_sec", -1);
-    report.field("rdb_current_bgsave_time_sec", -1);
-    report.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
-    report.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
-    report.field("aof_last_rewrite_time_sec", -1);
-    report.field("aof_current_rewrite_time_sec", -1);
-    report.field("aof_last_bgrewrite_status", "ok");
-    report.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
-    report.field("aof_last_write_status", "ok");
-    report.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    let status = |failed: bool| if failed { "err" } else { "ok" };
+    report.field("rdb_last_bgsave_status", status(figures.last_save_failed.load(Relaxed)));
+    report.field("rdb_last_bgsave_time_sec", figures.last_save_seconds.load(Relaxed));
+    report.field("rdb_current_bgsave_time_sec", jobs.saving_seconds.unwrap_or(-1));
+    report.field("rdb_saves", figures.saves.load(Relaxed));
+    report.field("rdb_last_cow_size", jobs.last_captured_bytes);
+    report.field("rdb_last_load_keys_expired", figures.last_load_expired.load(Relaxed));
+    report.field("rdb_last_load_keys_loaded", figures.last_load_keys.load(Relaxed));
+    let aof = sources.persistence.aof_figures();
+    report.field("aof_enabled", flag(aof.is_some()));
+    report.field("aof_rewrite_in_progress", flag(jobs.rewriting_seconds.is_some()));
+    report.field("aof_rewrite_scheduled", flag(jobs.rewrite_scheduled));
+    report.field("aof_last_rewrite_time_sec", figures.last_rewrite_seconds.load(Relaxed));
+    report.field("aof_current_rewrite_time_sec", jobs.rewriting_seconds.unwrap_or(-1));
+    report.field("aof_last_bgrewrite_status", status(figures.last_rewrite_failed.load(Relaxed)));
+    report.field("aof_rewrites", figures.rewrites.load(Relaxed));
+    report.field("aof_rewrites_consecutive_failures", figures.rewrite_failures.load(Relaxed));
+    report.field("aof_last_write_status", status(sources.persistence.is_aof_failing()));
+    report.field("aof_last_cow_size", jobs.last_captured_bytes);
+    report.zeros(&["module_fork_in_progress", "module_fork_last_cow_size"]);
+    if let Some(aof) = aof {
+        report.field("aof_current_size", aof.current_size_bytes);
+        report.field("aof_base_size", aof.base_size_bytes);
+        report.field("aof_pending_rewrite", flag(jobs.rewrite_scheduled));
+        report.field("aof_buffer_length", aof.buffer_bytes);
+        report.field("aof_pending_bio_fsync", aof.pending_syncs);
+        report.field("aof_delayed_fsync", aof.delayed_syncs);
+    }
+    if loading {
+        let began = figures.load_began_seconds.load(Relaxed);
+        let (total, done) = (figures.load_total_bytes.load(Relaxed), figures.load_done_bytes.load(Relaxed));
+        report.field("loading_start_time", began);
+        report.field("loading_total_bytes", total);
+        report.field("loading_rdb_used_mem", 0);
+        report.field("loading_loaded_bytes", done);
+        report.field("loading_loaded_perc", format_args!("{:.2}", done as f64 * 100.0 / (total.max(1)) as f64));
+        let elapsed = sources.now.0 / 1000 - began;
+        let left = if done == 0 { 1 } else { elapsed * total.saturating_sub(done) as i64 / done as i64 };
+        report.field("loading_eta_seconds", left);
+    }
 }
 
 fn threads(sources: &InfoSources<'_>, report: &mut Report) {

@@ -1,0 +1,449 @@
+//! The append-only file of this server: when it begins and ends, what its writer tells, when it is written anew.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use config::{Changes, Config, SetError};
+use journal::aof::{BaseForm, Event, Files, Fsync, RewriteLimit, Settings, Writer};
+use journal::disk::FileSystem;
+
+use super::jobs::Kind;
+use super::load::{self, LoadError, Loading, Manner};
+use super::replay::Replayer;
+use super::*;
+use crate::mailbox::{Mail, Mailbox};
+use crate::operation::LOG;
+
+/// The append-only file while there is one.
+pub struct File {
+    writer: Writer,
+    /// Where a new base is written.
+    temporary: PathBuf,
+    /// What the writer tells of rewrites.
+    events: mpsc::Receiver<Event>,
+    /// The cut of the rewrite under way.
+    cut: Option<u64>,
+    /// It was made for one BGREWRITEAOF only (`appendonly` is `no`).
+    is_for_one_rewrite: bool,
+}
+
+/// What the writer's thread and the event loops share.
+#[derive(Debug)]
+pub struct Status {
+    /// The file is there, and `appendfsync` is `always`.
+    pub holds_replies: AtomicBool,
+    pub is_failing: AtomicBool,
+    /// The first offset that somebody waits for (WAITAOF) to be durable.
+    pub wanted_durable: AtomicU64,
+    failure: Mutex<String>,
+}
+
+impl Default for Status {
+    fn default() -> Status {
+        Status {
+            holds_replies: AtomicBool::new(false),
+            is_failing: AtomicBool::new(false),
+            wanted_durable: AtomicU64::new(u64::MAX),
+            failure: Mutex::default(),
+        }
+    }
+}
+
+impl Status {
+    /// The text of the error that refuses writes, and that takes the place of replies that cannot be vouched for.
+    pub fn failure(&self) -> String {
+        format!("MISCONF Errors writing to the AOF file: {}", self.failure.lock())
+    }
+}
+
+/// Tells the event loops that the journal is durable further than it was, if somebody waits for that.
+fn announce_durable(status: &Status, journal: &Journal, mailboxes: &[Arc<Mailbox>]) {
+    if status.holds_replies.load(Relaxed) || status.wanted_durable.load(Relaxed) <= journal.durable() {
+        mailboxes.iter().for_each(|mailbox| mailbox.send(Mail::Durable));
+    }
+}
+
+fn fsync_of(config: &Config) -> Fsync {
+    match config.get(directives::APPENDFSYNC) {
+        Appendfsync::Always => Fsync::Always,
+        Appendfsync::Everysec => Fsync::EverySecond,
+        Appendfsync::No => Fsync::No,
+    }
+}
+
+fn base_form(config: &Config) -> BaseForm {
+    if config.get(directives::AOF_USE_RDB_PREAMBLE) { BaseForm::Rdb } else { BaseForm::Commands }
+}
+
+fn files_of(config: &Config) -> Result<Files, LoadError> {
+    let disk = Arc::new(FileSystem::new(""));
+    Files::open(disk, config.get(directives::APPENDDIRNAME), config.get(directives::APPENDFILENAME))
+        .map_err(|error| LoadError(error.to_string()))
+}
+
+impl Shared {
+    /// Begins to write. The caller is alone, or nobody changes anything yet.
+    fn start_aof(&self, config: &Config, files: Files, is_for_one_rewrite: bool) -> std::io::Result<File> {
+        let journal = &self.persistence.journal;
+        journal.annotate_time(config.get(directives::AOF_TIMESTAMP_ENABLED));
+        let temporary = files.temporary_base_path();
+        let settings =
+            Settings { fsync: fsync_of(config), keep_history: config.get(directives::AOF_DISABLE_AUTO_GC) };
+        let (sender, events) = mpsc::channel();
+        let status = self.persistence.status.clone();
+        let mailboxes = self.mailboxes.clone();
+        let of_writer = journal.clone();
+        let notify = move |event: Event| match &event {
+            Event::Progress => announce_durable(&status, &of_writer, &mailboxes),
+            Event::Failing(failure) => {
+                LOG.warning(&format!(
+                    "The append-only file cannot be written ({}): writes are refused until it can.",
+                    failure.error
+                ));
+                *status.failure.lock() = failure.error.clone();
+                status.is_failing.store(true, Relaxed);
+                let error: Arc<str> = status.failure().into();
+                mailboxes.iter().for_each(|mailbox| mailbox.send(Mail::NotDurable(error.clone())));
+            }
+            Event::Recovered => {
+                LOG.warning("The append-only file can be written again: writes are accepted.");
+                status.is_failing.store(false, Relaxed);
+                announce_durable(&status, &of_writer, &mailboxes);
+            }
+            Event::Removed(path) => LOG.notice(&format!("Removed the history file {}", path.display())),
+            Event::Rotated { .. }
+            | Event::RotationFailed { .. }
+            | Event::BaseInstalled { .. }
+            | Event::BaseFailed { .. }
+            | Event::RewriteNeeded => {
+                // Nobody listens any more when the server ends.
+                let _ = sender.send(event);
+            }
+        };
+        let writer = Writer::start(journal.reader(Destination::Aof), files, settings, notify)?;
+        Ok(File { writer, temporary, events, cut: None, is_for_one_rewrite })
+    }
+
+    /// Takes over what follows from there being a file, or none. The caller is alone.
+    fn aof_changed(&self, global: &mut Global) {
+        let aof = self.persistence.aof.lock();
+        global.journal_kept = aof.is_some();
+        let holds = aof.is_some() && fsync_of(&global.config) == Fsync::Always;
+        self.persistence.status.holds_replies.store(holds, Relaxed);
+        if aof.is_none() {
+            self.persistence.status.is_failing.store(false, Relaxed);
+        }
+        drop(aof);
+        // What was held is let out.
+        self.mailboxes.iter().for_each(|mailbox| mailbox.send(Mail::Durable));
+    }
+
+    /// At the start: loads the files, and goes on with them.
+    ///
+    /// # Errors
+    /// They cannot be loaded, or not be written.
+    pub(super) fn open_aof(&self, config: &Config) -> Result<(), LoadError> {
+        let mut files = files_of(config)?;
+        if files.is_empty() {
+            files
+                .create_base(&self.empty_base(config), base_form(config))
+                .map_err(|error| LoadError(format!("Cannot begin an append-only file: {error}")))?;
+            LOG.notice("Began a new append-only file");
+        } else {
+            self.load_aof(config, &files)?;
+        }
+        let file = self
+            .start_aof(config, files, false)
+            .map_err(|error| LoadError(format!("Cannot write the append-only file: {error}")))?;
+        *self.persistence.aof.lock() = Some(file);
+        self.aof_changed(&mut self.gates.wide().global);
+        Ok(())
+    }
+
+    /// DEBUG LOADAOF: what is in memory is forgotten already; all that was written comes back.
+    pub(super) fn load_aof_again(&self, config: &Config) -> Result<(), LoadError> {
+        // Nobody writes meanwhile: everybody waits. So what is in the journal now is all there is.
+        let tail = self.persistence.journal_tail();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.persistence.journal.written() < tail {
+            if self.persistence.status.is_failing.load(Relaxed) || Instant::now() > deadline {
+                return Err(LoadError("what is in memory cannot be written to the append-only file".to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let files = files_of(config)?;
+        if files.is_empty() {
+            return Err(LoadError("there is no append-only file".to_owned()));
+        }
+        // What is executed again is not written again.
+        let kept = std::mem::replace(&mut self.gates.wide().global.journal_kept, false);
+        let loaded = self.load_aof(config, &files);
+        self.gates.wide().global.journal_kept = kept;
+        loaded
+    }
+
+    fn load_aof(&self, config: &Config, files: &Files) -> Result<(), LoadError> {
+        let began = Instant::now();
+        let parts = files.parts().map_err(|error| LoadError(error.to_string()))?;
+        let figures = &self.persistence.figures;
+        figures.load_total_bytes.store(parts.iter().map(|part| part.size_bytes).sum(), Relaxed);
+        let mut replayer = Replayer::new(self, self.loops());
+        let loading = Loading::default();
+        let mut done = 0;
+        for part in &parts {
+            let name = String::from_utf8_lossy(&part.name).into_owned();
+            let part_began = Instant::now();
+            figures.load_done_bytes.store(done, Relaxed);
+            let reader = files
+                .disk()
+                .reader(&part.path)
+                .map_err(|error| LoadError(format!("Cannot open the append-only file {name}: {error}")))?;
+            let cut = replayer.load(reader, part, config, &loading)?;
+            if let Some(length) = cut {
+                files
+                    .truncate(part, length)
+                    .map_err(|error| LoadError(format!("Cannot truncate the append-only file {name}: {error}")))?;
+                LOG.warning(&format!(
+                    "{name} ended in the middle of a command: cut to its first {length} bytes, where the last whole one ends."
+                ));
+            }
+            done += part.size_bytes;
+            let kind = if part.is_base { "base" } else { "incr" };
+            LOG.notice(&format!(
+                "DB loaded from {kind} file {name}: {:.3} seconds",
+                part_began.elapsed().as_secs_f64()
+            ));
+        }
+        figures.load_done_bytes.store(done, Relaxed);
+        figures.last_load_keys.store(loading.keys.load(Relaxed), Relaxed);
+        figures.last_load_expired.store(loading.expired.load(Relaxed), Relaxed);
+        LOG.notice(&format!("DB loaded from append only file: {:.3} seconds", began.elapsed().as_secs_f64()));
+        Ok(())
+    }
+
+    /// What the base of a new set holds: nothing.
+    fn empty_base(&self, config: &Config) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if base_form(config) == BaseForm::Rdb {
+            rdb::encode::header(&mut bytes, rdb::Version::REDIS_7_0);
+            super::save::facts(&mut bytes, crate::shared::now(), true);
+            rdb::encode::end(&mut bytes);
+            let checksum = if config.get(directives::RDBCHECKSUM) { rdb::Checksum::of(&bytes) } else { 0 };
+            rdb::encode::footer(&mut bytes, checksum);
+        }
+        bytes
+    }
+
+    /// Where a rewrite writes the new base.
+    pub(super) fn aof_base_temporary(&self) -> PathBuf {
+        self.persistence.aof.lock().as_ref().expect("a rewrite has a file").temporary.clone()
+    }
+
+    /// Begins a rewrite with the caller's access: what follows goes to a new file.
+    pub(super) fn begin_aof_rewrite(&self, global: &mut Global) -> Result<(), Error> {
+        let failed = |error: &dyn std::fmt::Display| {
+            LOG.warning(&format!("Cannot rewrite the append-only file: {error}"));
+            Error::text(
+                "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.",
+            )
+        };
+        if self.persistence.aof.lock().is_none() {
+            let mut files = files_of(&global.config).map_err(|error| failed(&error))?;
+            files.begin_anew();
+            let file = self.start_aof(&global.config, files, true).map_err(|error| failed(&error))?;
+            *self.persistence.aof.lock() = Some(file);
+            self.aof_changed(global);
+        }
+        let mut aof = self.persistence.aof.lock();
+        let file = aof.as_mut().expect("it was begun just now");
+        // What earlier rewrites were told.
+        while file.events.try_recv().is_ok() {}
+        file.cut = Some(file.writer.cut());
+        file.writer.suspend_syncs(global.config.get(directives::NO_APPENDFSYNC_ON_REWRITE));
+        Ok(())
+    }
+
+    /// The new base is written (or could not be): it takes its place.
+    pub(super) fn end_rewrite(&self, written: std::io::Result<u64>, seconds: i64) -> Result<(), String> {
+        let result = match written {
+            Err(error) => Err(error.to_string()),
+            Ok(_) => self.install_base(),
+        };
+        let figures = &self.persistence.figures;
+        figures.last_rewrite_seconds.store(seconds, Relaxed);
+        figures.last_rewrite_failed.store(result.is_err(), Relaxed);
+        figures.rewrites.fetch_add(1, Relaxed);
+        let mut limit = self.persistence.rewrite_limit.lock();
+        match &result {
+            Ok(()) => {
+                limit.succeeded();
+                LOG.notice("Background AOF rewrite finished successfully");
+            }
+            Err(reason) => {
+                LOG.warning(&format!("Background AOF rewrite failed: {reason}"));
+                if let Some(minutes) = limit.failed(self.persistence.began.elapsed()) {
+                    LOG.warning(&format!("Rewrites have failed again and again: the next is tried in {minutes} minutes."));
+                }
+            }
+        }
+        figures.rewrite_failures.store(limit.failures().into(), Relaxed);
+        drop(limit);
+        if let Some(file) = &*self.persistence.aof.lock() {
+            file.writer.suspend_syncs(false);
+        }
+        result
+    }
+
+    fn install_base(&self) -> Result<(), String> {
+        // The receiver is taken out of its place, so that nobody waits for a disk with the lock in hand.
+        let mut file = self.persistence.aof.lock().take().ok_or("the append-only file was switched off")?;
+        let at = file.cut.take().expect("a rewrite has begun with a cut");
+        let config = self.gates.narrow(self.loops()).global.config.clone();
+        file.writer.install_base(at, file.temporary.clone(), base_form(&config));
+        let result = loop {
+            match file.events.recv_timeout(Duration::from_millis(100)) {
+                Ok(Event::BaseInstalled { at: of }) if of == at => break Ok(()),
+                Ok(Event::BaseFailed { at: of, error } | Event::RotationFailed { at: of, error }) if of == at => {
+                    break Err(error);
+                }
+                Ok(_) => {}
+                Err(mpsc::RecvTimeoutError::Timeout) if !self.is_ending() => {}
+                Err(_) => break Err("the server ends".to_owned()),
+            }
+        };
+        *self.persistence.aof.lock() = Some(file);
+        result
+    }
+
+    /// CONFIG SET, with the new values in place. The caller is alone.
+    ///
+    /// # Errors
+    /// The append-only file cannot be begun.
+    pub fn apply_persistence(&self, global: &mut Global, changes: &Changes) -> Result<(), SetError> {
+        let wanted = global.config.get(directives::APPENDONLY);
+        let is_there = self.persistence.aof.lock().as_ref().is_some_and(|file| !file.is_for_one_rewrite);
+        if changes.alters(directives::APPENDONLY) && wanted != is_there && !global.loading {
+            if wanted {
+                self.switch_on(global).map_err(|reason| {
+                    LOG.warning(&format!("Cannot begin an append-only file: {reason}"));
+                    changes.failed(directives::APPENDONLY, "Unable to turn on AOF. Check server logs.")
+                })?;
+            } else {
+                self.switch_off(global);
+            }
+        }
+        if let Some(file) = &*self.persistence.aof.lock() {
+            file.writer.set_fsync(fsync_of(&global.config));
+            file.writer.set_keep_history(global.config.get(directives::AOF_DISABLE_AUTO_GC));
+        }
+        self.persistence.journal.annotate_time(global.config.get(directives::AOF_TIMESTAMP_ENABLED));
+        if changes.alters(directives::APPENDFSYNC) || changes.alters(directives::APPENDONLY) {
+            self.aof_changed(global);
+        }
+        self.persistence.note_failing(&global.config);
+        Ok(())
+    }
+
+    /// From now on everything goes to the file; it counts when its first base is there, which a rewrite writes.
+    fn switch_on(&self, global: &mut Global) -> Result<(), String> {
+        if let Some(file) = &mut *self.persistence.aof.lock() {
+            file.is_for_one_rewrite = false;
+            return Ok(());
+        }
+        let mut files = files_of(&global.config).map_err(|error| error.to_string())?;
+        files.begin_anew();
+        let file = self.start_aof(&global.config, files, false).map_err(|error| error.to_string())?;
+        *self.persistence.aof.lock() = Some(file);
+        self.persistence.jobs.lock().rewrite_scheduled = true;
+        Ok(())
+    }
+
+    /// What is in the journal is written, and then nothing more.
+    fn switch_off(&self, global: &mut Global) {
+        let Some(file) = self.persistence.aof.lock().take() else { return };
+        global.journal_kept = false;
+        let (written, reader) = file.writer.stop();
+        if let Err(error) = written {
+            LOG.warning(&format!("The end of the append-only file was not written: {error}"));
+        }
+        drop(reader);
+        let mut jobs = self.persistence.jobs.lock();
+        jobs.rewrite_scheduled = false;
+        if let Some(running) = &jobs.running
+            && running.kind == Kind::Rewrite
+        {
+            running.cancel();
+        }
+    }
+
+    /// After a rewrite that was asked for while `appendonly` is `no`. The caller is alone.
+    pub(super) fn close_aof_of_one_rewrite(&self, global: &mut Global) {
+        if self.persistence.aof.lock().as_ref().is_some_and(|file| file.is_for_one_rewrite) {
+            self.switch_off(global);
+            self.aof_changed(global);
+        }
+    }
+
+    /// Everything is on disk when this returns, or the log says why not. Nobody writes any more.
+    pub(super) fn flush_journal_at_end(&self) {
+        let Some(file) = self.persistence.aof.lock().take() else { return };
+        if let (Err(error), _) = file.writer.stop() {
+            LOG.warning(&format!("The end of the append-only file was not written: {error}"));
+        }
+    }
+
+    /// Whether the file has grown so that it is to be written anew.
+    pub(super) fn aof_wants_rewrite(&self, config: &Config, rewrite_scheduled: bool) -> bool {
+        let aof = self.persistence.aof.lock();
+        let Some(file) = &*aof else { return false };
+        if rewrite_scheduled {
+            return true;
+        }
+        let percentage = config.get(directives::AUTO_AOF_REWRITE_PERCENTAGE).max(0) as u64;
+        let size_min = config.get(directives::AUTO_AOF_REWRITE_MIN_SIZE).max(0) as u64;
+        let figures = file.writer.figures();
+        let base = figures.base_size_bytes.max(1);
+        let growth = figures.size_bytes.saturating_sub(base).saturating_mul(100) / base;
+        percentage > 0
+            && figures.size_bytes > size_min
+            && growth >= percentage
+            && self.persistence.rewrite_limit.lock().allows(self.persistence.began.elapsed())
+    }
+
+    /// Serves who waits in WAITAOF for what is durable now. On loop 0.
+    pub fn serve_durable(&self, stats: &ThreadStats) {
+        let durable = self.persistence.journal_durable();
+        if self.persistence.status.wanted_durable.load(Relaxed) > durable {
+            return;
+        }
+        let mut world = self.gates.wide();
+        self.persistence.status.wanted_durable.store(u64::MAX, Relaxed);
+        let global = &mut world.global;
+        for client_id in global.waiters.for_durable(durable) {
+            blocking::release(global, self, stats, client_id, blocking::Release::Timeout);
+        }
+        if let Some(next) = global.waiters.next_durable() {
+            self.persistence.status.wanted_durable.store(next, Relaxed);
+        }
+    }
+
+    pub(super) fn announce_durable(&self) {
+        announce_durable(&self.persistence.status, &self.persistence.journal, &self.mailboxes);
+    }
+}
+
+impl Replayer<'_> {
+    /// Loads one file of the set. Returns where to cut it, if its last command is not whole and that is allowed.
+    fn load(
+        &mut self,
+        reader: Box<dyn std::io::Read + Send>,
+        part: &journal::aof::Part,
+        config: &Config,
+        loading: &Loading,
+    ) -> Result<Option<u64>, LoadError> {
+        todo!("{:?} {:?} {:?} {:?}", part, reader.type_id(), config.get(directives::AOF_LOAD_TRUNCATED), loading)
+    }
+}

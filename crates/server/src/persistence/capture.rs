@@ -1,0 +1,413 @@
+//! The collector: takes captured keys and elements, and lets them out as the records of a file.
+//!
+//! ```text
+//! walkers, writers ── key() ─────> a stripe: whole records        ┐
+//!                  ── element() ─> an opening: its record so far   ├─ flush(), by helpers ─> Output
+//!                                                                 └─ where the output is slow ─> spill file ─> Output
+//! ```
+//!
+//! A writer that captures something serializes it into memory and goes on: files are the helpers' business. A record is in one piece in the
+//! file, so an opened collection that has become large in memory *claims* the output until all its elements are there; what
+//! else is captured meanwhile waits, and is spilled to a second file if that is too much. So memory stays within
+//! [`SPILL_BYTES`], whatever the size of the data and the speed of the output, plus what is captured while some of it is being spilled.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
+
+use commands::db::{Lfu, access};
+use keyspace::collection::listpack::Item;
+use keyspace::snapshot::{ElementRef, Opening, OpeningId, Sink};
+use keyspace::{Collection, DbIndex, Entry, Hash, IntBuffer, Millis, Object, ShardIndex, StrRepr, ValueRef};
+use parking_lot::Mutex;
+use rdb::encode::{self, Options};
+use rdb::{Access, ValueType, Version};
+
+use super::output::Output;
+
+/// Stripes with less than this stay in memory while there is more to come.
+const FLUSH_BYTES: usize = 256 << 10;
+/// Openings with less than this wait until they are complete.
+const CLAIM_BYTES: usize = 1 << 20;
+/// More than this is not kept in memory while the output is busy.
+pub const SPILL_BYTES: u64 = 32 << 20;
+/// Texts of at least this many bytes are not copied under the access that captures them.
+const SHARED_TEXT_BYTES_MIN: usize = 64 << 10;
+
+const STRIPES: usize = 64;
+
+/// Which trace of use is written beside each key.
+#[derive(Clone, Debug, Default)]
+pub enum Traces {
+    #[default]
+    None,
+    Idle(Millis),
+    Frequency(Lfu, Millis),
+}
+
+/// What was captured and is not in the file.
+pub struct Collector {
+    compress: bool,
+    traces: Traces,
+    stripes: Box<[Mutex<Stripe>]>,
+    openings: Mutex<BTreeMap<OpeningId, Arc<Mutex<Opened>>>>,
+    /// The number of the latest version that a value has needed.
+    version: AtomicU16,
+    /// In stripes and openings.
+    pub waiting_bytes: AtomicU64,
+    pub waiting_bytes_peak: AtomicU64,
+    pub spilled_bytes: AtomicU64,
+    pub keys: AtomicU64,
+    spill: Mutex<Spill>,
+    is_cancelled: AtomicBool,
+}
+
+/// Whole records, each behind a SELECTDB where it is needed.
+#[derive(Default)]
+struct Stripe {
+    pieces: Vec<Piece>,
+    bytes: usize,
+    db: Option<DbIndex>,
+}
+
+enum Piece {
+    Bytes(Vec<u8>),
+    /// A string that goes to the file from where it lies.
+    Text(Arc<Vec<u8>>),
+    /// A collection that shares its parts with the one in the keyspace.
+    Shared(Box<Object>, Version),
+}
+
+/// The record of a collection whose elements come one by one.
+struct Opened {
+    value_type: ValueType,
+    base: Option<Millis>,
+    bytes: Vec<u8>,
+    /// Elements that have not come yet.
+    left: usize,
+}
+
+/// Where records wait that the output cannot take now.
+struct Spill {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Collector {
+    pub fn new(compress: bool, traces: Traces, spill: PathBuf) -> Collector {
+        Collector {
+            compress,
+            traces,
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            openings: Mutex::default(),
+            version: AtomicU16::new(Version::REDIS_7_0.number()),
+            waiting_bytes: AtomicU64::new(0),
+            waiting_bytes_peak: AtomicU64::new(0),
+            spilled_bytes: AtomicU64::new(0),
+            keys: AtomicU64::new(0),
+            spill: Mutex::new(Spill { path: spill, file: None }),
+            is_cancelled: AtomicBool::new(false),
+        }
+    }
+
+    /// Nobody wants it any more: what still comes is let go.
+    pub fn cancel(&self) {
+        self.is_cancelled.store(true, Relaxed);
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Relaxed)
+    }
+
+    /// The oldest version that holds all that was captured.
+    pub fn version(&self) -> Version {
+        Version::known(self.version.load(Relaxed).into()).expect("it was some value's version")
+    }
+
+    fn options(&self, version: Version) -> Options {
+        self.version.fetch_max(version.number(), Relaxed);
+        Options { version, compress: self.compress }
+    }
+
+    fn access(&self, entry: &Entry<'_>) -> Option<Access> {
+        match &self.traces {
+            Traces::None => None,
+            Traces::Idle(now) => {
+                let seconds = access::idle_ms(entry.access_bits(), *now) / 1000;
+                Some(Access::IdleSeconds(seconds.max(0) as u64))
+            }
+            Traces::Frequency(lfu, now) => {
+                Some(Access::Frequency(access::lfu_counter(entry.access_bits(), lfu, *now) as u8))
+            }
+        }
+    }
+
+    fn note_waiting(&self, bytes: usize) {
+        let now = self.waiting_bytes.fetch_add(bytes as u64, Relaxed) + bytes as u64;
+        self.waiting_bytes_peak.fetch_max(now, Relaxed);
+    }
+
+    fn begin_record(&self, out: &mut Vec<u8>, entry: &Entry<'_>, value_type: ValueType, options: &Options) {
+        encode::record_begin(out, entry.key(), entry.expire_at(), self.access(entry), value_type, options);
+    }
+
+    /// Lets out what there is to the output, as far as that is worth it (`all`: everything). Returns at once if another thread is at the output.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    pub fn flush(&self, output: &Mutex<Claimed>, all: bool) -> io::Result<()> {
+        let mut guard = match output.try_lock() {
+            Some(guard) => guard,
+            None if all => output.lock(),
+            None => return Ok(()),
+        };
+        let Claimed { output, by } = &mut *guard;
+        loop {
+            if let Some(id) = *by {
+                let opened = self.openings.lock().get(&id).cloned().expect("the one that claims is there");
+                let (bytes, is_complete) = {
+                    let mut opened = opened.lock();
+                    (std::mem::take(&mut opened.bytes), opened.left == 0)
+                };
+                self.waiting_bytes.fetch_sub(bytes.len() as u64, Relaxed);
+                output.write(&bytes)?;
+                if !is_complete {
+                    return Ok(());
+                }
+                self.openings.lock().remove(&id);
+                *by = None;
+            }
+            match self.next_claim(all) {
+                Some(id) => *by = Some(id),
+                None => break,
+            }
+        }
+        let bytes_min = if all { 1 } else { FLUSH_BYTES };
+        let mut chunk = Vec::new();
+        for stripe in &self.stripes {
+            if self.take_stripe(stripe, bytes_min, &mut chunk) {
+                output.write(&chunk)?;
+                chunk.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// An opening that should go to the output now.
+    fn next_claim(&self, all: bool) -> Option<OpeningId> {
+        let openings = self.openings.lock();
+        let is_ready = |opened: &Mutex<Opened>| {
+            let opened = opened.lock();
+            opened.left == 0 || all || opened.bytes.len() >= CLAIM_BYTES
+        };
+        openings.iter().find(|(_, opened)| is_ready(opened)).map(|(id, _)| *id)
+    }
+
+    /// Moves a stripe's records to `chunk`, if there are so many.
+    fn take_stripe(&self, stripe: &Mutex<Stripe>, bytes_min: usize, chunk: &mut Vec<u8>) -> bool {
+        let taken = {
+            let mut stripe = stripe.lock();
+            if stripe.bytes < bytes_min {
+                return false;
+            }
+            std::mem::take(&mut *stripe)
+        };
+        self.waiting_bytes.fetch_sub(taken.bytes as u64, Relaxed);
+        for piece in taken.pieces {
+            match piece {
+                Piece::Bytes(bytes) if chunk.is_empty() => *chunk = bytes,
+                Piece::Bytes(bytes) => chunk.extend_from_slice(&bytes),
+                Piece::Text(text) => encode::string(chunk, &text, &self.options(Version::REDIS_7_0)),
+                Piece::Shared(object, version) => encode::object(chunk, &object, &self.options(version)),
+            }
+        }
+        true
+    }
+
+    /// Puts what waits into the second file, if it is too much to be kept.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn spill(&self) -> io::Result<()> {
+        if self.waiting_bytes.load(Relaxed) < SPILL_BYTES {
+            return Ok(());
+        }
+        let mut spill = self.spill.lock();
+        let Spill { path, file } = &mut *spill;
+        let file = match file {
+            Some(file) => file,
+            None => {
+                let opened = File::options().create_new(true).read(true).write(true).open(&*path)?;
+                // It is this process's alone, and goes with it.
+                std::fs::remove_file(path)?;
+                file.insert(opened)
+            }
+        };
+        let mut chunk = Vec::new();
+        for stripe in &self.stripes {
+            if self.take_stripe(stripe, FLUSH_BYTES / 4, &mut chunk) {
+                file.write_all(&chunk)?;
+                self.spilled_bytes.fetch_add(chunk.len() as u64, Relaxed);
+                chunk.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// The last of all: what is still in memory, and what was spilled.
+    ///
+    /// # Errors
+    /// The output cannot be written, or the second file not be read.
+    pub fn finish(&self, output: &Mutex<Claimed>) -> io::Result<()> {
+        self.flush(output, true)?;
+        let mut spill = self.spill.lock();
+        if let Some(mut file) = spill.file.take() {
+            let output = &mut output.lock().output;
+            file.rewind()?;
+            let mut chunk = vec![0; 1 << 20];
+            loop {
+                match file.read(&mut chunk)? {
+                    0 => break,
+                    count => output.write(&chunk[..count])?,
+                }
+            }
+        }
+        assert!(self.openings.lock().is_empty(), "a collection was opened and not walked to its end");
+        Ok(())
+    }
+}
+
+/// An output, and the opening whose record is being written to it.
+pub struct Claimed {
+    pub output: Output,
+    pub by: Option<OpeningId>,
+}
+
+impl Sink for Collector {
+    fn key(&self, shard: ShardIndex, db: DbIndex, entry: Entry<'_>) {
+        if self.is_cancelled() {
+            return;
+        }
+        self.keys.fetch_add(1, Relaxed);
+        let value = entry.value();
+        let options = self.options(Version::needed_by(&value));
+        let mut stripe = self.stripes[shard.get() % STRIPES].lock();
+        let before = stripe.bytes;
+        let out = stripe.select(db);
+        let len = out.len();
+        let mut text = None;
+        match &value {
+            ValueRef::Str(string) if let StrRepr::Large(large) = &string.repr && large.len() >= SHARED_TEXT_BYTES_MIN => {
+                self.begin_record(out, &entry, ValueType::String, &options);
+                text = Some(Arc::clone(large));
+            }
+            value => {
+                let value_type = encode::value_type(value, options.version);
+                self.begin_record(out, &entry, value_type, &options);
+                encode::value(out, value, &options);
+            }
+        }
+        let written = out.len() - len;
+        stripe.bytes += written;
+        if let Some(text) = text {
+            stripe.bytes += text.len();
+            stripe.pieces.push(Piece::Text(text));
+        }
+        let bytes = stripe.bytes - before;
+        drop(stripe);
+        self.note_waiting(bytes);
+    }
+
+    fn open(&self, shard: ShardIndex, db: DbIndex, entry: Entry<'_>, opening: Opening) {
+        if self.is_cancelled() {
+            return;
+        }
+        self.keys.fetch_add(1, Relaxed);
+        let value = entry.value();
+        let ValueRef::Object(object) = &value else { unreachable!("strings are not opened") };
+        match opening {
+            Opening::Shared(shared) => {
+                let version = Version::needed_by(&value);
+                let options = self.options(version);
+                let mut stripe = self.stripes[shard.get() % STRIPES].lock();
+                let before = stripe.bytes;
+                let out = stripe.select(db);
+                let len = out.len();
+                self.begin_record(out, &entry, encode::object_type(&shared, version), &options);
+                let written = out.len() - len;
+                // Only what it costs beyond what the keyspace has anyway.
+                stripe.bytes += written + SHARED_COST_BYTES;
+                stripe.pieces.push(Piece::Shared(Box::new(shared), version));
+                let bytes = stripe.bytes - before;
+                drop(stripe);
+                self.note_waiting(bytes);
+            }
+            Opening::Elements { id, len } => {
+                let options = self.options(Version::needed_by(&value));
+                let value_type = encode::object_type(object, options.version);
+                let mut bytes = Vec::new();
+                encode::select_db(&mut bytes, db.0);
+                self.begin_record(&mut bytes, &entry, value_type, &options);
+                let base = object.earliest_expiry();
+                if value_type == ValueType::HashExpiring {
+                    encode::expiry_base(&mut bytes, base);
+                }
+                encode::length(&mut bytes, len as u64);
+                self.note_waiting(bytes.len());
+                let opened = Opened { value_type, base, bytes, left: len };
+                self.openings.lock().insert(id, Arc::new(Mutex::new(opened)));
+            }
+        }
+    }
+
+    fn element(&self, opening: OpeningId, element: ElementRef<'_>) {
+        if self.is_cancelled() {
+            return;
+        }
+        let options = Options { version: Version::LATEST, compress: self.compress };
+        let Some(opened) = self.openings.lock().get(&opening).cloned() else { return };
+        let mut opened = opened.lock();
+        let Opened { value_type, base, bytes, left } = &mut *opened;
+        let before = bytes.len();
+        match element {
+            ElementRef::Member(member) => encode::set_member(bytes, member, &options),
+            ElementRef::Scored(member, score) => encode::sorted_set_member(bytes, member, score, &options),
+            ElementRef::Field(field) => {
+                let (mut name_buffer, mut value_buffer) = <(IntBuffer, IntBuffer)>::default();
+                let (name, value) = (field.name.bytes(&mut name_buffer), field.value.bytes(&mut value_buffer));
+                if *value_type == ValueType::HashExpiring {
+                    encode::hash_field_expiring(bytes, name, value, field.expire_at, *base, &options);
+                } else {
+                    encode::hash_field(bytes, name, value, &options);
+                }
+            }
+        }
+        *left -= 1;
+        let written = bytes.len() - before;
+        drop(opened);
+        self.note_waiting(written);
+    }
+}
+
+/// What a shared collection is taken to cost in memory.
+const SHARED_COST_BYTES: usize = 16 << 10;
+
+impl Stripe {
+    /// The bytes that the next record of this database is appended to.
+    fn select(&mut self, db: DbIndex) -> &mut Vec<u8> {
+        if !matches!(self.pieces.last(), Some(Piece::Bytes(_))) {
+            self.pieces.push(Piece::Bytes(Vec::new()));
+        }
+        let Some(Piece::Bytes(out)) = self.pieces.last_mut() else { unreachable!("pushed just now") };
+        if self.db != Some(db) {
+            let before = out.len();
+            encode::select_db(out, db.0);
+            self.bytes += out.len() - before;
+            self.db = Some(db);
+        }
+        out
+    }
+}

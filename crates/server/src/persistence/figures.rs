@@ -1,0 +1,66 @@
+//! What INFO tells about persistence.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// Written by the job thread, and by whoever begins and ends jobs.
+#[derive(Debug)]
+pub struct Figures {
+    pub loading: AtomicBool,
+    pub load_began_seconds: AtomicI64,
+    pub load_total_bytes: AtomicU64,
+    pub load_done_bytes: AtomicU64,
+    pub last_load_keys: AtomicU64,
+    pub last_load_expired: AtomicU64,
+    /// Of the snapshot under way.
+    pub keys_total: AtomicU64,
+    pub keys_done: AtomicU64,
+    /// Bytes that writers have captured and that are not in the file yet: now and at most.
+    pub captured_bytes: AtomicU64,
+    pub captured_bytes_peak: AtomicU64,
+    pub saves: AtomicU64,
+    pub last_save_failed: AtomicBool,
+    /// -1: none yet; likewise below.
+    pub last_save_seconds: AtomicI64,
+    /// Changes counted before the last snapshot.
+    pub saved_changes: AtomicU64,
+    pub rewrites: AtomicU64,
+    pub rewrite_failures: AtomicU64,
+    pub last_rewrite_failed: AtomicBool,
+    pub last_rewrite_seconds: AtomicI64,
+}
+
+impl Default for Figures {
+    fn default() -> Figures {
+        Figures {
+            loading: AtomicBool::default(),
+            load_began_seconds: AtomicI64::default(),
+            load_total_bytes: AtomicU64::default(),
+            load_done_bytes: AtomicU64::default(),
+            last_load_keys: AtomicU64::default(),
+            last_load_expired: AtomicU64::default(),
+            keys_total: AtomicU64::default(),
+            keys_done: AtomicU64::default(),
+            captured_bytes: AtomicU64::default(),
+            captured_bytes_peak: AtomicU64::default(),
+            saves: AtomicU64::default(),
+            last_save_failed: AtomicBool::default(),
+            last_save_seconds: AtomicI64::new(-1),
+            saved_changes: AtomicU64::default(),
+            rewrites: AtomicU64::default(),
+            rewrite_failures: AtomicU64::default(),
+            last_rewrite_failed: AtomicBool::default(),
+            last_rewrite_seconds: AtomicI64::new(-1),
+        }
+    }
+}
+
+impl Figures {
+    pub fn note_captured(&self, bytes: u64) {
+        let now = self.captured_bytes.fetch_add(bytes, Relaxed) + bytes;
+        self.captured_bytes_peak.fetch_max(now, Relaxed);
+    }
+
+    pub fn note_written(&self, bytes: u64) {
+        self.captured_bytes.fetch_sub(bytes, Relaxed);
+    }
+}

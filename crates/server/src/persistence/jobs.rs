@@ -1,0 +1,446 @@
+//! Jobs: one at a time, begun and ended by whoever is alone in the world, done on a thread of their own.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use commands::global::Pause;
+use commands::persistence::Reload;
+use commands::{Shutdown, ShutdownOptions, World};
+use config::directives;
+use keyspace::Millis;
+
+use super::capture::Collector;
+use super::save::{self, Cut, Target};
+use super::*;
+use crate::operation::{LOG, signals};
+use crate::shared::now;
+
+/// What a job is for. The client, if there is one, waits for its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Save(u64),
+    BackgroundSave,
+    Rewrite,
+    Reload(u64, Reload),
+    /// The last save before the end.
+    Shutdown(Option<u64>),
+}
+
+/// One job, on its way to the thread that does it.
+pub struct Job {
+    kind: Kind,
+    cut: Option<Cut>,
+    began: Instant,
+    /// What was in force before everybody had to wait.
+    paused: Option<Option<Pause>>,
+}
+
+/// What is under way, and what is to come.
+#[derive(Default)]
+pub struct Jobs {
+    pub running: Option<Running>,
+    pub save_scheduled: bool,
+    pub rewrite_scheduled: bool,
+    /// Clients whose SAVE waits for another job's end.
+    pub waiting: VecDeque<Kind>,
+    /// After a failure the save points wait a little.
+    pub last_try: Option<Instant>,
+    pub rewrite_failed_at: Option<Instant>,
+    sender: Option<mpsc::Sender<Job>>,
+}
+
+pub struct Running {
+    pub kind: Kind,
+    pub began: Instant,
+    collector: Option<Arc<Collector>>,
+}
+
+/// After a failed snapshot the save points wait so long.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Starts the thread.
+///
+/// # Errors
+/// The system has no thread for it.
+pub fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
+    let (sender, receiver) = mpsc::channel::<Job>();
+    shared.persistence.jobs.lock().sender = Some(sender);
+    let shared = shared.clone();
+    std::thread::Builder::new()
+        .name("jobs".to_owned())
+        .spawn(move || {
+            for job in receiver {
+                shared.run(job);
+            }
+        })
+        .context("Cannot start a thread")?;
+    Ok(())
+}
+
+impl Jobs {
+    /// Whether a snapshot to `dbfilename` is being written.
+    fn is_saving(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| !matches!(running.kind, Kind::Rewrite))
+    }
+}
+
+impl Shared {
+    /// Begins a job. No other is under way, and the caller is alone.
+    pub(super) fn begin(&self, alone: &mut Alone<'_, '_>, jobs: &mut Jobs, kind: Kind) -> Result<(), Error> {
+        assert!(jobs.running.is_none(), "there is one job at a time");
+        let config = &alone.global.config;
+        let target = match kind {
+            Kind::Save(_) | Kind::BackgroundSave | Kind::Shutdown(_) | Kind::Reload(_, Reload::Snapshot { save: true, .. }) => {
+                Some(Target::of(config, save::snapshot_path(config), false))
+            }
+            Kind::Rewrite => Some(Target::of(config, self.aof_base_temporary(config), true)),
+            Kind::Reload(..) => None,
+        };
+        if kind == Kind::Rewrite {
+            self.begin_aof_rewrite(alone.global)?;
+        }
+        let cut = target.map(|target| save::cut(self, alone, target));
+        let paused = matches!(kind, Kind::Reload(..) | Kind::Shutdown(_)).then(|| {
+            let before = alone.global.pause;
+            alone.global.pause = Some(Pause { until: Millis(i64::MAX), writes_only: false });
+            before
+        });
+        let began = Instant::now();
+        jobs.running =
+            Some(Running { kind, began, collector: cut.as_ref().map(|cut| cut.collector.clone()) });
+        jobs.last_try = Some(began);
+        let job = Job { kind, cut, began, paused };
+        let sender = jobs.sender.as_ref().expect("the thread was started with the server");
+        assert!(sender.send(job).is_ok(), "the thread lives as long as the server");
+        Ok(())
+    }
+
+    /// Does a job, on its thread.
+    fn run(&self, mut job: Job) {
+        let written = job.cut.as_ref().map(|cut| {
+            LOG.notice(match job.kind {
+                Kind::Rewrite => "Background append only file rewriting started",
+                Kind::Save(_) | Kind::Reload(..) => "Saving started",
+                Kind::Shutdown(_) => "Saving the final RDB snapshot before exiting.",
+                Kind::BackgroundSave => "Background saving started",
+            });
+            save::write(self, cut, &self.persistence.figures)
+        });
+        let seconds = job.began.elapsed().as_secs() as i64;
+        let mut result = match &written {
+            None => Ok(()),
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(Error::string(format!("ERR Cannot save the data: {error}"))),
+        };
+        if job.kind == Kind::Rewrite {
+            // The cut has ended before the files change: nobody captures for longer than needed.
+            self.end_cut(&mut job);
+            let file = written.expect("a rewrite writes a file");
+            self.end_rewrite(file, seconds);
+        } else if let Some(written) = &written {
+            let cut = job.cut.as_ref().expect("it was written from a cut");
+            self.note_saved(written, cut, seconds);
+            self.end_cut(&mut job);
+        }
+        if let (Kind::Reload(_, reload), Ok(())) = (job.kind, &result) {
+            result = self.load_again(reload);
+        }
+        self.end(job, result);
+    }
+
+    /// Nobody captures any more.
+    fn end_cut(&self, job: &mut Job) {
+        let Some(cut) = job.cut.take() else { return };
+        let mut world = self.gates.wide();
+        // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
+        unsafe { world.keyspace.wide() }.end_cut();
+        if !matches!(job.kind, Kind::Rewrite) && !self.persistence.figures.last_save_failed.load(Relaxed) {
+            world.global.last_save = now();
+        }
+        drop(world);
+        // It may hold what it was given.
+        drop(cut);
+    }
+
+    fn note_saved(&self, written: &io::Result<u64>, cut: &Cut, seconds: i64) {
+        let figures = &self.persistence.figures;
+        match written {
+            Ok(bytes) => {
+                figures.saves.fetch_add(1, Relaxed);
+                figures.saved_changes.store(cut.changes, Relaxed);
+                let captured = cut.snapshot.figures();
+                LOG.notice(&format!(
+                    "DB saved on disk: {} keys, {bytes} bytes; at most {} bytes waited in memory, {} were spilled, {} of {} units were captured by writers",
+                    cut.collector.keys.load(Relaxed),
+                    cut.collector.waiting_bytes_peak.load(Relaxed),
+                    cut.collector.spilled_bytes.load(Relaxed),
+                    captured.units_forced,
+                    captured.units_forced + captured.units_walked,
+                ));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => LOG.notice("Background saving cancelled"),
+            Err(error) => LOG.warning(&format!("Background saving error: cannot write {}: {error}", cut.target.name.display())),
+        }
+        // Who has called it off knows; everybody else is told of a failure by the status.
+        let cancelled = matches!(written, Err(error) if error.kind() == io::ErrorKind::Interrupted);
+        if !cancelled {
+            figures.last_save_failed.store(written.is_err(), Relaxed);
+            self.persistence.snapshot_failed.store(written.is_err(), Relaxed);
+            self.persistence.note_failing();
+        }
+        figures.last_save_seconds.store(seconds, Relaxed);
+    }
+
+    /// The job is done: tells who waits, and begins what is to come.
+    fn end(&self, job: Job, result: Result<(), Error>) {
+        let mut world = self.gates.wide();
+        let World { global, keyspace } = &mut *world;
+        let mut jobs = self.persistence.jobs.lock();
+        jobs.running = None;
+        let stats = &self.job_stats;
+        let mut resumed = false;
+        if let Some(paused) = job.paused {
+            let ends = matches!(job.kind, Kind::Shutdown(_)) && result.is_ok();
+            if !ends {
+                global.pause = paused;
+                resumed = true;
+            }
+        }
+        match job.kind {
+            Kind::Save(client_id) | Kind::Reload(client_id, _) => {
+                blocking::finish(global, self, stats, client_id, result);
+            }
+            Kind::Shutdown(client_id) => {
+                if result.is_ok() {
+                    drop(jobs);
+                    drop(world);
+                    return self.end_after_saving();
+                }
+                LOG.warning("Error trying to save the DB, can't exit.");
+                LOG.warning("Errors trying to shut down the server. Check the logs for more information.");
+                signals::forget_request();
+                if let Some(client_id) = client_id {
+                    let error = Error::text("ERR Errors trying to SHUTDOWN. Check logs.");
+                    blocking::finish(global, self, stats, client_id, Err(error));
+                }
+            }
+            Kind::BackgroundSave | Kind::Rewrite => {}
+        }
+        // SAFETY: all gates are closed, and no other Space exists.
+        let mut space = unsafe { keyspace.wide() };
+        self.begin_next(&mut Alone { global, space: &mut space }, &mut jobs);
+        drop(space);
+        drop(jobs);
+        drop(world);
+        if resumed {
+            self.wake_all();
+        }
+    }
+
+    /// Begins what was scheduled, if nothing is under way.
+    fn begin_next(&self, alone: &mut Alone<'_, '_>, jobs: &mut Jobs) {
+        while jobs.running.is_none() {
+            let next = if let Some(kind) = jobs.waiting.pop_front() {
+                kind
+            } else if std::mem::take(&mut jobs.rewrite_scheduled) {
+                Kind::Rewrite
+            } else if std::mem::take(&mut jobs.save_scheduled) {
+                Kind::BackgroundSave
+            } else {
+                return;
+            };
+            if let Err(error) = self.begin(alone, jobs, next) {
+                LOG.warning(&error.render());
+            }
+        }
+    }
+
+    /// Whether a save point has been reached, or the append-only file has grown so that it is to be written anew. Ten times a second, on
+    /// loop 0.
+    pub fn check_jobs(&self) {
+        let wanted = {
+            let world = self.gates.narrow(0);
+            let jobs = self.persistence.jobs.lock();
+            if jobs.running.is_some() || world.global.loading {
+                return;
+            }
+            let config = &world.global.config;
+            let changes = self.changes().wrapping_sub(self.persistence.figures.saved_changes.load(Relaxed));
+            let since_seconds = (now().0 - world.global.last_save.0) / 1000;
+            let failed = self.persistence.figures.last_save_failed.load(Relaxed);
+            let may_try = !failed || jobs.last_try.is_none_or(|tried| tried.elapsed() > RETRY_AFTER);
+            let point = config
+                .get(directives::SAVE)
+                .iter()
+                .find(|point| changes >= point.changes as u64 && since_seconds > point.seconds as i64);
+            match point {
+                Some(point) if may_try && changes > 0 => {
+                    LOG.notice(&format!("{} changes in {} seconds. Saving...", point.changes, point.seconds));
+                    Some(Kind::BackgroundSave)
+                }
+                _ => self.aof_wants_rewrite(config, &jobs).then_some(Kind::Rewrite),
+            }
+        };
+        let Some(kind) = wanted else { return };
+        let mut world = self.gates.wide();
+        let World { global, keyspace } = &mut *world;
+        let mut jobs = self.persistence.jobs.lock();
+        if jobs.running.is_none() {
+            // SAFETY: all gates are closed, and no other Space exists.
+            let mut space = unsafe { keyspace.wide() };
+            if let Err(error) = self.begin(&mut Alone { global, space: &mut space }, &mut jobs, kind) {
+                LOG.warning(&error.render());
+            }
+        }
+    }
+}
+
+impl commands::persistence::Persistence for Shared {
+    fn save(&self, mut alone: Alone<'_, '_>, client_id: u64) -> Result<(), Error> {
+        let mut jobs = self.persistence.jobs.lock();
+        if jobs.is_saving() {
+            return Err(Error::text("ERR Background save already in progress"));
+        }
+        if jobs.running.is_some() {
+            // There is one cut at a time.
+            jobs.waiting.push_back(Kind::Save(client_id));
+            return Ok(());
+        }
+        self.begin(&mut alone, &mut jobs, Kind::Save(client_id))
+    }
+
+    fn background_save(&self, mut alone: Alone<'_, '_>, schedule: bool) -> Result<Started, Error> {
+        let mut jobs = self.persistence.jobs.lock();
+        if jobs.is_saving() {
+            return Err(Error::text("ERR Background save already in progress"));
+        }
+        if jobs.running.is_some() {
+            if schedule {
+                jobs.save_scheduled = true;
+                return Ok(Started::Scheduled);
+            }
+            return Err(Error::text(
+                "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.",
+            ));
+        }
+        self.begin(&mut alone, &mut jobs, Kind::BackgroundSave)?;
+        Ok(Started::Now)
+    }
+
+    fn cancel_background_save(&self) -> Result<Cancelled, Error> {
+        let mut jobs = self.persistence.jobs.lock();
+        if let Some(Running { kind: Kind::BackgroundSave, collector: Some(collector), .. }) = &jobs.running {
+            collector.cancel();
+            return Ok(Cancelled::Running);
+        }
+        if std::mem::take(&mut jobs.save_scheduled) {
+            return Ok(Cancelled::Scheduled);
+        }
+        Err(Error::text("ERR Background saving is currently not in progress or scheduled"))
+    }
+
+    fn rewrite(&self, mut alone: Alone<'_, '_>) -> Result<Started, Error> {
+        let mut jobs = self.persistence.jobs.lock();
+        match &jobs.running {
+            Some(Running { kind: Kind::Rewrite, .. }) => {
+                Err(Error::text("ERR Background append only file rewriting already in progress"))
+            }
+            Some(_) => {
+                jobs.rewrite_scheduled = true;
+                Ok(Started::Scheduled)
+            }
+            None => {
+                self.begin(&mut alone, &mut jobs, Kind::Rewrite)?;
+                Ok(Started::Now)
+            }
+        }
+    }
+
+    fn reload(&self, mut alone: Alone<'_, '_>, client_id: u64, reload: Reload) -> Result<(), Error> {
+        let mut jobs = self.persistence.jobs.lock();
+        let kind = Kind::Reload(client_id, reload);
+        if jobs.running.is_some() {
+            jobs.waiting.push_back(kind);
+            return Ok(());
+        }
+        self.begin(&mut alone, &mut jobs, kind)
+    }
+
+    fn is_failing(&self) -> bool {
+        self.persistence.is_failing.load(Relaxed)
+    }
+
+    fn refusal(&self, global: &Global) -> Option<Error> {
+        self.why_writes_are_refused(global)
+    }
+
+    fn is_journal_kept(&self) -> bool {
+        self.persistence.aof.lock().is_some()
+    }
+
+    fn journal_tail(&self) -> u64 {
+        self.persistence.journal_tail()
+    }
+
+    fn journal_durable(&self) -> u64 {
+        self.persistence.journal_durable()
+    }
+
+    fn want_durable(&self, offset: u64) {
+        self.persistence.wanted_durable.fetch_min(offset, Relaxed);
+        // It may have become so just now.
+        self.announce_durable();
+    }
+}
+
+impl Shared {
+    /// SHUTDOWN, or a signal.
+    pub fn begin_shutdown(
+        &self,
+        mut alone: Alone<'_, '_>,
+        client_id: Option<u64>,
+        options: ShutdownOptions,
+    ) -> Result<Shutdown, Error> {
+        if options.abort {
+            // What takes time at the end is the last save, and it takes no commands.
+            return Err(Error::text("ERR No shutdown in progress."));
+        }
+        LOG.warning("User requested shutdown...");
+        let mut jobs = self.persistence.jobs.lock();
+        if let Some(Running { kind: Kind::Shutdown(_), .. }) = &jobs.running {
+            return Ok(Shutdown::AfterSaving);
+        }
+        if let Some(Running { collector: Some(collector), .. }) = &jobs.running {
+            // What it saves will not be needed, or is saved again.
+            collector.cancel();
+        }
+        let saves = options.save.unwrap_or(!alone.global.config.get(directives::SAVE).is_empty());
+        // What has not been loaded must not take the place of what is on disk.
+        if !saves || alone.global.loading {
+            drop(jobs);
+            self.flush_journal_at_end();
+            self.end();
+            return Ok(Shutdown::Now);
+        }
+        jobs.save_scheduled = false;
+        jobs.rewrite_scheduled = false;
+        let kind = Kind::Shutdown(client_id);
+        if jobs.running.is_some() {
+            jobs.waiting.push_front(kind);
+        } else {
+            self.begin(&mut alone, &mut jobs, kind)?;
+        }
+        Ok(Shutdown::AfterSaving)
+    }
+
+    /// The last save is done.
+    fn end_after_saving(&self) {
+        self.flush_journal_at_end();
+        self.end();
+    }
+}

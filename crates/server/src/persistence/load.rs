@@ -1,0 +1,388 @@
+//! Files become data: one thread finds the records, several decode them and put them in.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use commands::db::access;
+use commands::persistence::Reload;
+use config::directives;
+use keyspace::{DbIndex, Expiry, Held, Key, Keyspace, Millis};
+use rdb::{Access, Batch, Decoded, Item, Limits, Reader, Value};
+use smallvec::SmallVec;
+
+use super::save::snapshot_path;
+use super::*;
+use crate::operation::LOG;
+use crate::shared::now;
+
+/// So many keys go in under one access.
+const KEYS_AT_ONCE: usize = 32;
+/// Batches that wait for a helper, each of a quarter of a megabyte.
+const BATCHES_WAITING_MAX: usize = 16;
+/// Long work says every so often how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// Keys that are there already are replaced; otherwise there must be none.
+    pub merge: bool,
+    /// Keys whose time has come are loaded too: what follows (an append-only file) says when they go.
+    pub keep_expired: bool,
+}
+
+/// Why a file was not loaded, for the log.
+#[derive(Debug)]
+pub struct LoadError(pub String);
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// What one loading has come to.
+#[derive(Debug, Default)]
+pub struct Loading {
+    pub keys: AtomicU64,
+    pub expired: AtomicU64,
+    failed: AtomicBool,
+    failure: Mutex<Option<String>>,
+}
+
+impl Loading {
+    fn fail(&self, reason: String) {
+        self.failure.lock().get_or_insert(reason);
+        self.failed.store(true, Relaxed);
+    }
+}
+
+/// What the helpers need to know.
+#[derive(Clone, Copy)]
+struct Terms {
+    manner: Manner,
+    limits: Limits,
+    databases: u64,
+    now: Millis,
+    lfu: bool,
+}
+
+/// Loads an RDB file from a source. Returns what the source has behind it.
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loading) -> Result<(Vec<u8>, R), LoadError> {
+    let (terms, checks) = {
+        let world = shared.gates.narrow(shared.loops());
+        let global = &world.global;
+        let settings = &global.settings;
+        let limits =
+            Limits { list: settings.list, set: settings.set, hash: settings.hash, sorted_set: settings.sorted_set };
+        let databases = u64::from(settings.databases);
+        let terms = Terms { manner, limits, databases, now: now(), lfu: settings.lfu };
+        (terms, global.config.get(directives::RDBCHECKSUM))
+    };
+    let text = |error: rdb::Error| LoadError(error.to_string());
+    let mut reader = Reader::new(source, terms.limits).map_err(text)?;
+    reader.check_checksum(checks);
+    let (sender, receiver) = mpsc::sync_channel(BATCHES_WAITING_MAX);
+    let receiver = &Mutex::new(receiver);
+    let read = std::thread::scope(|scope| {
+        for index in 0..helper_count() {
+            std::thread::Builder::new()
+                .name(format!("loader-{index}"))
+                .spawn_scoped(scope, move || insert(shared, index, receiver, terms, loading))
+                .map_err(|error| LoadError(format!("Cannot start a thread: {error}")))?;
+        }
+        let mut progress = Progress::new(shared);
+        loop {
+            if loading.failed.load(Relaxed) {
+                return Ok(());
+            }
+            if shared.is_ending() {
+                return Err(LoadError("called off".to_owned()));
+            }
+            let Some(item) = reader.next().map_err(text)? else { return Ok(()) };
+            progress.at(reader.offset());
+            let part = match item {
+                Item::Batch(batch) => Part::Batch(batch),
+                Item::Decoded(decoded) => Part::Decoded(decoded),
+                Item::Function(_) => {
+                    LOG.warning("A library of functions was not loaded: this version of Spinel has no functions.");
+                    continue;
+                }
+                Item::End => return Ok(()),
+                Item::Aux { .. } | Item::SelectDb(_) | Item::ResizeDb { .. } | Item::SlotInfo { .. } => continue,
+            };
+            if sender.send(part).is_err() {
+                return Ok(());
+            }
+        }
+        // The sender goes with this closure's end, and the helpers with it.
+    });
+    read?;
+    match loading.failure.lock().take() {
+        Some(reason) => Err(LoadError(reason)),
+        None => Ok(reader.into_rest()),
+    }
+}
+
+enum Part {
+    Batch(Batch),
+    Decoded(Decoded),
+}
+
+/// One helper: decodes and puts in, until nothing more comes.
+fn insert(shared: &Shared, index: usize, parts: &Mutex<mpsc::Receiver<Part>>, terms: Terms, loading: &Loading) {
+    keyspace::slab::use_arena(index);
+    let gate = shared.loops() + index;
+    loop {
+        let part = parts.lock().recv();
+        let inserted = match part {
+            Err(_) => return,
+            // What was sent before the failure is taken, so that the reader is not stuck.
+            Ok(_) if loading.failed.load(Relaxed) => continue,
+            Ok(Part::Batch(batch)) => insert_batch(shared, gate, &batch, &terms, loading),
+            Ok(Part::Decoded(decoded)) => {
+                let Decoded { offset, db, key, expire_at, access, value } = decoded;
+                insert_keys(shared, gate, &terms, loading, db, SmallVec::from_iter([Loaded {
+                    offset,
+                    key: key.into(),
+                    expire_at,
+                    access,
+                    value,
+                }]))
+            }
+        };
+        if let Err(reason) = inserted {
+            loading.fail(reason);
+        }
+    }
+}
+
+/// A key on its way.
+struct Loaded<'a> {
+    offset: u64,
+    key: std::borrow::Cow<'a, [u8]>,
+    expire_at: Option<Millis>,
+    access: Option<Access>,
+    value: Value<'a>,
+}
+
+fn insert_batch(
+    shared: &Shared,
+    gate: usize,
+    batch: &Batch,
+    terms: &Terms,
+    loading: &Loading,
+) -> Result<(), String> {
+    let mut records = batch.records();
+    loop {
+        let mut keys = SmallVec::<[Loaded<'_>; KEYS_AT_ONCE]>::new();
+        for record in records.by_ref().take(KEYS_AT_ONCE) {
+            let expire_at = record.expire_at();
+            if !terms.manner.keep_expired && expire_at.is_some_and(|at| at < terms.now) {
+                loading.expired.fetch_add(1, Relaxed);
+                continue;
+            }
+            keys.push(Loaded {
+                offset: record.offset(),
+                key: record.key().map_err(|error| error.to_string())?,
+                expire_at,
+                access: record.access(),
+                value: record.decode(&terms.limits).map_err(|error| error.to_string())?,
+            });
+        }
+        if keys.is_empty() && records.len() == 0 {
+            return Ok(());
+        }
+        insert_keys(shared, gate, terms, loading, batch.db(), keys)?;
+    }
+}
+
+fn insert_keys(
+    shared: &Shared,
+    gate: usize,
+    terms: &Terms,
+    loading: &Loading,
+    db: u64,
+    loaded: SmallVec<[Loaded<'_>; KEYS_AT_ONCE]>,
+) -> Result<(), String> {
+    if db >= terms.databases {
+        return Err(format!(
+            "the file has keys in database {db}, and this server has {} databases: raise `databases`",
+            terms.databases
+        ));
+    }
+    let db = DbIndex(db as u32);
+    let world = shared.gates.narrow(gate);
+    let keyspace: &Keyspace = &world.keyspace;
+    let names: SmallVec<[_; KEYS_AT_ONCE]> = loaded.iter().map(|loaded| loaded.key.clone()).collect();
+    let keys: SmallVec<[Key<'_>; KEYS_AT_ONCE]> = names.iter().map(|name| keyspace.key(name)).collect();
+    let mut held = Held::new();
+    keys.iter().for_each(|key| {
+        held.insert(key.shard());
+    });
+    let mut space = keyspace.narrow(&held);
+    keys.iter().for_each(|key| space.prefetch_bucket(db, *key));
+    loading.keys.fetch_add(loaded.len() as u64, Relaxed);
+    for (loaded, key) in loaded.into_iter().zip(&keys) {
+        space.set_created_access_bits(match loaded.access {
+            Some(Access::IdleSeconds(seconds)) if !terms.lfu => {
+                access::lru_clock(Millis(terms.now.0.saturating_sub(seconds.min(1 << 23) as i64 * 1000)))
+            }
+            Some(Access::Frequency(counter)) if terms.lfu => access::with_counter(counter, terms.now),
+            _ => access::created_at(terms.lfu, terms.now),
+        });
+        let expiry = loaded.expire_at.map_or(Expiry::Clear, Expiry::At);
+        let existed = loaded.value.with_new_value(|value| space.set(db, *key, value, expiry));
+        if existed && !terms.manner.merge {
+            return Err(format!(
+                "offset {}: the key \"{}\" is there already",
+                loaded.offset,
+                key.bytes().escape_ascii()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Says how far it is: to INFO always, to the log now and then.
+pub struct Progress<'a> {
+    shared: &'a Shared,
+    said: Instant,
+    /// Of the files before.
+    base: u64,
+}
+
+impl<'a> Progress<'a> {
+    pub fn new(shared: &'a Shared) -> Progress<'a> {
+        let base = shared.persistence.figures.load_done_bytes.load(Relaxed);
+        Progress { shared, said: Instant::now(), base }
+    }
+
+    pub fn at(&mut self, offset: u64) {
+        let figures = &self.shared.persistence.figures;
+        let done = self.base + offset;
+        figures.load_done_bytes.store(done, Relaxed);
+        if self.said.elapsed() >= PROGRESS_EVERY {
+            self.said = Instant::now();
+            let total = figures.load_total_bytes.load(Relaxed).max(1);
+            LOG.notice(&format!("Loading: {:.1} % of {total} bytes", done as f64 * 100.0 / total as f64));
+        }
+    }
+}
+
+impl Shared {
+    /// Loads what the configuration says is there, before the first command that needs it. The event loops run already, and reply
+    /// LOADING.
+    ///
+    /// # Errors
+    /// The files cannot be loaded: the server must not go on without its data.
+    pub fn load_at_start(&self) -> Result<(), LoadError> {
+        let began = Instant::now();
+        let config = self.gates.narrow(self.loops()).global.config.clone();
+        self.begin_loading();
+        if config.get(directives::APPENDONLY) {
+            self.open_aof(&config)?;
+        } else {
+            let path = snapshot_path(&config);
+            match File::open(&path) {
+                Ok(file) => {
+                    let loading = Loading::default();
+                    let total = file.metadata().map_or(0, |data| data.len());
+                    self.persistence.figures.load_total_bytes.store(total, Relaxed);
+                    let manner = Manner { merge: false, keep_expired: false };
+                    load(self, file, manner, &loading).map_err(|error| {
+                        LoadError(format!(
+                            "The snapshot {} cannot be loaded: {error}. Nothing was changed. Check it with `redis-check-rdb`, restore a backup, or move it away to start empty.",
+                            path.display()
+                        ))
+                    })?;
+                    self.note_loaded(&loading, began);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    return Err(LoadError(format!("Cannot open the snapshot {}: {error}", path.display())));
+                }
+            }
+        }
+        self.end_loading();
+        Ok(())
+    }
+
+    pub(super) fn note_loaded(&self, loading: &Loading, began: Instant) {
+        let figures = &self.persistence.figures;
+        let (keys, expired) = (loading.keys.load(Relaxed), loading.expired.load(Relaxed));
+        figures.last_load_keys.store(keys, Relaxed);
+        figures.last_load_expired.store(expired, Relaxed);
+        LOG.notice(&format!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}."));
+        LOG.notice(&format!("DB loaded from disk: {:.3} seconds", began.elapsed().as_secs_f64()));
+    }
+
+    pub(super) fn begin_loading(&self) {
+        let figures = &self.persistence.figures;
+        figures.load_done_bytes.store(0, Relaxed);
+        figures.load_total_bytes.store(0, Relaxed);
+        figures.load_began_seconds.store(now().0 / 1000, Relaxed);
+        figures.loading.store(true, Relaxed);
+    }
+
+    pub(super) fn end_loading(&self) {
+        let mut world = self.gates.wide();
+        world.global.loading = false;
+        self.persistence.figures.loading.store(false, Relaxed);
+        // What was loaded is what is saved.
+        self.persistence.figures.saved_changes.store(self.changes(), Relaxed);
+    }
+
+    /// DEBUG RELOAD and LOADAOF, when what is to be saved has been.
+    pub(super) fn load_again(&self, reload: Reload) -> Result<(), Error> {
+        let began = Instant::now();
+        let (merge, flush) = match reload {
+            Reload::Snapshot { flush, merge, .. } => (merge, flush),
+            Reload::AppendOnlyFile => (false, true),
+        };
+        let config = self.gates.narrow(self.loops()).global.config.clone();
+        let failed = |text: &'static str, error: &dyn fmt::Display| {
+            LOG.warning(&format!("Loading failed: {error}"));
+            Error::text(text)
+        };
+        let source = match reload {
+            Reload::Snapshot { .. } => Some(File::open(snapshot_path(&config)).map_err(|error| {
+                failed("ERR Error trying to load the RDB dump, check server logs.", &error)
+            })?),
+            Reload::AppendOnlyFile => None,
+        };
+        if flush {
+            let mut world = self.gates.wide();
+            // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
+            let garbage = unsafe { world.keyspace.wide() }.flush_all();
+            drop(world);
+            let objects = garbage.len() as u64;
+            self.free_elsewhere(objects, Box::new(garbage));
+        }
+        self.begin_loading();
+        let result = match source {
+            Some(file) => {
+                let loading = Loading::default();
+                let loaded = load(self, file, Manner { merge, keep_expired: false }, &loading);
+                loaded.map(|_| self.note_loaded(&loading, began)).map_err(|error| {
+                    failed("ERR Error trying to load the RDB dump, check server logs.", &error)
+                })
+            }
+            None => self.load_aof_again(&config).map_err(|error| {
+                failed("ERR Error trying to load the AOF files, check server logs.", &error)
+            }),
+        };
+        self.persistence.figures.loading.store(false, Relaxed);
+        result
+    }
+}

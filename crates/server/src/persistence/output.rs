@@ -1,0 +1,123 @@
+//! The file that a snapshot becomes: chunks from several walkers, one checksum.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rdb::{Checksum, Version};
+
+/// So much is handed to the disk at a time (`rdb-save-incremental-fsync`): the last synchronisation has little left to do.
+const SYNCED_BYTES: u64 = 4 << 20;
+
+/// A file under a temporary name. Without [`Output::finish`] it is removed when this is dropped.
+pub struct Output {
+    file: File,
+    temporary: PathBuf,
+    is_finished: bool,
+    /// Of everything behind the header, which is written last: it says which version the values needed.
+    checksum: Checksum,
+    with_checksum: bool,
+    incremental: bool,
+    written: u64,
+    synced: u64,
+}
+
+impl Output {
+    /// # Errors
+    /// The file cannot be created.
+    pub fn create(temporary: PathBuf, with_checksum: bool, incremental: bool) -> io::Result<Output> {
+        let mut file = File::create(&temporary)?;
+        let mut header = Vec::new();
+        rdb::encode::header(&mut header, Version::LATEST);
+        let mut output = Output {
+            temporary,
+            is_finished: false,
+            checksum: Checksum::new(),
+            with_checksum,
+            incremental,
+            written: header.len() as u64,
+            synced: 0,
+            file: {
+                file.write_all(&header)?;
+                file
+            },
+        };
+        output.synced = output.written;
+        Ok(output)
+    }
+
+    /// # Errors
+    /// The disk is full or broken; likewise below.
+    pub fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
+        let checksum = self.with_checksum.then(|| Checksum::of_piece(chunk));
+        self.write_summed(chunk, checksum)
+    }
+
+    /// The same with the checksum of the chunk, which was computed outside of the output's lock.
+    pub fn write_summed(&mut self, chunk: &[u8], checksum: Option<Checksum>) -> io::Result<()> {
+        self.file.write_all(chunk)?;
+        if let Some(checksum) = checksum {
+            self.checksum.append(&checksum);
+        }
+        self.written += chunk.len() as u64;
+        if self.incremental && self.written - self.synced >= SYNCED_BYTES {
+            start_writeback(&self.file, self.synced, self.written - self.synced);
+            self.synced = self.written;
+        }
+        Ok(())
+    }
+
+    /// Ends the file, makes it safe on disk and gives it its name. Returns its length.
+    pub fn finish(mut self, version: Version, name: &Path) -> io::Result<u64> {
+        use std::os::unix::fs::FileExt;
+        let mut end = Vec::new();
+        rdb::encode::end(&mut end);
+        self.write(&end)?;
+        let mut header = Vec::new();
+        rdb::encode::header(&mut header, version);
+        self.file.write_all_at(&header, 0)?;
+        let sum = if self.with_checksum {
+            let mut whole = Checksum::new();
+            whole.update(&header);
+            whole.append(&self.checksum);
+            whole.finish()
+        } else {
+            0
+        };
+        let mut footer = Vec::new();
+        rdb::encode::footer(&mut footer, sum);
+        self.file.write_all(&footer)?;
+        self.file.sync_all()?;
+        std::fs::rename(&self.temporary, name)?;
+        self.is_finished = true;
+        sync_folder(name)?;
+        Ok(self.written + footer.len() as u64)
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            let _ = std::fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Makes the names in the folder of this file safe on disk.
+///
+/// # Errors
+/// The folder cannot be opened or synchronised.
+pub fn sync_folder(file: &Path) -> io::Result<()> {
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
+}
+
+/// Asks the kernel to begin writing this part. Only a hint: errors come with the synchronisation.
+fn start_writeback(file: &File, from: u64, len: u64) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: a plain system call on a descriptor that is open.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), from as i64, len as i64, libc::SYNC_FILE_RANGE_WRITE) };
+}

@@ -1,0 +1,206 @@
+//! A snapshot becomes a file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use commands::db::Lfu;
+use commands::persistence::Alone;
+use config::{Config, directives};
+use keyspace::snapshot::{Progress, Snapshot};
+use keyspace::{DbIndex, Millis};
+use parking_lot::Mutex;
+use rdb::encode;
+
+use super::capture::{Claimed, Collector, SPILL_BYTES, Traces};
+use super::output::Output;
+use super::{Figures, helper_count};
+use crate::operation::memory;
+use crate::shared::{Shared, now};
+
+/// Slices of the walk between two looks at what has gathered.
+const SLICES_PER_FLUSH: usize = 16;
+
+/// How a file is written.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub name: PathBuf,
+    pub with_checksum: bool,
+    pub incremental: bool,
+    /// Microseconds to wait after each key, for tests.
+    pub delay_us: i64,
+    /// It is the base of an append-only file.
+    pub is_aof_base: bool,
+}
+
+impl Target {
+    pub fn of(config: &Config, name: PathBuf, is_aof_base: bool) -> Target {
+        let incremental =
+            if is_aof_base { directives::AOF_REWRITE_INCREMENTAL_FSYNC } else { directives::RDB_SAVE_INCREMENTAL_FSYNC };
+        Target {
+            name,
+            with_checksum: config.get(directives::RDBCHECKSUM),
+            incremental: config.get(incremental),
+            delay_us: config.get(directives::RDB_KEY_SAVE_DELAY),
+            is_aof_base,
+        }
+    }
+
+    /// The name that the file has until it is whole.
+    fn temporary(&self, what: &str) -> PathBuf {
+        let name = format!("temp-{what}-{}.rdb", std::process::id());
+        self.name.with_file_name(name)
+    }
+}
+
+/// A cut that has been made, and what is known of it.
+pub struct Cut {
+    pub snapshot: Snapshot,
+    pub collector: Arc<Collector>,
+    /// What stands at the beginning of the file.
+    preamble: Vec<u8>,
+    pub target: Target,
+    pub made_at: Millis,
+    /// Changes that had been counted then.
+    pub changes: u64,
+}
+
+/// Makes the cut.
+pub fn cut(shared: &Shared, alone: &mut Alone<'_, '_>, target: Target) -> Cut {
+    let now = now();
+    let config = &alone.global.config;
+    let policy = config.get(directives::MAXMEMORY_POLICY);
+    let traces = match () {
+        () if alone.global.settings.lfu => Traces::Frequency(Lfu::of(&alone.global.settings), now),
+        () if policy.is_lru() => Traces::Idle(now),
+        () => Traces::None,
+    };
+    let compress = config.get(directives::RDBCOMPRESSION);
+    let collector = Arc::new(Collector::new(compress, traces, target.temporary("captured")));
+    let mut preamble = Vec::new();
+    facts(&mut preamble, now, target.is_aof_base);
+    let mut keys_total = 0;
+    for index in 0..alone.space.db_count() {
+        let db = DbIndex(index as u32);
+        let keys = alone.space.len(db) as u64;
+        if keys > 0 {
+            encode::select_db(&mut preamble, db.0);
+            encode::resize_db(&mut preamble, keys, alone.space.volatile_len(db) as u64);
+            keys_total += keys;
+        }
+    }
+    let figures = &shared.persistence.figures;
+    figures.keys_total.store(keys_total, Relaxed);
+    figures.keys_done.store(0, Relaxed);
+    let snapshot = alone.space.cut(collector.clone());
+    Cut { snapshot, collector, preamble, target, made_at: now, changes: shared.changes() }
+}
+
+/// What the file says about itself.
+fn facts(out: &mut Vec<u8>, Millis(now): Millis, is_aof_base: bool) {
+    encode::aux(out, b"redis-ver", crate::operation::info::REDIS_VERSION.as_bytes());
+    encode::aux(out, b"redis-bits", b"64");
+    encode::aux(out, b"ctime", (now / 1000).to_string().as_bytes());
+    encode::aux(out, b"used-mem", memory::used_bytes().to_string().as_bytes());
+    encode::aux(out, b"aof-base", if is_aof_base { b"1" } else { b"0" });
+}
+
+/// Writes the file. Returns its length.
+///
+/// # Errors
+/// The disk is full or broken; `Interrupted` if the snapshot was called off.
+pub fn write(shared: &Shared, cut: &Cut, figures: &Figures) -> io::Result<u64> {
+    let temporary = cut.target.temporary(if cut.target.is_aof_base { "rewrite" } else { "save" });
+    let mut output = Output::create(temporary, cut.target.with_checksum, cut.target.incremental)?;
+    output.write(&cut.preamble)?;
+    let output = Mutex::new(Claimed { output, by: None });
+    let failure = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for index in 0..helper_count() {
+            let (output, failure) = (&output, &failure);
+            let walk = move || {
+                if let Err(error) = walk(shared, cut, output, index, figures) {
+                    cut.collector.cancel();
+                    failure.lock().get_or_insert(error);
+                }
+            };
+            std::thread::Builder::new()
+                .name(format!("walker-{index}"))
+                .spawn_scoped(scope, walk)
+                .map_err(|error| {
+                    cut.collector.cancel();
+                    failure.lock().get_or_insert(error);
+                })
+                .ok();
+        }
+    });
+    if let Some(error) = failure.into_inner() {
+        return Err(error);
+    }
+    if cut.collector.is_cancelled() {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    cut.collector.finish(&output)?;
+    output.into_inner().output.finish(cut.collector.version(), &cut.target.name)
+}
+
+/// One helper's part.
+fn walk(shared: &Shared, cut: &Cut, output: &Mutex<Claimed>, index: usize, figures: &Figures) -> io::Result<()> {
+    keyspace::slab::use_arena(index);
+    let gate = shared.loops() + index;
+    let collector = &*cut.collector;
+    loop {
+        for _ in 0..SLICES_PER_FLUSH {
+            if collector.is_cancelled() {
+                return Ok(());
+            }
+            let keys_before = collector.keys.load(Relaxed);
+            let progress = {
+                let world = shared.gates.narrow(gate);
+                cut.snapshot.walk_slice(&world.keyspace)
+            };
+            match progress {
+                Progress::Worked => {}
+                Progress::Waiting => std::thread::sleep(Duration::from_micros(50)),
+                Progress::Complete => {
+                    figures.keys_done.store(collector.keys.load(Relaxed), Relaxed);
+                    return Ok(());
+                }
+            }
+            if cut.target.delay_us > 0 {
+                let keys = collector.keys.load(Relaxed) - keys_before;
+                pause(Duration::from_micros(cut.target.delay_us as u64) * keys as u32, collector);
+            }
+        }
+        figures.keys_done.store(collector.keys.load(Relaxed), Relaxed);
+        collector.flush(output, false)?;
+        while collector.waiting_bytes.load(Relaxed) > SPILL_BYTES && !collector.is_cancelled() {
+            // Somebody else is at the output, which is slow: what has been captured must not pile up behind it.
+            collector.spill()?;
+            collector.flush(output, false)?;
+        }
+    }
+}
+
+/// Waits, but not longer than somebody wants the snapshot.
+fn pause(total: Duration, collector: &Collector) {
+    const STEP: Duration = Duration::from_millis(20);
+    let mut left = total;
+    while !left.is_zero() && !collector.is_cancelled() {
+        let step = left.min(STEP);
+        std::thread::sleep(step);
+        left -= step;
+    }
+}
+
+/// Seconds since 1970.
+pub fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The file's name in the server's folder.
+pub fn snapshot_path(config: &Config) -> PathBuf {
+    Path::new(config.text(directives::DBFILENAME).as_ref()).to_owned()
+}
