@@ -30,7 +30,7 @@ use std::ptr::NonNull;
 use crate::table::Buckets;
 use crate::{EntryMut, Millis};
 
-pub use self::hash::{FieldRef, Hash};
+pub use self::hash::{FieldRef, Hash, PackedFields};
 pub use self::list::{End, List, ListFigures, ListItem, NewItem};
 pub use self::listpack::Listpack;
 pub use self::set::Set;
