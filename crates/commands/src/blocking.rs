@@ -260,6 +260,15 @@ impl Waiters {
         self.by_arrival.values().filter(is_served).map(|waiter| waiter.session.client.id).collect()
     }
 
+    /// The first offset that somebody waits for.
+    pub fn next_durable(&self) -> Option<u64> {
+        let offset = |waiter: &Waiter| match waiter.on {
+            BlockOn::Durable { offset, needs_replicas: false } => Some(offset),
+            _ => None,
+        };
+        self.by_arrival.values().filter_map(offset).min()
+    }
+
     /// Ends a client's waiting without a word: its connection is gone.
     pub fn remove(&mut self, client_id: u64) {
         self.take(client_id);

@@ -289,7 +289,7 @@ impl Journal {
     }
 
     /// Up to where the AOF stream is in a file.
-    pub(crate) fn written(&self) -> u64 {
+    pub fn written(&self) -> u64 {
         self.state.lock().written
     }
 

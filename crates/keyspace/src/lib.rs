@@ -31,7 +31,7 @@ mod planted;
 mod prefetch;
 mod shard_lock;
 pub mod slab;
-mod snapshot;
+pub mod snapshot;
 mod space;
 mod table;
 mod types;

@@ -127,24 +127,28 @@ impl Scratch {
     }
 
     /// Hands what was recorded to the journal, before the access ends that has made the changes.
-    pub fn record(&mut self, shared: &Shared) {
-        record(shared, &mut self.effects, &mut self.batch);
+    pub fn record(&mut self, shared: &Shared, now: Millis) {
+        record(shared, &mut self.effects, &mut self.batch, now);
     }
 }
 
 /// Hands effects to the journal. The caller still holds what they are about, so that the journal's order is the data's.
 #[inline]
-fn record(shared: &Shared, effects: &mut Effects, batch: &mut Batch) {
+fn record(shared: &Shared, effects: &mut Effects, batch: &mut Batch, now: Millis) {
     if effects.has_units() {
+        batch.serve(shared.persistence.journal.wanted());
+        let mut args = SmallVec::<[&[u8]; 16]>::new();
         for unit in effects.units() {
             batch.unit_begin();
             for effect in unit.iter() {
-                let to = if effect.replicas_only { Destinations::REPLICAS } else { Destinations::ALL };
-                batch.effect(effect.db.0, effect.args(), to);
+                let to = if effect.replicas_only { Destinations::REPLICAS } else { Destinations::all() };
+                args.clear();
+                args.extend(effect.args());
+                batch.effect(effect.db.0, &args, to);
             }
             batch.unit_end();
         }
-        shared.persistence.journal.append(batch);
+        shared.persistence.journal.append(batch, (now.0 / 1000) as u64);
     }
     effects.clear();
 }
@@ -414,7 +418,7 @@ impl Dispatcher<'_> {
             mine.for_each(drop);
             let Some(following) = jobs.next() else {
                 // While the shards are held.
-                record(self.shared, cx.db.effects, batch);
+                record(self.shared, cx.db.effects, batch, now);
                 return;
             };
             let Job { requests, large, session, reply, replied_before, next, planned, progress, wide_next, .. } =
@@ -658,7 +662,7 @@ impl Dispatcher<'_> {
             });
         }
         notify::deliver_events(effects, global, self.shared, self.stats, self.thread);
-        self.scratch.record(self.shared);
+        self.scratch.record(self.shared, now);
     }
 
     /// Keys that others may wait for have gone without a command: serves those clients.

@@ -88,6 +88,8 @@ pub struct EventLoop {
     paused: Vec<usize>,
     /// Connections with replies that wait for the journal.
     undurable: Vec<usize>,
+    /// Changes of this thread before the commands in execution.
+    changed: u64,
     /// When the time of connections ends that are blocked in a command.
     deadlines: BTreeSet<(Instant, usize)>,
     next_tick: Instant,
@@ -124,6 +126,7 @@ impl EventLoop {
             accept_again: Vec::new(),
             paused: Vec::new(),
             undurable: Vec::new(),
+            changed: 0,
             deadlines: BTreeSet::new(),
             next_tick: Instant::now(),
             next_checked: 0,
@@ -427,6 +430,7 @@ impl EventLoop {
             };
             jobs.push(Job::new(requests, 0, &[], session, reply));
         }
+        self.changed = self.stats.dirty.get();
         let mut dispatcher =
             Dispatcher { shared: &self.shared, thread: self.index, stats: &self.stats, scratch: &mut self.scratch };
         dispatcher.run(&mut jobs);
@@ -664,7 +668,7 @@ impl EventLoop {
         first: usize,
         large: &[(usize, Arc<Vec<u8>>)],
     ) -> Progress {
-        let EventLoop { connections, shared, stats, scratch, reply, index, .. } = self;
+        let EventLoop { connections, shared, stats, scratch, reply, index, changed, .. } = self;
         let connection = connections[token].as_mut().expect("the connection has no seat");
         let Connection { session, output, proto, .. } = &mut **connection;
         let holds_replies = shared.persistence.holds_replies();
@@ -675,6 +679,7 @@ impl EventLoop {
                 reply
             }
         };
+        *changed = stats.dirty.get();
         let mut jobs = [Job::new(requests, first, large, session, reply)];
         Dispatcher { shared, thread: *index, stats, scratch }.run(&mut jobs);
         let [job] = jobs;
@@ -771,8 +776,19 @@ impl EventLoop {
         let connection = self.connections[token].as_mut().expect("the connection has no seat");
         let until = self.shared.persistence.journal_tail();
         let mut reply = std::mem::take(&mut self.reply);
-        let is_durable = !self.shared.persistence.holds_replies() || until <= self.shared.persistence.journal_durable();
-        if is_durable && connection.undurable.is_empty() {
+        let persistence = &self.shared.persistence;
+        let is_durable = !persistence.holds_replies() || until <= persistence.journal.answerable();
+        let is_failing = persistence.is_aof_failing();
+        if is_failing && !is_durable && self.changed != self.stats.dirty.get() {
+            // It was executed before the failure was known, and nobody can vouch for it.
+            connection.stow(reply, until);
+            self.changed = self.stats.dirty.get();
+            let error = persistence.status.failure();
+            self.connections[token].as_mut().expect("the connection has no seat").fail_undurable(&error);
+            return;
+        }
+        // While the disk fails, reads tell what is in memory.
+        if (is_durable || is_failing) && connection.undurable.is_empty() {
             match &mut connection.output {
                 Some(output) => output.append(&mut reply),
                 None => self.reply = reply,
@@ -784,14 +800,18 @@ impl EventLoop {
             self.undurable.push(token);
         }
         // It may have become so before anybody knew that this loop waits for it.
-        if until <= self.shared.persistence.journal_durable() {
+        if until <= self.shared.persistence.journal.answerable() {
             self.mailbox.send(Mail::Durable);
         }
     }
 
     /// Sends what has waited for the journal.
     fn release_durable(&mut self) {
-        let durable = self.shared.persistence.journal_durable();
+        let durable = match self.shared.persistence.holds_replies() {
+            true => self.shared.persistence.journal.answerable(),
+            // It does not matter any more.
+            false => u64::MAX,
+        };
         let now = now();
         for token in std::mem::take(&mut self.undurable) {
             let Some(connection) = self.connection(token) else { continue };
@@ -1125,7 +1145,7 @@ impl EventLoop {
                 });
                 effects.tell(&world.global.watches);
                 notify::deliver_events(effects, &world.global, &*self.shared, &self.stats, self.index);
-                self.scratch.record(&self.shared);
+                self.scratch.record(&self.shared, now);
                 if !more {
                     shard += threads;
                 }

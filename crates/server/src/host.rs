@@ -154,7 +154,7 @@ impl Shared {
         // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
         let mut space = unsafe { keyspace.wide() };
         if let Err(error) = self.begin_shutdown(Alone { global, space: &mut space }, None, options) {
-            LOG.warning(&error.render());
+            LOG.warning(&String::from_utf8_lossy(&error.render()));
             signals::forget_request();
         }
     }

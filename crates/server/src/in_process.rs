@@ -21,6 +21,7 @@ use resp::Reply;
 pub use crate::dispatch::Requests;
 use crate::dispatch::{Dispatcher, Job, Progress, Scratch};
 use crate::operation::OperationState;
+use crate::persistence::Persistence;
 use crate::shared::{Shared, now};
 
 /// A server that only its own process can ask.
@@ -33,6 +34,7 @@ impl InProcess {
     pub fn new(threads: usize, seed: [u64; 4]) -> InProcess {
         let config = Config::default();
         let registry = Arc::new(Registry::default());
+        let command_count = registry.all().len();
         let now = now();
         let global = Global {
             settings: Settings::of(&config),
@@ -49,8 +51,8 @@ impl InProcess {
             executable: Default::default(),
             arguments: Vec::new(),
             last_save: now,
-            loading: false,
-        journal_kept: false,
+                loading: false,
+            journal_kept: false,
         };
         let keyspace = Keyspace::new(&Options { seed, ..Options::default() });
         InProcess {
@@ -69,8 +71,8 @@ impl InProcess {
                 clients_memory_bytes: AtomicI64::new(0),
                 ending: AtomicBool::new(false),
                 operation: OperationState::default(),
-        persistence: Persistence::default(),
-        job_stats: ThreadStats::new(JOBS),
+                persistence: Persistence::default(),
+                job_stats: ThreadStats::new(command_count),
             },
         }
     }

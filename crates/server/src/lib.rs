@@ -15,6 +15,7 @@ pub mod in_process;
 mod listener;
 mod mailbox;
 pub mod operation;
+mod persistence;
 mod shared;
 mod start;
 

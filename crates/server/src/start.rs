@@ -22,6 +22,7 @@ use crate::operation::{
     log::{LogRole, LogSettings},
     memory, process, signals,
 };
+use crate::persistence::{self, Persistence};
 use crate::shared::{Shared, now};
 
 /// Runs the server until it is shut down. The first argument is the name it was started under.
@@ -146,6 +147,7 @@ fn serve(
     let shared = Arc::new(world(config, registry, arguments, mailboxes));
     let _ = shared.operation.supervisor.set(supervisor);
     start_reaper(&shared)?;
+    persistence::start(&shared)?;
     *shared.listeners.lock() = shared.listen(config)?;
     {
         let shared = shared.clone();
@@ -171,12 +173,21 @@ fn serve(
         .context("Cannot start a thread")?;
     LOG.set_role(LogRole::Primary);
     LOG.notice("Server initialized");
-    for line in ready_lines(config) {
-        LOG.notice(&line);
-    }
-    supervisor.ready(&LOG);
-
     let mut result = Ok(());
+    match shared.load_at_start() {
+        Ok(()) => {
+            for line in ready_lines(config) {
+                LOG.notice(&line);
+            }
+            supervisor.ready(&LOG);
+        }
+        // Who wants it to end does not want to hear that it was not ready.
+        Err(_) if shared.is_ending() => {}
+        Err(error) => {
+            shared.end();
+            result = Err(error.into());
+        }
+    }
     for handle in handles {
         match handle.join() {
             Ok(Ok(())) => {}
@@ -214,6 +225,7 @@ fn ready_lines(config: &Config) -> Vec<String> {
 /// The world before its first client.
 fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes: Vec<Arc<Mailbox>>) -> Shared {
     let registry = Arc::new(registry);
+    let command_count = registry.all().len();
     let threads = mailboxes.len();
     let stats: Vec<_> = (0..threads).map(|_| Arc::new(ThreadStats::new(registry.all().len()))).collect();
     let run_id: [u8; 20] = rand::random();
@@ -233,12 +245,13 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
         executable: std::env::current_exe().unwrap_or_default(),
         arguments: arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect(),
         last_save: now,
-            loading: false,
+        // Until its files are read.
+        loading: true,
         journal_kept: false,
     };
     let keyspace = Keyspace::new(&Options { seed: rand::random(), ..Options::default() });
     Shared {
-        gates: Gates::new(threads, World { global, keyspace }),
+        gates: Gates::new(threads + persistence::helper_count(), World { global, keyspace }),
         registry,
         clients: Clients::default(),
         subscriptions: Default::default(),
@@ -252,7 +265,7 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
         ending: AtomicBool::new(false),
         operation: OperationState::default(),
         persistence: Persistence::default(),
-        job_stats: ThreadStats::new(JOBS),
+        job_stats: ThreadStats::new(command_count),
     }
 }
 

@@ -297,6 +297,15 @@ impl Listpack {
     /// # Errors
     /// Where and why they are none.
     pub fn from_bytes(bytes: &[u8]) -> Result<Listpack, InvalidListpack> {
+        Listpack::check(bytes)?;
+        Ok(Listpack::from_trusted(bytes))
+    }
+
+    /// Looks at all bytes of what may be a listpack.
+    ///
+    /// # Errors
+    /// Where and why they are none.
+    pub fn check(bytes: &[u8]) -> Result<(), InvalidListpack> {
         let wrong = |offset, reason| Err(InvalidListpack { offset, reason });
         if bytes.len() < EMPTY_BYTES {
             return wrong(bytes.len(), "shorter than header and end");
@@ -328,7 +337,7 @@ impl Listpack {
         if noted != LEN_UNKNOWN && usize::from(noted) != count {
             return wrong(4, "its header gives another number of elements");
         }
-        Ok(Listpack::from_trusted(bytes))
+        Ok(())
     }
 
     /// One pointer, for an entry to keep.

@@ -31,7 +31,7 @@ use self::table::Opened;
 use crate::table::Buckets;
 use crate::{EntryMut, Millis};
 
-pub use self::hash::{FieldRef, Hash};
+pub use self::hash::{FieldRef, Hash, PackedFields};
 pub use self::list::{End, List, ListFigures, ListItem, NewItem};
 pub use self::listpack::Listpack;
 pub use self::set::Set;

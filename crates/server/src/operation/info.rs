@@ -21,6 +21,7 @@ use keyspace::{DbIndex, Millis};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
+use crate::persistence::Persistence;
 use super::OperationState;
 use super::memory::{self, AllocatorFigures, MemoryFigures, human};
 
@@ -338,7 +339,7 @@ fn persistence(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("aof_last_cow_size", jobs.last_captured_bytes);
     report.zeros(&["module_fork_in_progress", "module_fork_last_cow_size"]);
     if let Some(aof) = aof {
-        report.field("aof_current_size", aof.current_size_bytes);
+        report.field("aof_current_size", aof.size_bytes);
         report.field("aof_base_size", aof.base_size_bytes);
         report.field("aof_pending_rewrite", flag(jobs.rewrite_scheduled));
         report.field("aof_buffer_length", aof.buffer_bytes);

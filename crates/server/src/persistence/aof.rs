@@ -1,5 +1,6 @@
 //! The append-only file of this server: when it begins and ends, what its writer tells, when it is written anew.
 
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -7,7 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use config::{Changes, Config, SetError};
-use journal::aof::{BaseForm, Event, Files, Fsync, RewriteLimit, Settings, Writer};
+use journal::aof::{BaseForm, Commands, Event, Files, Fsync, LoadErrorKind, Part, Settings, Writer, is_rdb};
 use journal::disk::FileSystem;
 
 use super::jobs::Kind;
@@ -28,6 +29,12 @@ pub struct File {
     cut: Option<u64>,
     /// It was made for one BGREWRITEAOF only (`appendonly` is `no`).
     is_for_one_rewrite: bool,
+}
+
+impl File {
+    pub fn figures(&self) -> journal::aof::Figures {
+        self.writer.figures()
+    }
 }
 
 /// What the writer's thread and the event loops share.
@@ -86,7 +93,7 @@ fn files_of(config: &Config) -> Result<Files, LoadError> {
 
 impl Shared {
     /// Begins to write. The caller is alone, or nobody changes anything yet.
-    fn start_aof(&self, config: &Config, files: Files, is_for_one_rewrite: bool) -> std::io::Result<File> {
+    fn start_aof(&self, config: &Config, files: Files, is_for_one_rewrite: bool) -> io::Result<File> {
         let journal = &self.persistence.journal;
         journal.annotate_time(config.get(directives::AOF_TIMESTAMP_ENABLED));
         let temporary = files.temporary_base_path();
@@ -267,7 +274,7 @@ impl Shared {
     }
 
     /// The new base is written (or could not be): it takes its place.
-    pub(super) fn end_rewrite(&self, written: std::io::Result<u64>, seconds: i64) -> Result<(), String> {
+    pub(super) fn end_rewrite(&self, written: io::Result<u64>, seconds: i64) -> Result<(), String> {
         let result = match written {
             Err(error) => Err(error.to_string()),
             Ok(_) => self.install_base(),
@@ -439,11 +446,71 @@ impl Replayer<'_> {
     /// Loads one file of the set. Returns where to cut it, if its last command is not whole and that is allowed.
     fn load(
         &mut self,
-        reader: Box<dyn std::io::Read + Send>,
-        part: &journal::aof::Part,
+        mut reader: Box<dyn Read + Send>,
+        part: &Part,
         config: &Config,
         loading: &Loading,
     ) -> Result<Option<u64>, LoadError> {
-        todo!("{:?} {:?} {:?} {:?}", part, reader.type_id(), config.get(directives::AOF_LOAD_TRUNCATED), loading)
+        let name = String::from_utf8_lossy(&part.name);
+        let damaged = |reason: &dyn std::fmt::Display| {
+            LoadError(format!(
+                "The append-only file {name} cannot be loaded: {reason}. Look at it with `redis-check-aof`, which can cut it (--fix), or restore a backup."
+            ))
+        };
+        let mut beginning = Vec::new();
+        (&mut reader)
+            .take(RDB_MAGIC_BYTES)
+            .read_to_end(&mut beginning)
+            .map_err(|error| LoadError(format!("Cannot read the append-only file {name}: {error}")))?;
+        let is_rdb = is_rdb(&beginning);
+        let mut source: Box<dyn Read + Send> = Box::new(io::Cursor::new(beginning).chain(reader));
+        let mut offset = 0;
+        if is_rdb {
+            let counted = Counted { source, bytes: 0 };
+            let (rest, counted) = load::load(self.shared(), counted, Manner { merge: false, keep_expired: true }, loading)
+                .map_err(|error| damaged(&error))?;
+            offset = counted.bytes - rest.len() as u64;
+            source = Box::new(io::Cursor::new(rest).chain(counted.source));
+        }
+        let mut commands = Commands::new(source, offset);
+        let mut progress = load::Progress::new(self.shared());
+        loop {
+            match commands.next_unit() {
+                Ok(Some(unit)) => self.execute(&unit).map_err(|command| {
+                    damaged(&format!("it has the command '{command}', which this server does not know"))
+                })?,
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    let may_be_cut = part.is_last && config.get(directives::AOF_LOAD_TRUNCATED);
+                    return match error.kind {
+                        LoadErrorKind::Truncated { .. } if may_be_cut => Ok(Some(error.valid_bytes)),
+                        LoadErrorKind::Truncated { .. } if part.is_last => Err(damaged(&format!(
+                            "{error}; set aof-load-truncated to yes to go on with what is whole"
+                        ))),
+                        _ => Err(damaged(&error)),
+                    };
+                }
+            }
+            progress.at(commands.valid_bytes());
+            if self.shared().is_ending() {
+                return Err(LoadError("called off".to_owned()));
+            }
+        }
+    }
+}
+
+const RDB_MAGIC_BYTES: u64 = 9;
+
+/// A source that counts what was read from it.
+struct Counted<R> {
+    source: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
     }
 }

@@ -19,9 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 
 use commands::db::{Lfu, access};
-use keyspace::collection::listpack::Item;
 use keyspace::snapshot::{ElementRef, Opening, OpeningId, Sink};
-use keyspace::{Collection, DbIndex, Entry, Hash, IntBuffer, Millis, Object, ShardIndex, StrRepr, ValueRef};
+use keyspace::{DbIndex, Entry, IntBuffer, Millis, Object, ShardIndex, StrRepr, ValueRef};
 use parking_lot::Mutex;
 use rdb::encode::{self, Options};
 use rdb::{Access, ValueType, Version};

@@ -1,6 +1,6 @@
 //! What INFO tells about persistence.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 
 /// Written by the job thread, and by whoever begins and ends jobs.
 #[derive(Debug)]
@@ -14,9 +14,8 @@ pub struct Figures {
     /// Of the snapshot under way.
     pub keys_total: AtomicU64,
     pub keys_done: AtomicU64,
-    /// Bytes that writers have captured and that are not in the file yet: now and at most.
-    pub captured_bytes: AtomicU64,
-    pub captured_bytes_peak: AtomicU64,
+    /// The most that waited in memory to be written during the last snapshot.
+    pub last_captured_bytes: AtomicU64,
     pub saves: AtomicU64,
     pub last_save_failed: AtomicBool,
     /// -1: none yet; likewise below.
@@ -40,8 +39,7 @@ impl Default for Figures {
             last_load_expired: AtomicU64::default(),
             keys_total: AtomicU64::default(),
             keys_done: AtomicU64::default(),
-            captured_bytes: AtomicU64::default(),
-            captured_bytes_peak: AtomicU64::default(),
+            last_captured_bytes: AtomicU64::default(),
             saves: AtomicU64::default(),
             last_save_failed: AtomicBool::default(),
             last_save_seconds: AtomicI64::new(-1),
@@ -51,16 +49,5 @@ impl Default for Figures {
             last_rewrite_failed: AtomicBool::default(),
             last_rewrite_seconds: AtomicI64::new(-1),
         }
-    }
-}
-
-impl Figures {
-    pub fn note_captured(&self, bytes: u64) {
-        let now = self.captured_bytes.fetch_add(bytes, Relaxed) + bytes;
-        self.captured_bytes_peak.fetch_max(now, Relaxed);
-    }
-
-    pub fn note_written(&self, bytes: u64) {
-        self.captured_bytes.fetch_sub(bytes, Relaxed);
     }
 }

@@ -50,14 +50,22 @@ pub struct Jobs {
     pub waiting: VecDeque<Kind>,
     /// After a failure the save points wait a little.
     pub last_try: Option<Instant>,
-    pub rewrite_failed_at: Option<Instant>,
     sender: Option<mpsc::Sender<Job>>,
 }
 
 pub struct Running {
     pub kind: Kind,
     pub began: Instant,
-    collector: Option<Arc<Collector>>,
+    pub collector: Option<Arc<Collector>>,
+}
+
+impl Running {
+    /// Nobody wants it any more.
+    pub fn cancel(&self) {
+        if let Some(collector) = &self.collector {
+            collector.cancel();
+        }
+    }
 }
 
 /// After a failed snapshot the save points wait so long.
@@ -93,17 +101,17 @@ impl Shared {
     /// Begins a job. No other is under way, and the caller is alone.
     pub(super) fn begin(&self, alone: &mut Alone<'_, '_>, jobs: &mut Jobs, kind: Kind) -> Result<(), Error> {
         assert!(jobs.running.is_none(), "there is one job at a time");
+        if kind == Kind::Rewrite {
+            self.begin_aof_rewrite(alone.global)?;
+        }
         let config = &alone.global.config;
         let target = match kind {
             Kind::Save(_) | Kind::BackgroundSave | Kind::Shutdown(_) | Kind::Reload(_, Reload::Snapshot { save: true, .. }) => {
                 Some(Target::of(config, save::snapshot_path(config), false))
             }
-            Kind::Rewrite => Some(Target::of(config, self.aof_base_temporary(config), true)),
+            Kind::Rewrite => Some(Target::of(config, self.aof_base_temporary(), true)),
             Kind::Reload(..) => None,
         };
-        if kind == Kind::Rewrite {
-            self.begin_aof_rewrite(alone.global)?;
-        }
         let cut = target.map(|target| save::cut(self, alone, target));
         let paused = matches!(kind, Kind::Reload(..) | Kind::Shutdown(_)).then(|| {
             let before = alone.global.pause;
@@ -141,7 +149,7 @@ impl Shared {
             // The cut has ended before the files change: nobody captures for longer than needed.
             self.end_cut(&mut job);
             let file = written.expect("a rewrite writes a file");
-            self.end_rewrite(file, seconds);
+            let _told_in_log_and_figures = self.end_rewrite(file, seconds);
         } else if let Some(written) = &written {
             let cut = job.cut.as_ref().expect("it was written from a cut");
             self.note_saved(written, cut, seconds);
@@ -150,7 +158,7 @@ impl Shared {
         if let (Kind::Reload(_, reload), Ok(())) = (job.kind, &result) {
             result = self.load_again(reload);
         }
-        self.end(job, result);
+        self.conclude(job, result);
     }
 
     /// Nobody captures any more.
@@ -190,14 +198,14 @@ impl Shared {
         let cancelled = matches!(written, Err(error) if error.kind() == io::ErrorKind::Interrupted);
         if !cancelled {
             figures.last_save_failed.store(written.is_err(), Relaxed);
-            self.persistence.snapshot_failed.store(written.is_err(), Relaxed);
-            self.persistence.note_failing();
+            self.persistence.note_failing(&self.gates.narrow(self.loops()).global.config);
         }
         figures.last_save_seconds.store(seconds, Relaxed);
+        figures.last_captured_bytes.store(cut.collector.waiting_bytes_peak.load(Relaxed), Relaxed);
     }
 
     /// The job is done: tells who waits, and begins what is to come.
-    fn end(&self, job: Job, result: Result<(), Error>) {
+    fn conclude(&self, job: Job, result: Result<(), Error>) {
         let mut world = self.gates.wide();
         let World { global, keyspace } = &mut *world;
         let mut jobs = self.persistence.jobs.lock();
@@ -229,7 +237,12 @@ impl Shared {
                     blocking::finish(global, self, stats, client_id, Err(error));
                 }
             }
-            Kind::BackgroundSave | Kind::Rewrite => {}
+            Kind::Rewrite => {
+                drop(jobs);
+                self.close_aof_of_one_rewrite(global);
+                jobs = self.persistence.jobs.lock();
+            }
+            Kind::BackgroundSave => {}
         }
         // SAFETY: all gates are closed, and no other Space exists.
         let mut space = unsafe { keyspace.wide() };
@@ -255,7 +268,7 @@ impl Shared {
                 return;
             };
             if let Err(error) = self.begin(alone, jobs, next) {
-                LOG.warning(&error.render());
+                LOG.warning(&String::from_utf8_lossy(&error.render()));
             }
         }
     }
@@ -283,7 +296,7 @@ impl Shared {
                     LOG.notice(&format!("{} changes in {} seconds. Saving...", point.changes, point.seconds));
                     Some(Kind::BackgroundSave)
                 }
-                _ => self.aof_wants_rewrite(config, &jobs).then_some(Kind::Rewrite),
+                _ => self.aof_wants_rewrite(config, jobs.rewrite_scheduled).then_some(Kind::Rewrite),
             }
         };
         let Some(kind) = wanted else { return };
@@ -291,10 +304,11 @@ impl Shared {
         let World { global, keyspace } = &mut *world;
         let mut jobs = self.persistence.jobs.lock();
         if jobs.running.is_none() {
+            jobs.rewrite_scheduled &= kind != Kind::Rewrite;
             // SAFETY: all gates are closed, and no other Space exists.
             let mut space = unsafe { keyspace.wide() };
             if let Err(error) = self.begin(&mut Alone { global, space: &mut space }, &mut jobs, kind) {
-                LOG.warning(&error.render());
+                LOG.warning(&String::from_utf8_lossy(&error.render()));
             }
         }
     }
@@ -372,11 +386,11 @@ impl commands::persistence::Persistence for Shared {
     }
 
     fn is_failing(&self) -> bool {
-        self.persistence.is_failing.load(Relaxed)
+        self.persistence.is_aof_failing() || self.persistence.snapshot_refuses.load(Relaxed)
     }
 
-    fn refusal(&self, global: &Global) -> Option<Error> {
-        self.why_writes_are_refused(global)
+    fn refusal(&self, _global: &Global) -> Option<Error> {
+        self.persistence.refusal()
     }
 
     fn is_journal_kept(&self) -> bool {
@@ -392,7 +406,7 @@ impl commands::persistence::Persistence for Shared {
     }
 
     fn want_durable(&self, offset: u64) {
-        self.persistence.wanted_durable.fetch_min(offset, Relaxed);
+        self.persistence.status.wanted_durable.fetch_min(offset, Relaxed);
         // It may have become so just now.
         self.announce_durable();
     }

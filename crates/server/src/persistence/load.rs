@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -109,7 +108,7 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
             if shared.is_ending() {
                 return Err(LoadError("called off".to_owned()));
             }
-            let Some(item) = reader.next().map_err(text)? else { return Ok(()) };
+            let Some(item) = reader.next_item().map_err(text)? else { return Ok(()) };
             progress.at(reader.offset());
             let part = match item {
                 Item::Batch(batch) => Part::Batch(batch),
@@ -362,7 +361,7 @@ impl Shared {
             Reload::AppendOnlyFile => None,
         };
         if flush {
-            let mut world = self.gates.wide();
+            let world = self.gates.wide();
             // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
             let garbage = unsafe { world.keyspace.wide() }.flush_all();
             drop(world);

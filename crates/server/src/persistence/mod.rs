@@ -17,16 +17,20 @@ mod replay;
 mod save;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
 
-use commands::persistence::{Alone, Cancelled, Persistence as Commands, Reload, Started};
+use commands::persistence::{Alone, Cancelled, Started};
 use commands::{Error, Global, ThreadStats, blocking};
-use config::{Appendfsync, directives};
+use config::{Appendfsync, Config, directives};
+use journal::aof::RewriteLimit;
 use journal::{Destination, Journal};
 use parking_lot::Mutex;
 
+use self::aof::Status;
 pub use self::figures::Figures;
-use self::jobs::{Job, Jobs, Kind};
+use self::jobs::{Jobs, Kind};
+pub use self::jobs::start;
 use crate::shared::Shared;
 
 /// More threads than this write or read a file together only in turns.
@@ -44,16 +48,14 @@ const JOURNAL_BYTES_MAX: u64 = 256 << 20;
 pub struct Persistence {
     pub journal: Arc<Journal>,
     pub figures: Figures,
+    /// What the writer of the append-only file says, for the event loops.
+    pub status: Arc<Status>,
     jobs: Mutex<Jobs>,
     aof: Mutex<Option<aof::File>>,
-    /// Replies wait until the journal is durable (`appendfsync always`).
-    holds_replies: AtomicBool,
-    /// The last snapshot failed, or the append-only file cannot be written: see [`Commands::refusal`].
-    snapshot_failed: AtomicBool,
-    aof_failing: AtomicBool,
-    is_failing: AtomicBool,
-    /// The first offset that somebody waits for (WAITAOF) to be durable.
-    wanted_durable: AtomicU64,
+    rewrite_limit: Mutex<RewriteLimit>,
+    began: Instant,
+    /// The last snapshot has failed, and `stop-writes-on-bgsave-error` says that this stops writes.
+    snapshot_refuses: AtomicBool,
 }
 
 impl Default for Persistence {
@@ -61,14 +63,33 @@ impl Default for Persistence {
         Persistence {
             journal: Arc::new(Journal::new(JOURNAL_BYTES_MAX)),
             figures: Figures::default(),
+            status: Arc::default(),
             jobs: Mutex::default(),
             aof: Mutex::default(),
-            holds_replies: AtomicBool::new(false),
-            snapshot_failed: AtomicBool::new(false),
-            aof_failing: AtomicBool::new(false),
-            is_failing: AtomicBool::new(false),
-            wanted_durable: AtomicU64::new(u64::MAX),
+            rewrite_limit: Mutex::default(),
+            began: Instant::now(),
+            snapshot_refuses: AtomicBool::new(false),
         }
+    }
+}
+
+/// What is under way, for INFO.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JobFigures {
+    pub saving_seconds: Option<i64>,
+    pub rewriting_seconds: Option<i64>,
+    pub rewrite_scheduled: bool,
+    pub keys_done: u64,
+    pub keys_total: u64,
+    /// Waiting in memory to be written.
+    pub captured_bytes: u64,
+    pub captured_bytes_peak: u64,
+    pub last_captured_bytes: u64,
+}
+
+impl JobFigures {
+    pub fn percent_done(&self) -> f64 {
+        if self.keys_total == 0 { 0.0 } else { self.keys_done as f64 * 100.0 / self.keys_total as f64 }
     }
 }
 
@@ -76,7 +97,12 @@ impl Persistence {
     /// Whether replies are sent only when what they tell of is safe on disk.
     #[inline]
     pub fn holds_replies(&self) -> bool {
-        self.holds_replies.load(Relaxed)
+        self.status.holds_replies.load(Relaxed)
+    }
+
+    /// Whether the append-only file cannot be written now.
+    pub fn is_aof_failing(&self) -> bool {
+        self.status.is_failing.load(Relaxed)
     }
 
     #[inline]
@@ -89,7 +115,55 @@ impl Persistence {
         self.journal.durable()
     }
 
-    fn note_failing(&self) {
-        self.is_failing.store(self.snapshot_failed.load(Relaxed) || self.aof_failing.load(Relaxed), Relaxed);
+    /// Notes whether the last snapshot is a reason to refuse writes. The caller is alone, or changes what this depends on.
+    fn note_failing(&self, config: &Config) {
+        let refuses = self.figures.last_save_failed.load(Relaxed)
+            && config.get(directives::STOP_WRITES_ON_BGSAVE_ERROR)
+            && !config.get(directives::SAVE).is_empty();
+        self.snapshot_refuses.store(refuses, Relaxed);
+    }
+
+    /// Why nothing may be changed now, if that is so.
+    fn refusal(&self) -> Option<Error> {
+        if self.is_aof_failing() {
+            return Some(Error::string(self.status.failure()));
+        }
+        self.snapshot_refuses.load(Relaxed).then(|| Error::text(SNAPSHOT_REFUSES))
+    }
+
+    /// What is under way.
+    pub fn progress(&self) -> JobFigures {
+        let jobs = self.jobs.lock();
+        let figures = &self.figures;
+        let mut progress = JobFigures {
+            rewrite_scheduled: jobs.rewrite_scheduled,
+            last_captured_bytes: figures.last_captured_bytes.load(Relaxed),
+            ..JobFigures::default()
+        };
+        if let Some(running) = &jobs.running {
+            let seconds = running.began.elapsed().as_secs() as i64;
+            match running.kind {
+                Kind::Rewrite => progress.rewriting_seconds = Some(seconds),
+                Kind::BackgroundSave => progress.saving_seconds = Some(seconds),
+                _ => {}
+            }
+            if let Some(collector) = &running.collector {
+                progress.keys_total = figures.keys_total.load(Relaxed);
+                progress.keys_done = collector.keys.load(Relaxed);
+                progress.captured_bytes = collector.waiting_bytes.load(Relaxed);
+                progress.captured_bytes_peak = collector.waiting_bytes_peak.load(Relaxed);
+            }
+        }
+        progress
+    }
+
+    /// The figures of the append-only file, if there is one.
+    pub fn aof_figures(&self) -> Option<journal::aof::Figures> {
+        self.aof.lock().as_ref().map(aof::File::figures)
     }
 }
+
+/// As Redis says it, since clients look for it.
+const SNAPSHOT_REFUSES: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB \
+snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";

@@ -49,7 +49,11 @@ impl Output {
     /// # Errors
     /// The disk is full or broken; likewise below.
     pub fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
-        let checksum = self.with_checksum.then(|| Checksum::of_piece(chunk));
+        let checksum = self.with_checksum.then(|| {
+            let mut checksum = Checksum::new();
+            checksum.update(chunk);
+            checksum
+        });
         self.write_summed(chunk, checksum)
     }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use commands::client::Place;
-use commands::{Client, LastCalled, Session, ThreadStats};
+use commands::{Client, Session, ThreadStats};
+use journal::aof::Unit;
 use resp::Reply;
 
 use crate::dispatch::{Dispatcher, Job, Progress, Requests, Scratch};
@@ -38,20 +39,25 @@ impl<'a> Replayer<'a> {
         }
     }
 
-    /// Executes these commands in order, and forgets what they reply: an error here was one then.
+    pub fn shared(&self) -> &'a Shared {
+        self.shared
+    }
+
+    /// Executes the commands of a unit in order, and forgets what they reply: an error here was one then.
     ///
     /// # Errors
     /// The name of a command that does not exist.
-    pub fn execute<'c>(&mut self, commands: impl Iterator<Item = &'c [&'c [u8]]>) -> Result<(), String> {
+    pub fn execute(&mut self, unit: &Unit<'_>) -> Result<(), String> {
         let mut requests = std::mem::take(&mut self.requests).recycle();
-        let mut last = LastCalled::default();
-        for args in commands {
+        for command in unit.commands() {
+            let first = requests.args.len();
+            requests.args.extend(command.iter());
+            requests.close(0);
+            let args = &requests.args[first..];
             // One that exists and is called wrongly fails as it did then.
-            if self.shared.registry.resolve_next(args, &mut last).is_err() && self.shared.registry.called(args).is_none() {
+            if self.shared.registry.called(args).is_none() {
                 return Err(String::from_utf8_lossy(args[0]).into_owned());
             }
-            requests.args.extend_from_slice(args);
-            requests.close(0);
         }
         let mut next = 0;
         while next < requests.len() {

@@ -4,12 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use commands::db::Lfu;
 use commands::persistence::Alone;
-use config::{Config, directives};
-use keyspace::snapshot::{Progress, Snapshot};
+use config::{Config, MaxmemoryPolicy, directives};
+use keyspace::snapshot::{Progress, Snapshot, SnapshotLimits};
 use keyspace::{DbIndex, Millis};
 use parking_lot::Mutex;
 use rdb::encode;
@@ -62,7 +62,6 @@ pub struct Cut {
     /// What stands at the beginning of the file.
     preamble: Vec<u8>,
     pub target: Target,
-    pub made_at: Millis,
     /// Changes that had been counted then.
     pub changes: u64,
 }
@@ -74,7 +73,7 @@ pub fn cut(shared: &Shared, alone: &mut Alone<'_, '_>, target: Target) -> Cut {
     let policy = config.get(directives::MAXMEMORY_POLICY);
     let traces = match () {
         () if alone.global.settings.lfu => Traces::Frequency(Lfu::of(&alone.global.settings), now),
-        () if policy.is_lru() => Traces::Idle(now),
+        () if matches!(policy, MaxmemoryPolicy::AllkeysLru | MaxmemoryPolicy::VolatileLru) => Traces::Idle(now),
         () => Traces::None,
     };
     let compress = config.get(directives::RDBCOMPRESSION);
@@ -94,12 +93,12 @@ pub fn cut(shared: &Shared, alone: &mut Alone<'_, '_>, target: Target) -> Cut {
     let figures = &shared.persistence.figures;
     figures.keys_total.store(keys_total, Relaxed);
     figures.keys_done.store(0, Relaxed);
-    let snapshot = alone.space.cut(collector.clone());
-    Cut { snapshot, collector, preamble, target, made_at: now, changes: shared.changes() }
+    let snapshot = alone.space.cut(collector.clone(), SnapshotLimits::default());
+    Cut { snapshot, collector, preamble, target, changes: shared.changes() }
 }
 
 /// What the file says about itself.
-fn facts(out: &mut Vec<u8>, Millis(now): Millis, is_aof_base: bool) {
+pub fn facts(out: &mut Vec<u8>, Millis(now): Millis, is_aof_base: bool) {
     encode::aux(out, b"redis-ver", crate::operation::info::REDIS_VERSION.as_bytes());
     encode::aux(out, b"redis-bits", b"64");
     encode::aux(out, b"ctime", (now / 1000).to_string().as_bytes());
@@ -164,7 +163,7 @@ fn walk(shared: &Shared, cut: &Cut, output: &Mutex<Claimed>, index: usize, figur
             match progress {
                 Progress::Worked => {}
                 Progress::Waiting => std::thread::sleep(Duration::from_micros(50)),
-                Progress::Complete => {
+                Progress::Complete | Progress::Ended => {
                     figures.keys_done.store(collector.keys.load(Relaxed), Relaxed);
                     return Ok(());
                 }
@@ -193,11 +192,6 @@ fn pause(total: Duration, collector: &Collector) {
         std::thread::sleep(step);
         left -= step;
     }
-}
-
-/// Seconds since 1970.
-pub fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The file's name in the server's folder.

@@ -14,6 +14,7 @@
 //! a key, a field lives in the millisecond it expires at. How the walk finds the hashes is told in `table/mod.rs`: the word of a
 //! hash with such fields is marked as that of a key with an expiry is, and the bound of its segment covers them.
 
+mod build;
 mod expiring;
 mod fields;
 mod packed;
@@ -21,6 +22,7 @@ mod packed;
 use std::ops::RangeInclusive;
 use std::ptr::NonNull;
 
+pub use self::build::PackedFields;
 pub use super::limits::HashLimits;
 use super::listpack::Item;
 use super::table::Opened;

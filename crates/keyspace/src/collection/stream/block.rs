@@ -14,6 +14,10 @@
 //! The bytes are no [`Listpack`](crate::Listpack): an entry is some ten elements, which are written in one go behind the
 //! last one, with room for those to come.
 
+mod check;
+
+pub use self::check::InvalidBlock;
+
 use super::bytes::Bytes;
 use super::id::StreamId;
 use crate::collection::listpack::{

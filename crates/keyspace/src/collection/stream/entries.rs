@@ -1,5 +1,7 @@
 //! The entries of a stream: the log without its readers.
 
+mod build;
+
 use std::cmp::Ordering;
 
 use super::block::{BLOCK_BYTES_MAX, Block, Fields, Raw};

@@ -20,7 +20,7 @@ mod trim;
 use std::ops::{Deref, DerefMut, RangeInclusive};
 use std::ptr::NonNull;
 
-pub use self::block::Fields;
+pub use self::block::{Fields, InvalidBlock};
 pub use self::entries::{Entries, Entry, Range, RangeBack};
 pub use self::groups::{Consumer, ConsumerId, Group, Groups, Pending};
 pub use self::id::StreamId;

@@ -1,0 +1,70 @@
+//! Strings: as they are, as an integer, or compressed.
+
+use keyspace::{canonical_int, lzf};
+
+use super::{Options, length};
+use crate::code::length as code;
+
+/// Shorter ones are not worth compressing, and nothing is gained by less than [`GAIN_BYTES_MIN`] (both observed of Redis).
+const COMPRESSED_BYTES_MIN: usize = 21;
+const GAIN_BYTES_MIN: usize = 4;
+
+/// The longest text of an integer of 32 bits.
+const INT_TEXT_BYTES_MAX: usize = 11;
+
+#[inline]
+pub fn string(out: &mut Vec<u8>, text: &[u8], options: &Options) {
+    if text.len() <= INT_TEXT_BYTES_MAX {
+        if let [b'0'..=b'9' | b'-', ..] = text
+            && let Some(number) = canonical_int(text)
+            && small_int(out, number)
+        {
+            return;
+        }
+    } else if options.compress && text.len() >= COMPRESSED_BYTES_MIN && compressed(out, text) {
+        return;
+    }
+    plain(out, text);
+}
+
+#[inline]
+fn plain(out: &mut Vec<u8>, text: &[u8]) {
+    length(out, text.len() as u64);
+    out.extend_from_slice(text);
+}
+
+/// The string that is this number's text.
+#[inline]
+pub(super) fn int(out: &mut Vec<u8>, number: i64) {
+    if !small_int(out, number) {
+        plain(out, itoa::Buffer::new().format(number).as_bytes());
+    }
+}
+
+/// Writes a number of up to 32 bits; says whether it is one.
+#[inline]
+fn small_int(out: &mut Vec<u8>, number: i64) -> bool {
+    if let Ok(number) = i8::try_from(number) {
+        out.extend_from_slice(&[code::INT_8, number as u8]);
+    } else if let Ok(number) = i16::try_from(number) {
+        let [low, high] = number.to_le_bytes();
+        out.extend_from_slice(&[code::INT_16, low, high]);
+    } else if let Ok(number) = i32::try_from(number) {
+        out.push(code::INT_32);
+        out.extend_from_slice(&number.to_le_bytes());
+    } else {
+        return false;
+    }
+    true
+}
+
+fn compressed(out: &mut Vec<u8>, text: &[u8]) -> bool {
+    // An offset in LZF's table has 32 bits; who has texts of 4 GiB has other worries.
+    let Ok(_) = u32::try_from(text.len()) else { return false };
+    let Some(bytes) = lzf::compress(text, text.len() - GAIN_BYTES_MIN) else { return false };
+    out.push(code::LZF);
+    length(out, bytes.len() as u64);
+    length(out, text.len() as u64);
+    out.extend_from_slice(&bytes);
+    true
+}
