@@ -86,7 +86,7 @@ fn base_form(config: &Config) -> BaseForm {
 }
 
 fn files_of(config: &Config) -> Result<Files, LoadError> {
-    let disk = Arc::new(FileSystem::new(""));
+    let disk = Arc::new(FileSystem::new("."));
     Files::open(disk, config.get(directives::APPENDDIRNAME), config.get(directives::APPENDFILENAME))
         .map_err(|error| LoadError(error.to_string()))
 }

@@ -94,6 +94,8 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
     let (sender, receiver) = mpsc::sync_channel(BATCHES_WAITING_MAX);
     let receiver = &Mutex::new(receiver);
     let read = std::thread::scope(|scope| {
+        // It goes with this closure's end, and the helpers with it.
+        let sender = sender;
         for index in 0..helper_count() {
             std::thread::Builder::new()
                 .name(format!("loader-{index}"))
@@ -124,7 +126,6 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
                 return Ok(());
             }
         }
-        // The sender goes with this closure's end, and the helpers with it.
     });
     read?;
     match loading.failure.lock().take() {
