@@ -81,7 +81,7 @@ fn stream(info: &Value) -> StreamContent {
             entries_read: part(group, "entries-read").integer().map(|read| read as u64),
             ..GroupContent::default()
         };
-        for pending in part(group, "pel").elements().expect("an array") {
+        for pending in part(group, "pending").elements().expect("an array") {
             let pending = pending.elements().expect("a pending entry");
             let (at, count) = (pending[2].integer().expect("a time"), pending[3].integer().expect("a count"));
             read.pending.insert(id(&pending[0]), (bytes(&pending[1]), at, count as u64));
