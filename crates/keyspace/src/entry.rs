@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use crate::collection::{CODE_SHIFT, Code, Collection, Hash, Object, ObjectRef, TypedMut, TypedRef};
 use crate::garbage::{release_object, release_text};
-use crate::table::{Buckets, Element, Expiries, Place, Remains, Table};
+use crate::table::{Buckets, Element, Expiries, Remains, Table, Unlocked};
 use crate::value::{GROWN_INLINE_LEN_MAX, LARGE_LEN_MIN, LargeRef, StrRef, StrRepr, canonical_int};
 use crate::{IntBuffer, Millis, NewValue, ValueRef, slab};
 
@@ -460,6 +460,20 @@ impl RawEntry {
         }
     }
 
+    /// The collection, if it is one. What is done to it must not change what the entry keeps: its encoding and its pointer.
+    ///
+    /// # Safety
+    /// The caller holds the entry alone, or looks only.
+    pub(crate) unsafe fn with_object<R>(self, look: impl FnOnce(&mut Object) -> R) -> Option<R> {
+        if self.kind() != KIND_OBJECT {
+            return None;
+        }
+        let (code, pointer) = self.object_parts();
+        // SAFETY: the entry stays the owner; the caller's promise.
+        let mut object = ManuallyDrop::new(unsafe { Object::from_parts(code, pointer) });
+        Some(look(&mut object))
+    }
+
     fn memory_usage(self, samples: usize) -> usize {
         let outside = match self.kind() {
             // SAFETY: the entry keeps the count.
@@ -560,41 +574,48 @@ impl<'a> Entry<'a> {
 /// A key and its value, to be changed.
 pub struct EntryMut<'a> {
     table: &'a mut Table<RawEntry>,
-    place: Place,
-    raw: RawEntry,
+    unlocked: Unlocked<RawEntry>,
     /// The shard's lower bound.
     earliest: &'a AtomicI64,
 }
 
 impl<'a> EntryMut<'a> {
-    pub(crate) fn new(table: &'a mut Table<RawEntry>, place: Place, earliest: &'a AtomicI64) -> EntryMut<'a> {
-        let raw = table.at(place);
-        EntryMut { table, place, raw, earliest }
+    pub(crate) fn new(
+        table: &'a mut Table<RawEntry>,
+        unlocked: Unlocked<RawEntry>,
+        earliest: &'a AtomicI64,
+    ) -> EntryMut<'a> {
+        EntryMut { table, unlocked, earliest }
+    }
+
+    #[inline]
+    fn raw(&self) -> RawEntry {
+        self.unlocked.element()
     }
 
     pub fn entry(&self) -> Entry<'_> {
         // SAFETY: `self` is borrowed as long as the entry.
-        unsafe { Entry::new(self.raw) }
+        unsafe { Entry::new(self.raw()) }
     }
 
     pub fn into_entry(self) -> Entry<'a> {
         // SAFETY: the table stays borrowed for 'a, and nothing changes the entry any more.
-        unsafe { Entry::new(self.raw) }
+        unsafe { Entry::new(self.raw()) }
     }
 
     /// Has parts of the value taken out whose time has passed.
     pub(crate) fn expire_parts(&mut self, take: impl FnOnce(&mut Hash) -> usize) -> Remains {
-        let old = self.raw.parts_expire_at();
+        let old = self.raw().parts_expire_at();
         // SAFETY: this borrow holds the entry alone.
-        let remains = unsafe { self.raw.expire_parts(take) };
-        self.parts_expiry_changed(old, self.raw.parts_expire_at());
+        let remains = unsafe { self.raw().expire_parts(take) };
+        self.parts_expiry_changed(old, self.raw().parts_expire_at());
         remains
     }
 
     /// The collection, to be changed, if it is of this type.
     #[inline]
     pub fn into_typed<T: Collection>(self) -> Option<TypedMut<'a, T>> {
-        if self.raw.kind() != KIND_OBJECT || !T::CODES.contains(&self.raw.object_parts().0) {
+        if self.raw().kind() != KIND_OBJECT || !T::CODES.contains(&self.raw().object_parts().0) {
             return None;
         }
         // SAFETY: the code says that it is a `T`.
@@ -603,7 +624,7 @@ impl<'a> EntryMut<'a> {
 
     /// Replaces the value, whatever its type; expiry and access bits stay.
     pub fn set_value(&mut self, value: NewValue<'_>) {
-        let raw = self.raw;
+        let raw = self.raw();
         // SAFETY: `write` copies the key before the entry is freed; the key is passed as a borrow of this very entry only where it is
         // copied to a new allocation.
         self.replace_payload(unsafe { raw.key() }, value.into(), raw.expire_at());
@@ -611,12 +632,12 @@ impl<'a> EntryMut<'a> {
 
     /// Replaces value and expiry; `key` is this entry's key, from elsewhere.
     pub(crate) fn overwrite(&mut self, key: &[u8], payload: Payload<'_>, expiry: Option<Millis>) {
-        let old = Expiries::of(self.raw);
+        let old = Expiries::of(self.raw());
         // SAFETY: this borrow holds the entry alone; key and payload come from outside the keyspace.
-        match unsafe { self.raw.rewrite(key, payload, expiry, self.raw.access_bits()) } {
+        match unsafe { self.raw().rewrite(key, payload, expiry, self.raw().access_bits()) } {
             Ok(()) => {
-                let new = Expiries::of(self.raw);
-                self.table.expiries_changed(self.place, old, new);
+                let new = Expiries::of(self.raw());
+                self.table.expiries_changed(&self.unlocked, old, new);
                 self.announce_expiry(new.earliest());
             }
             Err(payload) => self.replace_payload(key, payload, expiry),
@@ -624,7 +645,7 @@ impl<'a> EntryMut<'a> {
     }
 
     fn replace_payload(&mut self, key: &[u8], payload: Payload<'_>, expiry: Option<Millis>) {
-        let old = self.raw;
+        let old = self.raw();
         let new = RawEntry::new(key, payload, expiry, old.access_bits());
         self.install(new, Expiries::of(old));
         // SAFETY: the table does not hold `old` any more, and this borrow was the only one.
@@ -633,8 +654,7 @@ impl<'a> EntryMut<'a> {
 
     /// Makes the table hold `new` in this place.
     fn install(&mut self, new: RawEntry, old: Expiries) {
-        self.table.replace(self.place, new, old);
-        self.raw = new;
+        self.table.replace(&mut self.unlocked, new, old);
         self.announce_expiry(Expiries::of(new).earliest());
     }
 
@@ -647,42 +667,42 @@ impl<'a> EntryMut<'a> {
 
     /// Where the parts of a collection's code and pointer lie: flags and value.
     pub(crate) fn object_places(&self) -> (*mut u8, *mut u8) {
-        debug_assert_eq!(self.raw.kind(), KIND_OBJECT);
-        (self.raw.0.as_ptr(), self.raw.parts().value.cast_mut())
+        debug_assert_eq!(self.raw().kind(), KIND_OBJECT);
+        (self.raw().0.as_ptr(), self.raw().parts().value.cast_mut())
     }
 
     /// The value's parts expire at other times than before.
     pub(crate) fn parts_expiry_changed(&mut self, old: Option<Millis>, new: Option<Millis>) {
         if old != new {
-            let own = self.raw.expire_at();
-            self.table.expiries_changed(self.place, Expiries { own, parts: old }, Expiries { own, parts: new });
+            let own = self.raw().expire_at();
+            self.table.expiries_changed(&self.unlocked, Expiries { own, parts: old }, Expiries { own, parts: new });
             self.announce_expiry(new.unwrap_or(Millis::NEVER));
         }
     }
 
     /// Makes the value an integer; in place if it is one.
     pub fn set_int(&mut self, number: i64) {
-        if self.raw.kind() == KIND_INT {
+        if self.raw().kind() == KIND_INT {
             // SAFETY: entries of this kind hold an i64 there, and this borrow holds the entry alone.
-            unsafe { self.raw.parts().value.cast_mut().cast::<i64>().write_unaligned(number) };
+            unsafe { self.raw().parts().value.cast_mut().cast::<i64>().write_unaligned(number) };
         } else {
             self.set_value(NewValue::Int(number));
         }
     }
 
     pub fn set_expiry(&mut self, expiry: Option<Millis>) {
-        let old = Expiries::of(self.raw);
+        let old = Expiries::of(self.raw());
         match (old.own, expiry) {
             (None, None) => {}
             (Some(_), Some(Millis(at))) => {
                 // SAFETY: the field is there, and this borrow holds the entry alone.
-                unsafe { self.raw.0.as_ptr().add(EXPIRY_AT).cast::<i64>().write_unaligned(at) };
-                self.table.expiries_changed(self.place, old, Expiries { own: expiry, ..old });
+                unsafe { self.raw().0.as_ptr().add(EXPIRY_AT).cast::<i64>().write_unaligned(at) };
+                self.table.expiries_changed(&self.unlocked, old, Expiries { own: expiry, ..old });
                 self.announce_expiry(Millis(at));
             }
             _ => {
                 // SAFETY: this borrow holds the entry alone, and the table learns of the new one at once.
-                let new = unsafe { self.raw.rebuilt(None, expiry) };
+                let new = unsafe { self.raw().rebuilt(None, expiry) };
                 self.install(new, old);
             }
         }
@@ -694,7 +714,7 @@ impl<'a> EntryMut<'a> {
     /// If the value is not a string.
     pub fn append(&mut self, tail: &[u8]) -> usize {
         let old_len = self.str_len();
-        if self.raw.kind() == KIND_LARGE {
+        if self.raw().kind() == KIND_LARGE {
             return self.with_large(|text| {
                 text.extend_from_slice(tail);
                 text.len()
@@ -726,7 +746,7 @@ impl<'a> EntryMut<'a> {
     pub fn bytes_mut(&mut self, len_min: usize) -> &mut [u8] {
         let old_len = self.str_len();
         let len = old_len.max(len_min);
-        let fits = match self.raw.kind() {
+        let fits = match self.raw().kind() {
             KIND_LARGE => true,
             KIND_TEXT => len == old_len || self.grow_in_place(len),
             _ => false,
@@ -734,7 +754,7 @@ impl<'a> EntryMut<'a> {
         if !fits {
             self.grow_text(len);
         }
-        if self.raw.kind() == KIND_LARGE {
+        if self.raw().kind() == KIND_LARGE {
             let text = self.with_large(|text| {
                 if text.len() < len {
                     text.resize(len, 0);
@@ -746,21 +766,21 @@ impl<'a> EntryMut<'a> {
         }
         // SAFETY: this borrow holds the entry alone; an inline text lies in its parts.
         unsafe {
-            self.raw.0.as_ptr().write(self.raw.flags() | RAW);
-            let parts = self.raw.parts();
+            self.raw().0.as_ptr().write(self.raw().flags() | RAW);
+            let parts = self.raw().parts();
             std::slice::from_raw_parts_mut(parts.value.cast_mut(), parts.value_len)
         }
     }
 
     /// Lengthens an inline text within its allocation, padded with zeros, if there is room and its length takes no more bytes.
     fn grow_in_place(&mut self, len: usize) -> bool {
-        if self.raw.kind() != KIND_TEXT || len > GROWN_INLINE_LEN_MAX {
+        if self.raw().kind() != KIND_TEXT || len > GROWN_INLINE_LEN_MAX {
             return false;
         }
-        let parts = self.raw.parts();
+        let parts = self.raw().parts();
         let grown = len - parts.value_len;
         if varint_len(len) != varint_len(parts.value_len)
-            || slab::rounded(self.raw.len() + grown) != slab::rounded(self.raw.len())
+            || slab::rounded(self.raw().len() + grown) != slab::rounded(self.raw().len())
         {
             return false;
         }
@@ -786,7 +806,7 @@ impl<'a> EntryMut<'a> {
             self.set_value(NewValue::Raw(&text));
             return;
         };
-        let raw = self.raw;
+        let raw = self.raw();
         // SAFETY: as in `set_value`.
         self.replace_payload(unsafe { raw.key() }, payload, raw.expire_at());
     }
@@ -794,20 +814,20 @@ impl<'a> EntryMut<'a> {
     /// Takes the bytes out of an out-of-line text that nobody else holds, if their capacity is in this range: memory for the value that
     /// is about to replace the text, which is empty from now on.
     pub fn take_large(&mut self, capacity: RangeInclusive<usize>) -> Option<Vec<u8>> {
-        if self.raw.kind() != KIND_LARGE {
+        if self.raw().kind() != KIND_LARGE {
             return None;
         }
         // SAFETY: the entry owns a count of this Arc, and keeps it.
-        let mut text = ManuallyDrop::new(unsafe { Arc::from_raw(self.raw.large()) });
+        let mut text = ManuallyDrop::new(unsafe { Arc::from_raw(self.raw().large()) });
         Arc::get_mut(&mut text).filter(|text| capacity.contains(&text.capacity())).map(std::mem::take)
     }
 
     fn with_large<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         // SAFETY: the entry owns a count of this Arc; it stays the entry's, because its pointer is written back.
         unsafe {
-            let mut text = ManuallyDrop::new(Arc::from_raw(self.raw.large()));
+            let mut text = ManuallyDrop::new(Arc::from_raw(self.raw().large()));
             let result = change(Arc::make_mut(&mut text));
-            self.raw.parts().value.cast_mut().cast::<*const Vec<u8>>().write_unaligned(Arc::as_ptr(&text));
+            self.raw().parts().value.cast_mut().cast::<*const Vec<u8>>().write_unaligned(Arc::as_ptr(&text));
             result
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::collection::Object;
+use crate::snapshot::Orphan;
 
 /// Texts of at least this many bytes go to the reaper; freeing less costs no more than handing it over.
 const GARBAGE_BYTES_MIN: usize = 64 * 1024;
@@ -25,6 +26,7 @@ pub struct Garbage {
 enum Held {
     Text(Arc<Vec<u8>>),
     Object(Object),
+    Orphan(Box<Orphan>),
 }
 
 impl Garbage {
@@ -42,7 +44,13 @@ pub(crate) fn release_text(text: Arc<Vec<u8>>) {
     }
 }
 
-pub(crate) fn release_object(object: Object) {
+/// A collection that a snapshot has opened and not walked yet is the snapshot's.
+pub(crate) fn release_object(mut object: Object) {
+    if let Some(opening) = object.opened().and_then(|opened| opened.opening().take())
+        && opening.capture().is_some()
+    {
+        return opening.give(object);
+    }
     match REAPER.get() {
         // Which it is must not cost a walk over the object: its bytes are a guess.
         Some(reaper) if object.is_slow_to_free() => {
@@ -50,5 +58,13 @@ pub(crate) fn release_object(object: Object) {
             reaper(Garbage { _held: Held::Object(object), bytes });
         }
         _ => drop(object),
+    }
+}
+
+/// A table that was walked after it had left the keyspace. FLUSHDB has counted its bytes as freed.
+pub(crate) fn release_orphan(orphan: Box<Orphan>) {
+    match REAPER.get() {
+        Some(reaper) if orphan.len() > 0 => reaper(Garbage { _held: Held::Orphan(orphan), bytes: 0 }),
+        _ => drop(orphan),
     }
 }

@@ -5,16 +5,22 @@
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use smallvec::SmallVec;
 
 use crate::collection;
+use crate::collection::table::Opened;
 use crate::entry::{Payload, RawEntry};
 use crate::hash::KeyHasher;
+use crate::planted::planted;
 use crate::prefetch::prefetch_for_write;
 use crate::shard_lock::{Holder, ShardLock};
-use crate::table::{Buckets, Due, Element, Expiries, Limits, Remains, Surroundings, Table, TableCounters};
+use crate::snapshot::{Cut, KeyCapture, OpeningState, Sink, Snapshot, SnapshotLimits, Step};
+use crate::table::{
+    Buckets, Capture, Captured, Due, Element, Expiries, Limits, Remains, Surroundings, Table, TableCounters,
+};
 use crate::{
     DbIndex, Entry, EntryMut, Expiry, Key, Millis, NewValue, Removed, SHARD_BITS, SHARD_COUNT, ShardIndex, slab,
 };
@@ -158,9 +164,11 @@ pub struct Keyspace {
     occupied: [AtomicU64; SHARD_WORDS],
     hasher: KeyHasher,
     limits: Limits,
+    /// The active cut. Changed wide only, so that whoever has a [`Space`] reads it without further ado.
+    cut: UnsafeCell<Option<Cut>>,
 }
 
-// SAFETY: tables are reached through `Space` only, which holds their shard's lock, or, made by `wide`, is alone by its caller's promise.
+// SAFETY: tables and the cut are reached through `Space` only, which holds their shard's lock, or, made by `wide`, is alone by its caller's promise.
 unsafe impl Sync for Keyspace {}
 
 impl Keyspace {
@@ -168,12 +176,13 @@ impl Keyspace {
     /// If a limit is out of its range.
     pub fn new(options: &Options) -> Keyspace {
         options.limits.check();
-        collection::table::set_seed(options.seed);
+        collection::table::set_up(options.seed, options.limits);
         let shards: Box<[Shard]> = (0..SHARD_COUNT).map(|_| Shard::new()).collect();
         let Ok(shards) = shards.try_into() else { unreachable!("collected that many") };
         let counters = (0..COUNTERS_COUNT).map(|_| TableCounters::default()).collect();
         let occupied = [const { AtomicU64::new(0) }; SHARD_WORDS];
-        Keyspace { shards, counters, occupied, hasher: KeyHasher::new(options.seed), limits: options.limits }
+        let (hasher, limits) = (KeyHasher::new(options.seed), options.limits);
+        Keyspace { shards, counters, occupied, hasher, limits, cut: UnsafeCell::new(None) }
     }
 
     #[inline]
@@ -239,13 +248,16 @@ impl Keyspace {
 
     /// One slice of the walk that moves entries out of sparse pages: visits about `budget_entries` entries (and at most so many empty shards),
     /// and returns where to go on, the start when the walk is complete. Locks one shard at a time; worth it when
-    /// [`slab::wants_compaction`](crate::slab::wants_compaction).
+    /// [`slab::wants_compaction`](crate::slab::wants_compaction). Gets nowhere while a snapshot is taken: what lies where it lies need not be captured.
     pub fn compact(&self, cursor: Cursor, budget_entries: usize) -> Cursor {
         let mut cursor = cursor;
         let mut left = budget_entries.max(1);
         loop {
             let shard = cursor.shard();
             let mut space = self.lock_one(ShardIndex::new(shard));
+            if space.active_cut().is_some() {
+                return cursor;
+            }
             cursor = self.skip_empty(space.compact_shard(cursor, &mut left));
             left = left.saturating_sub(1);
             if cursor == Cursor::START {
@@ -257,12 +269,14 @@ impl Keyspace {
         }
     }
 
-    fn around(&self, shard: usize) -> Surroundings<'_> {
+    #[inline]
+    fn around<'a>(&'a self, shard: usize, capture: Option<&'a KeyCapture<'a>>) -> Surroundings<'a, RawEntry> {
         Surroundings {
             hasher: &self.hasher,
             skipped_bits: SHARD_BITS,
             limits: &self.limits,
             counters: self.counters_of(shard),
+            capture: capture.map(|capture| capture as &dyn Capture<RawEntry>),
         }
     }
 
@@ -350,6 +364,7 @@ impl ElementAhead<'_> {
 
 impl Drop for Keyspace {
     fn drop(&mut self) {
+        *self.cut.get_mut() = None;
         // SAFETY: `&mut self`: no Space borrows the keyspace.
         drop(unsafe { self.wide() }.flush_all());
     }
@@ -510,6 +525,19 @@ impl<'a> Space<'a> {
     }
 
     #[inline]
+    fn active_cut(&self) -> Option<&'a Cut> {
+        // SAFETY: it is changed through wide spaces only (`cut`, `end_cut`, `swap_dbs`), beside which there is no other space, and none of them
+        // keeps this reference.
+        unsafe { &*self.keyspace.cut.get() }.as_ref()
+    }
+
+    /// Captures what is about to change in a table, while a cut is active.
+    #[inline]
+    fn capture(&self, shard: usize, table: usize) -> Option<KeyCapture<'a>> {
+        self.active_cut().map(|cut| cut.capture(ShardIndex::new(shard), table))
+    }
+
+    #[inline]
     fn table(&self, db: DbIndex, key: Key<'_>) -> Option<&Table<RawEntry>> {
         self.tables(key.shard().get()).get(table_index(db, key.hash))
     }
@@ -527,10 +555,12 @@ impl<'a> Space<'a> {
     }
 
     pub fn get_mut(&mut self, db: DbIndex, key: Key<'_>) -> Option<EntryMut<'_>> {
-        let (tables, shard) = self.tables_mut(key.shard().get());
-        let table = tables.get_mut(table_index(db, key.hash))?;
-        let place = table.find(position(key), key.bytes)?;
-        Some(EntryMut::new(table, place, &shard.earliest))
+        let (keyspace, home, index) = (self.keyspace, key.shard().get(), table_index(db, key.hash));
+        let capture = self.capture(home, index);
+        let (tables, shard) = self.tables_mut(home);
+        let table = tables.get_mut(index)?;
+        let unlocked = table.find_unlocked(&keyspace.around(home, capture.as_ref()), position(key), key.bytes)?;
+        Some(EntryMut::new(table, unlocked, &shard.earliest))
     }
 
     /// Inserts or replaces, with one lookup; in place where the new value fits. Returns whether the key existed.
@@ -556,12 +586,26 @@ impl<'a> Space<'a> {
 
     /// Adds an entry whose key is not there.
     fn insert_new(&mut self, db: DbIndex, key: Key<'_>, entry: RawEntry) {
+        let (home, index) = (key.shard().get(), table_index(db, key.hash));
+        let capture = self.capture(home, index);
+        self.insert_with(capture.as_ref(), home, index, key, entry);
+    }
+
+    #[inline]
+    fn insert_with(
+        &mut self,
+        capture: Option<&KeyCapture<'_>>,
+        home: usize,
+        index: usize,
+        key: Key<'_>,
+        entry: RawEntry,
+    ) {
         let keyspace = self.keyspace;
-        let (tables, shard) = self.tables_mut(key.shard().get());
-        let table = tables.get_or_create(table_index(db, key.hash));
-        table.insert(&keyspace.around(key.shard().get()), position(key), entry);
+        let (tables, shard) = self.tables_mut(home);
+        let table = tables.get_or_create(index);
+        table.insert(&keyspace.around(home, capture), position(key), entry);
         if table.len() == 1 {
-            keyspace.note_occupied(key.shard().get(), tables);
+            keyspace.note_occupied(home, tables);
         }
         let Millis(at) = Expiries::of(entry).earliest();
         if at < shard.earliest.load(Relaxed) {
@@ -570,13 +614,15 @@ impl<'a> Space<'a> {
     }
 
     pub fn remove(&mut self, db: DbIndex, key: Key<'_>) -> Option<Removed> {
-        let keyspace = self.keyspace;
-        let (tables, _) = self.tables_mut(key.shard().get());
-        let table = tables.get_mut(table_index(db, key.hash))?;
-        let place = table.find(position(key), key.bytes)?;
-        let entry = table.remove(&keyspace.around(key.shard().get()), position(key), place);
+        let (keyspace, home, index) = (self.keyspace, key.shard().get(), table_index(db, key.hash));
+        let capture = self.capture(home, index);
+        let around = keyspace.around(home, capture.as_ref());
+        let (tables, _) = self.tables_mut(home);
+        let table = tables.get_mut(index)?;
+        let unlocked = table.find_unlocked(&around, position(key), key.bytes)?;
+        let entry = table.remove(&around, position(key), unlocked);
         if table.len() == 0 {
-            keyspace.note_occupied(key.shard().get(), tables);
+            keyspace.note_occupied(home, tables);
         }
         // SAFETY: the entry was the table's alone, and is out of it.
         Some(unsafe { Removed::new(entry) })
@@ -587,6 +633,15 @@ impl<'a> Space<'a> {
     pub fn put(&mut self, db: DbIndex, key: Key<'_>, removed: Removed) -> bool {
         let existed = self.remove(db, key).is_some();
         let entry = removed.into_raw_for(key.bytes);
+        if let Some(cut) = self.active_cut() {
+            let at_cut = cut.db_at_cut(table_index(db, key.hash));
+            // SAFETY: the entry is this function's alone.
+            unsafe { entry.with_object(|object| note_moved(object, at_cut, key)) };
+        }
+        if planted("uncaptured-move") {
+            self.insert_with(None, key.shard().get(), table_index(db, key.hash), key, entry);
+            return existed;
+        }
         self.insert_new(db, key, entry);
         existed
     }
@@ -629,11 +684,12 @@ impl<'a> Space<'a> {
         budget: usize,
         mut gone: impl FnMut(DbIndex, Expired<'_>),
     ) -> bool {
-        let (keyspace, home) = (self.keyspace, shard.get());
-        let around = keyspace.around(home);
+        let (keyspace, home, cut) = (self.keyspace, shard.get(), self.active_cut());
         let (tables, shard) = self.tables_mut(home);
         let mut left = budget;
         for index in 0..tables.count() {
+            let capture = cut.map(|cut| cut.capture(ShardIndex::new(home), index));
+            let around = keyspace.around(home, capture.as_ref());
             let Some(table) = tables.get_mut(index) else { continue };
             let mut gone = |expired: Expired<'_>| gone(DbIndex(index as u32), expired);
             let mut emptied = None;
@@ -785,7 +841,7 @@ impl<'a> Space<'a> {
     /// The part of a compaction within one shard, over all its tables.
     fn compact_shard(&mut self, cursor: Cursor, left: &mut usize) -> Cursor {
         let shard = cursor.shard();
-        let around = self.keyspace.around(shard);
+        let around = self.keyspace.around(shard, None);
         let (tables, _) = self.tables_mut(shard);
         let mut next: Option<u64> = None;
         let mut visited = 0;
@@ -810,6 +866,67 @@ impl<'a> Space<'a> {
         next.map_or(Cursor::after(shard), |position| Cursor::at(shard, position))
     }
 
+    /// Notes this instant: from now on the sink gets every key as it is now, by those who walk the snapshot or change what it holds, until
+    /// [`end_cut`](Self::end_cut). Costs the same whatever is in the keyspace. Wide only.
+    ///
+    /// # Panics
+    /// If there is a cut already.
+    pub fn cut(&mut self, sink: Arc<dyn Sink>, limits: SnapshotLimits) -> Snapshot {
+        assert!(self.is_wide());
+        // SAFETY: this space is the only one, borrowed mutably; likewise below.
+        let cut = unsafe { &mut *self.keyspace.cut.get() };
+        assert!(cut.is_none(), "one snapshot at a time");
+        cut.insert(Cut::new(sink, limits)).snapshot()
+    }
+
+    /// Ends the cut, if there is one: nothing is captured any more, complete or not. Wide only.
+    pub fn end_cut(&mut self) {
+        assert!(self.is_wide());
+        // SAFETY: as above.
+        drop(unsafe { &mut *self.keyspace.cut.get() }.take());
+    }
+
+    /// Captures what is left to be captured in a shard from `position` on, as much as the budget allows; at least a unit of each table.
+    ///
+    /// All tables are done up to `position`, so that it stays true when databases are swapped between two calls.
+    pub(crate) fn capture_shard(&mut self, shard: ShardIndex, position: &mut u64, budget_bytes: usize) -> Step {
+        let Some(cut) = self.active_cut() else { return Step::Done { cost_bytes: 0 } };
+        let (tables, _) = self.tables_mut(shard.get());
+        let mut sum = Captured::default();
+        let mut next: Option<u64> = None;
+        for index in 0..tables.count() {
+            let Some(table) = tables.get_mut(index) else { continue };
+            let left_bytes = budget_bytes.saturating_sub(sum.cost_bytes);
+            let (captured, end) = table.capture_from(&cut.capture(shard, index), *position, left_bytes);
+            sum += captured;
+            next = [next, end].into_iter().flatten().min();
+        }
+        cut.walked(sum.units);
+        Step::to(next, position, sum.cost_bytes)
+    }
+
+    /// Gives the walker of an opening the collection, if it is at this key now. The shard is held.
+    pub(crate) fn with_opened<R>(
+        &mut self,
+        db_at_cut: DbIndex,
+        key: Key<'_>,
+        opening: &Arc<OpeningState>,
+        walk: impl FnOnce(&mut dyn Opened) -> R,
+    ) -> Option<R> {
+        let index = self.active_cut()?.table_of(db_at_cut);
+        let (tables, _) = self.tables_mut(key.shard().get());
+        let table = tables.get_mut(index)?;
+        let entry = table.at(table.find(position(key), key.bytes)?);
+        // SAFETY: the table is held alone. To be captured does not change the collection.
+        unsafe {
+            entry.with_object(|object| {
+                let opened = object.opened()?;
+                // Another collection may have taken its place.
+                opened.opening().as_ref().is_some_and(|at| Arc::ptr_eq(at, opening)).then(|| walk(opened))
+            })
+        }?
+    }
+
     /// Visits all entries of a database until told to stop. Wide only.
     pub fn for_each(&self, db: DbIndex, mut visit: impl FnMut(Entry<'_>) -> ControlFlow<()>) {
         for table in self.all_tables(db) {
@@ -826,6 +943,10 @@ impl<'a> Space<'a> {
         if one == other {
             return;
         }
+        // SAFETY: this space is the only one, borrowed mutably.
+        if let Some(cut) = unsafe { &mut *self.keyspace.cut.get() } {
+            cut.swapped(one, other);
+        }
         for shard in 0..SHARD_COUNT {
             let (tables, _) = self.tables_mut(shard);
             if tables.get(one.0 as usize).is_none() && tables.get(other.0 as usize).is_none() {
@@ -837,15 +958,21 @@ impl<'a> Space<'a> {
         }
     }
 
+    /// The cut, if there is anything left to be captured.
+    fn unfinished_cut(&self) -> Option<&'a Cut> {
+        self.active_cut().filter(|cut| !cut.is_complete())
+    }
+
     /// Unlinks all keys of a database; they are freed when the result is dropped. Wide only.
     pub fn flush_db(&mut self, db: DbIndex) -> Dropped {
         assert!(self.is_wide());
-        let mut dropped = Dropped { tables: Vec::new() };
-        let keyspace = self.keyspace;
+        let mut dropped = Dropped::default();
+        let (keyspace, cut) = (self.keyspace, self.unfinished_cut());
         for index in keyspace.occupied_shards() {
             let (tables, shard) = self.tables_mut(index);
             if let Some(table) = tables.get_mut(db.0 as usize) {
-                dropped.take(table, keyspace.counters_of(index));
+                let capture = cut.map(|cut| cut.capture(ShardIndex::new(index), db.0 as usize));
+                dropped.take(table, keyspace.counters_of(index), capture);
             }
             keyspace.note_occupied(index, tables);
             shard.refresh_earliest(tables);
@@ -856,14 +983,14 @@ impl<'a> Space<'a> {
     /// Unlinks all keys; they are freed when the result is dropped. Wide only.
     pub fn flush_all(&mut self) -> Dropped {
         assert!(self.is_wide());
-        let mut dropped = Dropped { tables: Vec::new() };
-        let keyspace = self.keyspace;
-        for index in 0..SHARD_COUNT {
-            let (tables, shard) = self.tables_mut(index);
-            let counters = keyspace.counters_of(index);
+        let mut dropped = Dropped::default();
+        let (keyspace, cut) = (self.keyspace, self.unfinished_cut());
+        for home in 0..SHARD_COUNT {
+            let (tables, shard) = self.tables_mut(home);
             for index in 0..tables.count() {
                 if let Some(table) = tables.get_mut(index) {
-                    dropped.take(table, counters);
+                    let capture = cut.map(|cut| cut.capture(ShardIndex::new(home), index));
+                    dropped.take(table, keyspace.counters_of(home), capture);
                 }
             }
             tables.others = Vec::new();
@@ -892,26 +1019,45 @@ fn position(key: Key<'_>) -> u64 {
     key.hash << SHARD_BITS
 }
 
-/// What FLUSHDB or FLUSHALL unlinked: freed when dropped, on any thread.
+/// A collection on its way to another key: if it is opened, the opening must know.
+#[cold]
+fn note_moved(object: &mut collection::Object, db_at_cut: DbIndex, key: Key<'_>) {
+    if let Some(opening) = object.opened().and_then(|opened| opened.opening().as_ref()) {
+        opening.moved(db_at_cut, key.bytes);
+    }
+}
+
+/// What FLUSHDB or FLUSHALL unlinked: freed when dropped, on any thread. What a snapshot still needs of it is the snapshot's.
+#[derive(Default)]
 pub struct Dropped {
     tables: Vec<Table<RawEntry>>,
+    /// Keys in tables that a snapshot has adopted.
+    adopted_len: usize,
 }
 
 impl Dropped {
-    fn take(&mut self, table: &mut Table<RawEntry>, counters: &TableCounters) {
-        if table.len() > 0 {
-            table.disown(counters);
-            self.tables.push(std::mem::take(table));
+    fn take(&mut self, table: &mut Table<RawEntry>, counters: &TableCounters, capture: Option<KeyCapture<'_>>) {
+        if table.len() == 0 {
+            return;
+        }
+        table.disown(counters);
+        let table = std::mem::take(table);
+        match capture {
+            Some(capture) => {
+                self.adopted_len += table.len();
+                capture.adopt(table);
+            }
+            None => self.tables.push(table),
         }
     }
 
     /// The number of keys.
     pub fn len(&self) -> usize {
-        self.tables.iter().map(Table::len).sum()
+        self.adopted_len + self.tables.iter().map(Table::len).sum::<usize>()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.tables.is_empty()
+        self.len() == 0
     }
 }
 

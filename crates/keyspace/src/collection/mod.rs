@@ -27,6 +27,7 @@ use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut, RangeInclusive};
 use std::ptr::NonNull;
 
+use self::table::Opened;
 use crate::table::Buckets;
 use crate::{EntryMut, Millis};
 
@@ -151,6 +152,25 @@ impl Object {
     /// See [`Collection::duplicate`].
     pub fn duplicate(&self) -> Object {
         each!(self, value => value.duplicate().into())
+    }
+
+    /// The table of its elements, if it is in one: what a snapshot may open.
+    pub(crate) fn opened(&mut self) -> Option<&mut dyn Opened> {
+        match self {
+            Object::Set(Set::Table(members)) => Some(members.opened()),
+            Object::Hash(hash) => hash.opened(),
+            Object::SortedSet(SortedSet::Tree(tree)) => Some(tree.opened()),
+            _ => None,
+        }
+    }
+
+    /// A copy that shares its parts, and never changes, of a list or stream with more elements than this.
+    pub(crate) fn share_if_longer(&self, len: usize) -> Option<Object> {
+        match self {
+            Object::List(list @ List::Chunks(_)) if list.len() > len => Some(list.duplicate().into()),
+            Object::Stream(stream) if stream.len() > len => Some(stream.duplicate().into()),
+            _ => None,
+        }
     }
 
     /// Whether freeing it takes longer than handing it to the reaper.

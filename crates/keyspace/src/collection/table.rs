@@ -3,11 +3,15 @@
 //! All of them share one keyed hasher, so that a member's hash, once computed, is good for every table (set operations).
 
 use std::ops::ControlFlow;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use crate::Millis;
 use crate::hash::KeyHasher;
 use crate::prefetch::prefetch;
-use crate::table::{Buckets, Element, Expiries, Limits, Place, Surroundings, Table, TableCounters};
+use crate::snapshot::{ElementCapture, ElementRef, OpeningState};
+use crate::table::{
+    Buckets, Capture, Captured, Element, Expiries, Limits, Surroundings, Table, TableCounters, Unlocked,
+};
 
 /// What all tables of collections have in common.
 struct Common {
@@ -18,27 +22,23 @@ struct Common {
 
 static COMMON: OnceLock<Common> = OnceLock::new();
 
-/// The first keyspace decides the hash of all collections; one that is used without any (in a test) has a fixed one.
-pub(crate) fn set_seed(seed: [u64; 4]) {
-    COMMON.get_or_init(|| Common {
-        hasher: KeyHasher::new(seed),
-        limits: Limits::default(),
-        counters: TableCounters::default(),
-    });
+/// The first keyspace decides hash and limits of all collections; those that are used without any (in a test) have a fixed hash.
+pub(crate) fn set_up(seed: [u64; 4], limits: Limits) {
+    COMMON.get_or_init(|| Common { hasher: KeyHasher::new(seed), limits, counters: TableCounters::default() });
 }
 
 #[inline]
 fn common() -> &'static Common {
     COMMON.get().unwrap_or_else(|| {
-        set_seed([1, 2, 3, 4]);
+        set_up([1, 2, 3, 4], Limits::default());
         COMMON.get().expect("it was set just now")
     })
 }
 
 #[inline]
-fn around() -> Surroundings<'static> {
-    let common = common();
-    Surroundings { hasher: &common.hasher, skipped_bits: 0, limits: &common.limits, counters: &common.counters }
+fn around<E>(capture: Option<&dyn Capture<E>>) -> Surroundings<'_, E> {
+    let Common { hasher, limits, counters } = common();
+    Surroundings { hasher, skipped_bits: 0, limits, counters, capture }
 }
 
 /// A member's hash, the same in all tables of this process.
@@ -47,82 +47,127 @@ pub(crate) fn member_hash(member: &[u8]) -> u64 {
     common().hasher.hash(member)
 }
 
+/// What a collection's table holds.
+pub(crate) trait CollectionElement: Element {
+    /// # Safety
+    /// The element is live and unchanged for `'a`.
+    unsafe fn view<'a>(self) -> ElementRef<'a>;
+}
+
 /// A table of elements, each found by its key's bytes. It owns its elements.
-pub(crate) struct ElementTable<E: Element>(Table<E>);
+pub(crate) struct ElementTable<E: CollectionElement> {
+    table: Table<E>,
+    /// What a snapshot that is not through with this collection knows it by, or knew it by before it ended.
+    opening: Option<Arc<OpeningState>>,
+}
 
-impl<E: Element> Default for ElementTable<E> {
+impl<E: CollectionElement> Default for ElementTable<E> {
     fn default() -> ElementTable<E> {
-        ElementTable(Table::new())
+        ElementTable { table: Table::new(), opening: None }
     }
 }
 
-impl<E: Element> Drop for ElementTable<E> {
+impl<E: CollectionElement> Drop for ElementTable<E> {
     fn drop(&mut self) {
-        self.0.disown(&common().counters);
-        self.0.clear();
+        if let Some(opening) = self.opening.take()
+            && let Some(capture) = opening.capture()
+        {
+            // What leaves the keyspace with its entry is given to the opening; this was taken out of its entry.
+            let (captured, _) = self.table.capture_from(&capture, 0, usize::MAX);
+            Capture::<E>::forced(&capture, captured.units);
+            opening.close();
+        }
+        self.table.disown(&common().counters);
+        self.table.clear();
     }
 }
 
-impl<E: Element> ElementTable<E> {
+impl<E: CollectionElement> ElementTable<E> {
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.table.len()
     }
 
     /// `hash` is [`member_hash`] of `key`; likewise below.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<(Place, E)> {
-        let place = self.0.find(hash, key)?;
-        Some((place, self.0.at(place)))
+    pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<E> {
+        let place = self.table.find(hash, key)?;
+        Some(self.table.at(place))
     }
 
     /// The first and second step of a batch of lookups: ask for the bucket's line, then for the element that it names.
     #[inline]
     pub(crate) fn prefetch_bucket(&self, hash: u64) {
-        self.0.prefetch_bucket(hash);
+        self.table.prefetch_bucket(hash);
     }
 
     #[inline]
     pub(crate) fn prefetch_element(&self, hash: u64) {
-        self.0.prefetch_element(hash);
+        self.table.prefetch_element(hash);
     }
 
     #[inline]
     pub(crate) fn buckets(&self) -> Buckets<'_> {
-        self.0.buckets()
+        self.table.buckets()
+    }
+
+    /// Everything that changes elements goes through here, so that a snapshot gets them first.
+    #[inline]
+    pub(crate) fn change<R>(&mut self, change: impl FnOnce(&mut Table<E>, &Surroundings<'_, E>) -> R) -> R {
+        if self.opening.is_some() {
+            return self.change_opened(change);
+        }
+        change(&mut self.table, &around(None))
+    }
+
+    #[cold]
+    fn change_opened<R>(&mut self, change: impl FnOnce(&mut Table<E>, &Surroundings<'_, E>) -> R) -> R {
+        let capture = self.opening.as_ref().and_then(OpeningState::capture);
+        if capture.is_none() {
+            self.opening = None;
+        }
+        change(&mut self.table, &around(capture.as_ref().map(|capture| capture as &dyn Capture<E>)))
+    }
+
+    /// The element of this key, to be changed or taken out.
+    #[inline]
+    pub(crate) fn find_unlocked(&mut self, hash: u64, key: &[u8]) -> Option<Unlocked<E>> {
+        self.change(|table, around| table.find_unlocked(around, hash, key))
     }
 
     /// Adds an element whose key is not in the table.
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64, element: E) {
-        self.0.insert(&around(), hash, element);
+        self.change(|table, around| table.insert(around, hash, element));
     }
 
     /// Puts another element with the same key in this place; the old one is the caller's.
-    pub(crate) fn replace(&mut self, place: Place, element: E) -> E {
-        let old = Expiries::of(self.0.at(place));
-        self.0.replace(place, element, old)
+    pub(crate) fn replace(&mut self, at: &mut Unlocked<E>, element: E) -> E {
+        let old = Expiries::of(at.element());
+        self.table.replace(at, element, old)
+    }
+
+    /// An element that was changed where it is has another expiry.
+    pub(crate) fn expiry_changed(&mut self, at: &Unlocked<E>, old: Option<Millis>, new: Option<Millis>) {
+        let expiries = |own| Expiries { own, parts: None };
+        self.table.expiries_changed(at, expiries(old), expiries(new));
     }
 
     /// Takes the element out; it is the caller's.
     #[inline]
-    pub(crate) fn remove(&mut self, hash: u64, place: Place) -> E {
-        self.0.remove(&around(), hash, place)
+    pub(crate) fn remove(&mut self, hash: u64, at: Unlocked<E>) -> E {
+        self.change(|table, around| table.remove(around, hash, at))
     }
 
-    /// The table itself, for what concerns expiry.
+    /// The table itself, to be looked at.
     pub(crate) fn table(&self) -> &Table<E> {
-        &self.0
-    }
-
-    pub(crate) fn table_mut(&mut self) -> (&mut Table<E>, Surroundings<'static>) {
-        (&mut self.0, around())
+        &self.table
     }
 
     /// Visits about `count` elements from a cursor on and returns the next cursor; 0 is start and end. What is in the table throughout
     /// a whole walk is visited at least once.
     pub(crate) fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(E)) -> u64 {
         // As in the keyspace's cursors, the bits are reversed so that those of small tables are small numbers.
-        let next = self.0.walk(cursor.reverse_bits(), count, |_, element| visit(element));
+        let next = self.table.walk(cursor.reverse_bits(), count, |_, element| visit(element));
         next.map_or(0, u64::reverse_bits)
     }
 
@@ -132,7 +177,7 @@ impl<E: Element> ElementTable<E> {
         const AHEAD: usize = 8;
         let mut ahead: [Option<E>; AHEAD] = [None; AHEAD];
         let mut next = 0;
-        for element in self.0.iter() {
+        for element in self.table.iter() {
             let address = element.address().cast_const();
             prefetch(address);
             prefetch(address.wrapping_add(63));
@@ -149,21 +194,43 @@ impl<E: Element> ElementTable<E> {
     }
 
     pub(crate) fn for_each(&self, visit: impl FnMut(E) -> ControlFlow<()>) -> ControlFlow<()> {
-        self.0.for_each(visit)
+        self.table.for_each(visit)
     }
 
     /// Every element, in the order of the segments.
     pub(crate) fn iter(&self) -> impl Iterator<Item = E> + '_ {
-        self.0.iter()
+        self.table.iter()
     }
 
     /// An element chosen fairly; `random` gives uniform numbers. `None` if there is none. O(1) expected.
     pub(crate) fn random(&self, random: impl FnMut() -> u64) -> Option<E> {
-        self.0.random(random)
+        self.table.random(random)
     }
 
     /// Bytes of the table without the elements.
     pub(crate) fn table_bytes(&self) -> usize {
-        self.0.table_bytes() + size_of::<Self>()
+        self.table.table_bytes() + size_of::<Self>()
+    }
+}
+
+/// A collection's table, whatever its elements are, as a snapshot sees it.
+pub(crate) trait Opened {
+    fn len(&self) -> usize;
+    fn opening(&mut self) -> &mut Option<Arc<OpeningState>>;
+    /// See [`Table::capture_from`].
+    fn capture_from(&mut self, capture: &ElementCapture, from: u64, budget_bytes: usize) -> (Captured, Option<u64>);
+}
+
+impl<E: CollectionElement> Opened for ElementTable<E> {
+    fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    fn opening(&mut self) -> &mut Option<Arc<OpeningState>> {
+        &mut self.opening
+    }
+
+    fn capture_from(&mut self, capture: &ElementCapture, from: u64, budget_bytes: usize) -> (Captured, Option<u64>) {
+        self.table.capture_from(capture, from, budget_bytes)
     }
 }

@@ -1,7 +1,8 @@
 //! The table: extendible hashing in segments of a few hundred words.
 //!
 //! Read in this order: `word.rs` (one element in eight bytes), `segment.rs` (a header and buckets of one cache line),
-//! `directory.rs` (from a position to its segment), then this file (lookup, growth, shrinking, walks).
+//! `directory.rs` (from a position to its segment), then this file (lookup, growth, shrinking, walks), then `capture.rs` (how a walk sees the table
+//! as it was at one instant).
 //!
 //! A *position* is 64 bits of hash. Its leading bits choose the segment (as many as the segment is deep), the next 12 the home
 //! bucket within it, monotonously: so home buckets follow each other in hash order, through every growth, split and merge.
@@ -10,6 +11,7 @@
 //! What if the table grows while somebody walks? The walker remembers p, not a bucket. What if keys collide? The hash is keyed; equal
 //! positions of more than a segment's keys are taken for a bug of ours.
 
+mod capture;
 mod directory;
 mod segment;
 mod word;
@@ -18,6 +20,7 @@ use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+pub(crate) use self::capture::{Capture, Captured, Unlocked};
 pub(crate) use self::segment::Place;
 
 use self::directory::{Directory, segment_end};
@@ -151,16 +154,22 @@ struct Work {
     splits: u64,
     merges: u64,
     bytes_gained: isize,
+    /// The number of the active cut: segments made now are done.
+    cut: Option<u32>,
 }
 
 impl Work {
+    fn around<E: Element>(around: &Surroundings<'_, E>) -> Work {
+        Work { cut: around.capture.map(Capture::number), ..Work::default() }
+    }
+
     fn resized_directory(&mut self, old_bytes: usize, new_bytes: usize) {
         self.bytes_copied += new_bytes;
         self.bytes_gained += new_bytes as isize - old_bytes as isize;
     }
 
     fn new_segment(&mut self, lines: usize, depth: u32, tag_bits: u8) -> SegmentRef {
-        let segment = SegmentRef::new(lines, depth, tag_bits);
+        let segment = SegmentRef::new(lines, depth, tag_bits, self.cut);
         self.bytes_copied += segment.bytes();
         self.bytes_gained += segment.bytes() as isize;
         segment
@@ -184,15 +193,17 @@ impl Work {
 }
 
 /// What a table needs from outside; passed in, so that a small table stays small.
-pub(crate) struct Surroundings<'a> {
+pub(crate) struct Surroundings<'a, E> {
     pub(crate) hasher: &'a KeyHasher,
     /// Leading hash bits that all keys here share: the shard's.
     pub(crate) skipped_bits: u32,
     pub(crate) limits: &'a Limits,
     pub(crate) counters: &'a TableCounters,
+    /// Who captures what is about to change, while a cut is active.
+    pub(crate) capture: Option<&'a dyn Capture<E>>,
 }
 
-impl Surroundings<'_> {
+impl<E> Surroundings<'_, E> {
     fn position(&self, key: &[u8]) -> u64 {
         self.hasher.hash(key) << self.skipped_bits
     }
@@ -351,7 +362,7 @@ impl<E: Element> Table<E> {
     }
 
     /// Adds an element whose key is not in the table.
-    pub(crate) fn insert(&mut self, around: &Surroundings<'_>, position: u64, element: E) -> Place {
+    pub(crate) fn insert(&mut self, around: &Surroundings<'_, E>, position: u64, element: E) -> Place {
         let expiries = Expiries::of(element);
         let mut work = None;
         let place = loop {
@@ -361,13 +372,15 @@ impl<E: Element> Table<E> {
                 if segment.is_none() || unsafe { (*segment.header()).len } as usize >= len_max(segment.buckets()) {
                     None
                 } else {
-                    let word = Word::new(element.address(), expiries.any(), segment.tag_of(position));
+                    let tag = segment.tag_of(position);
+                    self.unlock_unit(around, segment, segment.home(tag));
+                    let word = Word::new(element.address(), expiries.any(), tag);
                     // SAFETY: as above.
                     unsafe { segment.place(word, fingerprint_of(position)) }
                 };
             match placed {
                 Some(place) => break place,
-                None => self.make_room(around, position, segment, work.get_or_insert_default()),
+                None => self.make_room(around, position, segment, work.get_or_insert_with(|| Work::around(around))),
             }
         };
         if let Some(work) = work {
@@ -380,22 +393,135 @@ impl<E: Element> Table<E> {
         place
     }
 
-    /// Puts `element` where another with the same key was, and returns that.
-    pub(crate) fn replace(&mut self, place: Place, element: E, old: Expiries) -> E {
-        let new = Expiries::of(element);
-        // SAFETY: the place is valid, and the table is borrowed mutably.
-        let replaced = unsafe {
-            let word = place.word();
-            let replaced = *word;
-            *word = Word::new(element.address(), new.any(), replaced.tag());
-            replaced
-        };
-        self.recount_expiry(place.segment, old, new);
-        Self::element(replaced)
+    /// The element of this key, to be changed or taken out.
+    #[inline]
+    pub(crate) fn find_unlocked(
+        &mut self,
+        around: &Surroundings<'_, E>,
+        position: u64,
+        key: &[u8],
+    ) -> Option<Unlocked<E>> {
+        let place = self.find(position, key)?;
+        Some(self.unlock(around, place))
     }
 
-    /// The element at `place` has other expiries now.
-    pub(crate) fn expiries_changed(&mut self, place: Place, old: Expiries, new: Expiries) {
+    #[inline]
+    fn unlock(&mut self, around: &Surroundings<'_, E>, place: Place) -> Unlocked<E> {
+        // SAFETY: the place is valid, and the table is borrowed mutably.
+        let word = unsafe { *place.word() };
+        self.unlock_unit(around, place.segment, place.segment.home(word.tag()));
+        Unlocked { place, element: Self::element(word) }
+    }
+
+    /// Before anything changes in a unit.
+    #[inline]
+    fn unlock_unit(&mut self, around: &Surroundings<'_, E>, segment: SegmentRef, home: usize) {
+        if let Some(capture) = around.capture {
+            self.unlock_units(capture, segment, 1 << home);
+        }
+    }
+
+    /// Before all of a segment is made anew.
+    #[inline]
+    fn unlock_segment(&mut self, around: &Surroundings<'_, E>, segment: SegmentRef) {
+        if let Some(capture) = around.capture {
+            self.unlock_units(capture, segment, u64::MAX);
+        }
+    }
+
+    #[cold]
+    fn unlock_units(&mut self, capture: &dyn Capture<E>, segment: SegmentRef, homes: u64) {
+        let captured = self.capture_units(capture, segment, homes);
+        if captured.units > 0 {
+            capture.forced(captured.units);
+        }
+    }
+
+    /// Captures those of the units (a bit for each home bucket) that are not done.
+    fn capture_units(&mut self, capture: &dyn Capture<E>, segment: SegmentRef, homes: u64) -> Captured {
+        let mut captured = Captured::default();
+        // SAFETY: segments in the directory are live, and the table is borrowed mutably; likewise below.
+        let mut left = unsafe { segment.undone(capture.number()) } & homes;
+        while left != 0 {
+            let home = left.trailing_zeros() as usize;
+            left &= left - 1;
+            captured += self.capture_unit(capture, segment, home);
+        }
+        captured
+    }
+
+    fn capture_unit(&mut self, capture: &dyn Capture<E>, segment: SegmentRef, home: usize) -> Captured {
+        if home + 2 < segment.buckets() {
+            // SAFETY: as above.
+            unsafe { &*segment.bucket(home + 2) }.words.iter().for_each(|word| prefetch(word.address()));
+        }
+        let mut captured = Captured { units: 1, cost_bytes: 0 };
+        // SAFETY: as above.
+        unsafe {
+            segment.visit_home(home, |_, word| captured.cost_bytes += capture.take(Self::element(word)));
+            segment.mark_done(home, capture.number());
+        }
+        captured
+    }
+
+    /// Captures the units from position `from` on that are not done, until they have cost `budget_bytes`. Returns where to go on; `None` at the end.
+    pub(crate) fn capture_from(
+        &mut self,
+        capture: &dyn Capture<E>,
+        from: u64,
+        budget_bytes: usize,
+    ) -> (Captured, Option<u64>) {
+        let mut captured = Captured::default();
+        let mut position = from;
+        loop {
+            let segment = self.directory.segment(position);
+            if segment.is_none() {
+                return (captured, None);
+            }
+            let home = segment.home(segment.tag_of(position));
+            // SAFETY: as above.
+            let undone = unsafe { segment.undone(capture.number()) } >> home;
+            let next = match undone {
+                0 => segment_end(position, segment),
+                undone => {
+                    let home = home + undone.trailing_zeros() as usize;
+                    captured += self.capture_unit(capture, segment, home);
+                    Self::unit_end(position, segment, home)
+                }
+            };
+            match next {
+                None => return (captured, None),
+                Some(next) if captured.cost_bytes >= budget_bytes => return (captured, Some(next)),
+                Some(next) => position = next,
+            }
+        }
+    }
+
+    /// The first position after a home bucket of the segment that holds `position`.
+    #[inline]
+    fn unit_end(position: u64, segment: SegmentRef, home: usize) -> Option<u64> {
+        let start = position & !(u64::MAX.checked_shr(segment.depth()).unwrap_or(0));
+        match segment.home_end(home) {
+            Some(offset) => Some(start + offset),
+            None => segment_end(position, segment),
+        }
+    }
+
+    /// Puts `element` where another with the same key was, and returns that.
+    pub(crate) fn replace(&mut self, at: &mut Unlocked<E>, element: E, old: Expiries) -> E {
+        let new = Expiries::of(element);
+        // SAFETY: the place is valid, and the table is borrowed mutably.
+        unsafe {
+            let word = at.place.word();
+            *word = Word::new(element.address(), new.any(), (*word).tag());
+        }
+        self.recount_expiry(at.place.segment, old, new);
+        std::mem::replace(&mut at.element, element)
+    }
+
+    /// The element has other expiries now.
+    pub(crate) fn expiries_changed(&mut self, at: &Unlocked<E>, old: Expiries, new: Expiries) {
+        let place = at.place;
         if old.any() != new.any() {
             // SAFETY: as in `replace`.
             unsafe {
@@ -450,10 +576,11 @@ impl<E: Element> Table<E> {
     }
 
     /// Takes the element out; it is the caller's now.
-    pub(crate) fn remove(&mut self, around: &Surroundings<'_>, position: u64, place: Place) -> E {
-        let element = self.unlink(place);
+    pub(crate) fn remove(&mut self, around: &Surroundings<'_, E>, position: u64, at: Unlocked<E>) -> E {
+        let segment = at.place.segment;
+        let element = self.unlink(at);
         // SAFETY: the segment is live.
-        let len = unsafe { (*place.segment.header()).len };
+        let len = unsafe { (*segment.header()).len };
         // Looking at the buddy costs a cache miss: now and then is enough.
         if len < 16 || len.is_multiple_of(8) {
             self.settle(around, position);
@@ -461,9 +588,10 @@ impl<E: Element> Table<E> {
         element
     }
 
-    fn unlink(&mut self, place: Place) -> E {
+    fn unlink(&mut self, at: Unlocked<E>) -> E {
+        let Unlocked { place, element } = at;
         // SAFETY: the place is valid, and the table is borrowed mutably.
-        let element = Self::element(unsafe { place.clear() });
+        unsafe { place.clear() };
         self.len -= 1;
         let expiries = Expiries::of(element);
         if expiries.any() {
@@ -473,19 +601,20 @@ impl<E: Element> Table<E> {
     }
 
     #[cold]
-    fn make_room(&mut self, around: &Surroundings<'_>, position: u64, segment: SegmentRef, work: &mut Work) {
+    fn make_room(&mut self, around: &Surroundings<'_, E>, position: u64, segment: SegmentRef, work: &mut Work) {
         if segment.is_none() {
             let first = work.new_segment(lines_for(1, around.limits.segment_lines_max), 0, TAG_BITS as u8);
             self.directory.set(position, first, 0);
         } else if let Some(lines) = lines_after(segment.lines(), around.limits.segment_lines_max) {
-            self.resize(position, segment, lines, work);
+            self.resize(around, position, segment, lines, work);
         } else {
             self.split(around, position, segment, work);
         }
     }
 
     /// Moves a segment into one of another size: tags keep their meaning, and no element is touched.
-    fn resize(&mut self, position: u64, old: SegmentRef, lines: usize, work: &mut Work) {
+    fn resize(&mut self, around: &Surroundings<'_, E>, position: u64, old: SegmentRef, lines: usize, work: &mut Work) {
+        self.unlock_segment(around, old);
         // SAFETY: `old` is live and replaced in the directory before it is freed.
         unsafe {
             let header = &*old.header();
@@ -501,10 +630,13 @@ impl<E: Element> Table<E> {
         }
     }
 
-    fn split(&mut self, around: &Surroundings<'_>, position: u64, old: SegmentRef, work: &mut Work) {
+    fn split(&mut self, around: &Surroundings<'_, E>, position: u64, old: SegmentRef, work: &mut Work) {
         let depth = old.depth() + 1;
         assert!(depth <= DEPTH_MAX, "keys share too many hash bits");
         work.splits += 1;
+        if !planted("lost-stamp-in-split") {
+            self.unlock_segment(around, old);
+        }
         // SAFETY: `old` is live and replaced in the directory before it is freed.
         unsafe {
             let header = &*old.header();
@@ -551,8 +683,8 @@ impl<E: Element> Table<E> {
 
     /// After a removal: shrinks the segment of this position, merges it with its buddy, or gives back the empty table.
     #[cold]
-    fn settle(&mut self, around: &Surroundings<'_>, position: u64) {
-        let mut work = Work::default();
+    fn settle(&mut self, around: &Surroundings<'_, E>, position: u64) {
+        let mut work = Work::around(around);
         let lines_max = around.limits.segment_lines_max;
         loop {
             let segment = self.directory.segment(position);
@@ -578,6 +710,8 @@ impl<E: Element> Table<E> {
                 let merged_len_max = len_max(lines_max - 1) / 2;
                 if buddy.depth() == depth && merged_len <= merged_len_max && work.keys_moved + merged_len <= len_max(63)
                 {
+                    self.unlock_segment(around, segment);
+                    self.unlock_segment(around, buddy);
                     self.merge(position, segment, buddy, lines_max, &mut work);
                     self.directory.relax(position, around.limits, &mut work);
                     continue;
@@ -585,13 +719,14 @@ impl<E: Element> Table<E> {
             }
             let lines = lines_for(len + len / 4 + 2, lines_max);
             if lines < segment.lines() && work.keys_moved == 0 {
-                self.resize(position, segment, lines, &mut work);
+                self.resize(around, position, segment, lines, &mut work);
             }
             break;
         }
         work.commit(around.counters);
     }
 
+    /// Both sides have been captured.
     fn merge(&mut self, position: u64, one: SegmentRef, other: SegmentRef, lines_max: usize, work: &mut Work) {
         let depth = one.depth();
         let position_bit = 1u64 << (64 - depth);
@@ -642,27 +777,14 @@ impl<E: Element> Table<E> {
         loop {
             let segment = self.directory.segment(position);
             let home = segment.home(segment.tag_of(position));
-            // SAFETY: segments in the directory are live, and the table is borrowed; likewise below.
-            let mut displaced = unsafe { &*segment.bucket(home) }.displaced();
-            for step in 0..segment.buckets() {
-                let index = (home + step) % segment.buckets();
-                // SAFETY: as above.
-                for (place, word, _) in unsafe { segment.words_in(index) } {
-                    if segment.home(word.tag()) == home {
-                        visit(place, Self::element(word));
-                        visited += 1;
-                        displaced -= usize::from(step > 0);
-                    }
-                }
-                if displaced == 0 {
-                    break;
-                }
+            // SAFETY: segments in the directory are live, and the table is borrowed.
+            unsafe {
+                segment.visit_home(home, |place, word| {
+                    visit(place, Self::element(word));
+                    visited += 1;
+                });
             }
-            let start = position & !(u64::MAX.checked_shr(segment.depth()).unwrap_or(0));
-            position = match segment.home_end(home) {
-                Some(offset) => start + offset,
-                None => segment_end(position, segment)?,
-            };
+            position = Self::unit_end(position, segment, home)?;
             if visited >= count {
                 return Some(position);
             }
@@ -731,7 +853,7 @@ impl<E: Element> Table<E> {
     }
 
     /// Moves the segments between two positions (`to` is exclusive, `None` the end) out of sparse pages.
-    pub(crate) fn compact_segments(&mut self, around: &Surroundings<'_>, from: u64, to: Option<u64>) {
+    pub(crate) fn compact_segments(&mut self, around: &Surroundings<'_, E>, from: u64, to: Option<u64>) {
         let mut next = Some(from);
         while let Some(position) = next {
             let segment = self.directory.segment(position);
@@ -741,14 +863,14 @@ impl<E: Element> Table<E> {
             next = segment_end(position, segment);
             // SAFETY: segments in the directory are live.
             if unsafe { segment.should_move() } {
-                let mut work = Work::default();
-                self.resize(position, segment, segment.lines(), &mut work);
+                let mut work = Work::around(around);
+                self.resize(around, position, segment, segment.lines(), &mut work);
                 work.commit(around.counters);
             }
         }
     }
 
-    /// Writes the new address of an element that was moved.
+    /// Writes the new address of an element that was moved: it is as it was.
     pub(crate) fn moved(&mut self, place: Place, element: E) {
         // SAFETY: the place is valid, and the table is borrowed mutably.
         unsafe {
@@ -761,7 +883,7 @@ impl<E: Element> Table<E> {
     /// nothing is due are passed by their header, elements without an expiry by their word.
     pub(crate) fn expire_due(
         &mut self,
-        around: &Surroundings<'_>,
+        around: &Surroundings<'_, E>,
         now: Millis,
         budget: usize,
         due: impl FnMut(Due<E>) -> Remains,
@@ -780,7 +902,7 @@ impl<E: Element> Table<E> {
     /// earliest expiry is ([`Self::set_earliest`]).
     pub(crate) fn expire_from(
         &mut self,
-        around: &Surroundings<'_>,
+        around: &Surroundings<'_, E>,
         now: Millis,
         from: u64,
         segments_max: usize,
@@ -805,7 +927,7 @@ impl<E: Element> Table<E> {
             let mut earliest = Some(unsafe { (*header).earliest });
             if earliest.is_some_and(|earliest| earliest < now) {
                 let len_before = self.len;
-                earliest = self.expire_segment(segment, now, budget, &mut walked.taken, &mut due);
+                earliest = self.expire_segment(around, segment, now, budget, &mut walked.taken, &mut due);
                 if let Some(earliest) = earliest {
                     // SAFETY: as above.
                     unsafe { (*header).earliest = earliest };
@@ -831,6 +953,7 @@ impl<E: Element> Table<E> {
     /// Takes what is due in one segment. Returns its earliest expiry then, or `None` if the budget ended before.
     fn expire_segment(
         &mut self,
+        around: &Surroundings<'_, E>,
         segment: SegmentRef,
         now: Millis,
         budget: usize,
@@ -853,18 +976,19 @@ impl<E: Element> Table<E> {
                 if *taken == budget {
                     return None;
                 }
+                let at = self.unlock(around, place);
                 if before.own.is_some_and(|at| at < now) {
                     *taken += 1;
-                    due(Due::Element(self.unlink(place)));
+                    due(Due::Element(self.unlink(at)));
                     continue;
                 }
                 let remains = due(Due::Parts(element, budget - *taken));
-                self.expiries_changed(place, before, Expiries::of(element));
+                self.expiries_changed(&at, before, Expiries::of(element));
                 match remains {
                     Remains::Something { taken: parts } => *taken += parts,
                     Remains::Nothing { taken: parts } => {
                         *taken += parts;
-                        due(Due::Element(self.unlink(place)));
+                        due(Due::Element(self.unlink(at)));
                         continue;
                     }
                 }

@@ -18,7 +18,7 @@ pub(super) const HOME_BITS: u32 = 12;
 /// The sizes of segments in cache lines, header included. Small steps keep the room that waits for keys small.
 const SIZES_LINES: [usize; 10] = [2, 4, 8, 16, 24, 32, 40, 48, 56, 64];
 
-/// The six bits of the meta byte that count displaced words (two stay for the snapshot's stamp) are all set when there were too many to count, until
+/// The six bits of the meta byte that count displaced words (two are not used) are all set when there were too many to count, until
 /// the segment is made anew. A keyed hash never gets there by itself, but whoever deletes keys in SCAN's order leaves segments with all their keys at one end, and
 /// when those shrink or merge, their keys crowd.
 const DISPLACED_UNCOUNTED: u8 = 63;
@@ -53,7 +53,13 @@ pub(super) struct Header {
     pub(super) volatile: u16,
     /// How many leading bits of the tags are true hash bits: [`HOME_BITS`] to [`TAG_BITS`]. A split uses one up.
     pub(super) tag_bits: u8,
+    /// The number of the last cut that captured anything here, or during which this was made; 0 before the first.
+    stamp: u32,
+    /// Which home buckets were captured for the cut `stamp`, a bit each.
+    done: u64,
 }
+
+const _: () = assert!(size_of::<Header>() == LINE_BYTES);
 
 /// One cache line: a lookup that finds no displaced words at home ends here.
 #[repr(C, align(64))]
@@ -133,13 +139,16 @@ pub(super) struct SegmentRef(pub(super) u64);
 const ADDRESS_MASK: u64 = (1 << 48) - 1;
 
 impl SegmentRef {
-    pub(super) fn new(lines: usize, depth: u32, tag_bits: u8) -> SegmentRef {
+    /// An empty segment. While a cut is active, `cut` is its number, and there is nothing to capture in here.
+    pub(super) fn new(lines: usize, depth: u32, tag_bits: u8, cut: Option<u32>) -> SegmentRef {
         let memory = slab::allocate_block(lines * LINE_BYTES);
         let address = memory.as_ptr().expose_provenance() as u64;
         assert!(address & !ADDRESS_MASK == 0, "addresses have 48 bits");
         let segment = SegmentRef(address | ((lines - 1) as u64) << 48 | u64::from(depth) << 54);
+        let (stamp, done) = cut.map_or((0, 0), |number| (number, u64::MAX));
+        let header = Header { earliest: Millis::NEVER, len: 0, volatile: 0, tag_bits, stamp, done };
         // SAFETY: freshly allocated, with room for the header.
-        unsafe { memory.cast::<Header>().write(Header { earliest: Millis::NEVER, len: 0, volatile: 0, tag_bits }) };
+        unsafe { memory.cast::<Header>().write(header) };
         segment
     }
 
@@ -243,6 +252,56 @@ impl SegmentRef {
             return Some(Place { segment: self, bucket: index as u16, slot: slot as u16 });
         }
         None
+    }
+
+    /// Visits the words at home in one bucket, wherever they live.
+    ///
+    /// # Safety
+    /// As for `place`.
+    #[inline]
+    pub(super) unsafe fn visit_home(self, home: usize, mut visit: impl FnMut(Place, Word)) {
+        // SAFETY: the caller's promise; likewise below.
+        let mut displaced = unsafe { &*self.bucket(home) }.displaced();
+        for step in 0..self.buckets() {
+            let index = (home + step) % self.buckets();
+            // SAFETY: as above.
+            for (place, word, _) in unsafe { self.words_in(index) } {
+                if self.home(word.tag()) == home {
+                    visit(place, word);
+                    displaced -= usize::from(step > 0);
+                }
+            }
+            if displaced == 0 {
+                break;
+            }
+        }
+    }
+
+    /// A bit for every home bucket.
+    fn all_homes(self) -> u64 {
+        u64::MAX >> (64 - self.buckets())
+    }
+
+    /// Which home buckets are still to be captured for this cut, a bit each.
+    ///
+    /// # Safety
+    /// As for `place`.
+    #[inline]
+    pub(super) unsafe fn undone(self, cut: u32) -> u64 {
+        // SAFETY: the caller's promise.
+        let header = unsafe { &*self.header() };
+        if header.stamp == cut { !header.done & self.all_homes() } else { self.all_homes() }
+    }
+
+    /// # Safety
+    /// As for `place`.
+    pub(super) unsafe fn mark_done(self, home: usize, cut: u32) {
+        // SAFETY: the caller's promise.
+        let header = unsafe { &mut *self.header() };
+        if header.stamp != cut {
+            (header.stamp, header.done) = (cut, 0);
+        }
+        header.done |= 1 << home;
     }
 
     /// # Safety

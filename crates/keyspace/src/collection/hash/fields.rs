@@ -15,9 +15,10 @@ use std::ptr::{self, NonNull};
 
 use super::FieldRef;
 use crate::collection::listpack::Item;
-use crate::collection::table::{ElementTable, member_hash};
+use crate::collection::table::{CollectionElement, ElementTable, Opened, member_hash};
 use crate::entry::{read_varint, varint_len, write_varint};
-use crate::table::{Buckets, Due, Element, Expiries, Remains};
+use crate::snapshot::ElementRef;
+use crate::table::{Buckets, Due, Element, Remains, Unlocked};
 use crate::{Expiry, Millis, slab};
 
 const HAS_EXPIRY: u8 = 1;
@@ -147,6 +148,36 @@ unsafe impl Element for Field {
     }
 }
 
+impl CollectionElement for Field {
+    unsafe fn view<'a>(self) -> ElementRef<'a> {
+        // SAFETY: the caller's promise.
+        ElementRef::Field(unsafe { Field::view(self) })
+    }
+}
+
+impl Unlocked<Field> {
+    /// Writes another value and expiry in place, if that is possible.
+    ///
+    /// # Safety
+    /// The table is held alone; name and value lie elsewhere.
+    unsafe fn try_write(&self, name: &[u8], value: &[u8], expiry: Option<Millis>) -> bool {
+        let field = self.element();
+        let fits = slab::rounded(encoded_len(name, value, expiry)) == slab::rounded(field.len());
+        if fits {
+            // SAFETY: the caller's promise; it fits.
+            unsafe { field.write(name, value, expiry) };
+        }
+        fits
+    }
+
+    /// # Safety
+    /// The table is held alone, and the field has an expiry.
+    unsafe fn write_expiry(&self, Millis(at): Millis) {
+        // SAFETY: the caller's promise.
+        unsafe { self.element().0.as_ptr().add(EXPIRY_AT).cast::<i64>().write_unaligned(at) }
+    }
+}
+
 /// A hash's fields.
 pub(super) struct Fields {
     table: ElementTable<Field>,
@@ -183,6 +214,10 @@ impl Fields {
         self.table.buckets()
     }
 
+    pub(super) fn opened(&mut self) -> &mut dyn Opened {
+        &mut self.table
+    }
+
     #[inline]
     pub(super) fn earliest(&self) -> Option<Millis> {
         let table = self.table.table();
@@ -191,73 +226,71 @@ impl Fields {
 
     #[inline]
     pub(super) fn find(&self, name: &[u8]) -> Option<FieldRef<'_>> {
-        let (_, field) = self.table.find(member_hash(name), name)?;
+        let field = self.table.find(member_hash(name), name)?;
         // SAFETY: the field is in the table, which is borrowed; likewise below.
-        Some(unsafe { field.view() })
+        Some(unsafe { Field::view(field) })
     }
 
     #[inline]
     pub(super) fn visit<'a>(&'a self, mut visit: impl FnMut(FieldRef<'a>)) {
         // SAFETY: as above.
-        self.table.visit_all(|field| visit(unsafe { field.view() }));
+        self.table.visit_all(|field| visit(unsafe { Field::view(field) }));
     }
 
     pub(super) fn scan<'a>(&'a self, cursor: u64, count: usize, mut visit: impl FnMut(FieldRef<'a>)) -> u64 {
         // SAFETY: as above.
-        self.table.scan(cursor, count, |field| visit(unsafe { field.view() }))
+        self.table.scan(cursor, count, |field| visit(unsafe { Field::view(field) }))
     }
 
     pub(super) fn random(&self, random: impl FnMut() -> u64) -> Option<FieldRef<'_>> {
         // SAFETY: as above.
-        self.table.random(random).map(|field| unsafe { field.view() })
+        self.table.random(random).map(|field| unsafe { Field::view(field) })
     }
 
     #[inline]
     pub(super) fn set(&mut self, name: &[u8], value: &[u8], expiry: Expiry) -> bool {
         let hash = member_hash(name);
-        let found = self.table.find(hash, name);
-        let old_expiry = found.and_then(|(_, field)| field.expire_at());
+        let found = self.table.find_unlocked(hash, name);
+        let old_expiry = found.as_ref().and_then(|found| found.element().expire_at());
         let expiry = match expiry {
             Expiry::Clear => None,
             Expiry::Keep => old_expiry,
             Expiry::At(at) => Some(at),
         };
         self.note(expiry);
-        let Some((place, old)) = found else {
+        let Some(mut found) = found else {
             self.table.insert(hash, Field::new(name, value, expiry));
             return true;
         };
         // SAFETY: the table is borrowed mutably, so that the field is this caller's alone; what is replaced is not used again.
         unsafe {
-            if slab::rounded(encoded_len(name, value, expiry)) == slab::rounded(old.len()) {
-                old.write(name, value, expiry);
-                let expiries = |own| Expiries { own, parts: None };
-                self.table.table_mut().0.expiries_changed(place, expiries(old_expiry), expiries(expiry));
+            if found.try_write(name, value, expiry) {
+                self.table.expiry_changed(&found, old_expiry, expiry);
             } else {
-                self.table.replace(place, Field::new(name, value, expiry)).dispose();
+                self.table.replace(&mut found, Field::new(name, value, expiry)).dispose();
             }
         }
         false
     }
 
     pub(super) fn set_expiry(&mut self, name: &[u8], expiry: Option<Millis>) -> bool {
-        let Some((place, old)) = self.table.find(member_hash(name), name) else { return false };
-        let old_expiry = old.expire_at();
+        let Some(mut found) = self.table.find_unlocked(member_hash(name), name) else { return false };
+        let old_expiry = found.element().expire_at();
         self.note(expiry);
         // SAFETY: as in `set`.
         unsafe {
             match (old_expiry, expiry) {
                 (None, None) => {}
-                (Some(_), Some(Millis(at))) => {
-                    old.0.as_ptr().add(EXPIRY_AT).cast::<i64>().write_unaligned(at);
-                    let expiries = |own| Expiries { own, parts: None };
-                    self.table.table_mut().0.expiries_changed(place, expiries(old_expiry), expiries(expiry));
+                (Some(_), Some(at)) => {
+                    found.write_expiry(at);
+                    self.table.expiry_changed(&found, old_expiry, expiry);
                 }
                 _ => {
-                    let FieldRef { value: Item::Bytes(value), .. } = old.view() else {
+                    let FieldRef { value: Item::Bytes(value), .. } = Field::view(found.element()) else {
                         unreachable!("a table keeps texts")
                     };
-                    self.table.replace(place, Field::new(name, value, expiry)).dispose();
+                    let field = Field::new(name, value, expiry);
+                    self.table.replace(&mut found, field).dispose();
                 }
             }
         }
@@ -275,9 +308,9 @@ impl Fields {
     #[inline]
     pub(super) fn remove(&mut self, name: &[u8]) -> bool {
         let hash = member_hash(name);
-        let Some((place, _)) = self.table.find(hash, name) else { return false };
+        let Some(found) = self.table.find_unlocked(hash, name) else { return false };
         // SAFETY: it is out of the table, which was its only owner.
-        unsafe { self.table.remove(hash, place).dispose() };
+        unsafe { self.table.remove(hash, found).dispose() };
         true
     }
 
@@ -289,8 +322,7 @@ impl Fields {
             // What was noted before the walk is in the table.
             self.walked_earliest = Millis::NEVER;
         }
-        let (table, around) = self.table.table_mut();
-        let walked = table.expire_from(&around, now, self.walked_to, SLICE_SEGMENTS_MAX, budget, |due| {
+        let take = |due: Due<Field>| {
             let Due::Element(field) = due else { unreachable!("a field has no parts") };
             // SAFETY: the field is out of the table, which was its only owner.
             unsafe {
@@ -298,16 +330,20 @@ impl Fields {
                 field.dispose();
             }
             Remains::Nothing { taken: 0 }
-        });
-        self.walked_earliest = self.walked_earliest.min(walked.earliest);
-        match walked.next {
-            Some(position) => self.walked_to = position,
-            None => {
-                table.set_earliest(self.walked_earliest);
-                (self.walked_to, self.walked_earliest) = (0, Millis::NEVER);
+        };
+        let Fields { table, walked_to, walked_earliest } = self;
+        table.change(|table, around| {
+            let walked = table.expire_from(around, now, *walked_to, SLICE_SEGMENTS_MAX, budget, take);
+            *walked_earliest = walked.earliest.min(*walked_earliest);
+            match walked.next {
+                Some(position) => *walked_to = position,
+                None => {
+                    table.set_earliest(*walked_earliest);
+                    (*walked_to, *walked_earliest) = (0, Millis::NEVER);
+                }
             }
-        }
-        walked.taken
+            walked.taken
+        })
     }
 
     pub(super) fn duplicate(&self) -> Fields {

@@ -23,6 +23,7 @@ use std::ptr::NonNull;
 
 pub use super::limits::HashLimits;
 use super::listpack::Item;
+use super::table::Opened;
 use super::{Code, Collection, Listpack, box_from_raw, box_into_raw};
 use crate::table::Buckets;
 use crate::{Expiry, Millis};
@@ -151,6 +152,13 @@ impl Hash {
     pub(crate) fn buckets(&self) -> Option<Buckets<'_>> {
         match &self.0 {
             TableCode(fields) => Some(fields.buckets()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn opened(&mut self) -> Option<&mut dyn Opened> {
+        match &mut self.0 {
+            TableCode(fields) => Some(fields.opened()),
             _ => None,
         }
     }

@@ -5,8 +5,9 @@
 use std::fmt;
 use std::ptr::{self, NonNull};
 
-use crate::collection::table::{ElementTable, member_hash};
+use crate::collection::table::{CollectionElement, ElementTable, Opened, member_hash};
 use crate::entry::{read_varint, varint_len, write_varint};
+use crate::snapshot::ElementRef;
 use crate::table::{Buckets, Element};
 use crate::{Millis, slab};
 
@@ -73,6 +74,13 @@ unsafe impl Element for Member {
     }
 }
 
+impl CollectionElement for Member {
+    unsafe fn view<'a>(self) -> ElementRef<'a> {
+        // SAFETY: the caller's promise.
+        ElementRef::Member(unsafe { self.text() })
+    }
+}
+
 /// How many lookups of a batch wait for memory together.
 const BATCH: usize = 16;
 
@@ -102,6 +110,10 @@ impl Members {
 
     pub(crate) fn buckets(&self) -> Buckets<'_> {
         self.table.buckets()
+    }
+
+    pub(crate) fn opened(&mut self) -> &mut dyn Opened {
+        &mut self.table
     }
 
     #[inline]
@@ -134,8 +146,8 @@ impl Members {
     /// Says whether it was there.
     pub(super) fn remove(&mut self, text: &[u8]) -> bool {
         let hash = member_hash(text);
-        let Some((place, _)) = self.table.find(hash, text) else { return false };
-        let member = self.table.remove(hash, place);
+        let Some(found) = self.table.find_unlocked(hash, text) else { return false };
+        let member = self.table.remove(hash, found);
         self.bytes -= slab::rounded(member.bytes());
         // SAFETY: out of the table, it is nobody's.
         unsafe { member.dispose() };

@@ -34,8 +34,8 @@ impl SortedSetBuilder {
     /// Adds a member, or gives the one that is there the score that `combine` makes of both.
     pub fn add(&mut self, text: &[u8], score: f64, combine: impl FnOnce(f64, f64) -> f64) {
         let hash = member_hash(text);
-        match self.table.find(hash, text) {
-            Some((_, member)) => member.set_score(combine(member.score(), score)),
+        match self.table.find_unlocked(hash, text) {
+            Some(member) => member.set_score(combine(member.element().score(), score)),
             None => {
                 self.table.insert(hash, Member::new(text, score));
                 self.count(text);
@@ -51,8 +51,8 @@ impl SortedSetBuilder {
     /// Removes a member if it is there.
     pub fn remove(&mut self, text: &[u8]) {
         let hash = member_hash(text);
-        if let Some((place, _)) = self.table.find(hash, text) {
-            let removed = self.table.remove(hash, place);
+        if let Some(member) = self.table.find_unlocked(hash, text) {
+            let removed = self.table.remove(hash, member);
             self.text_bytes -= text.len();
             // SAFETY: out of the table.
             unsafe { removed.dispose() };

@@ -10,8 +10,10 @@ use std::cmp::Ordering;
 use std::ptr::NonNull;
 
 use crate::Millis;
+use crate::collection::table::CollectionElement;
 use crate::slab;
-use crate::table::Element;
+use crate::snapshot::ElementRef;
+use crate::table::{Element, Unlocked};
 
 const LEN_AT: usize = size_of::<f64>();
 /// From here on the length takes four more bytes.
@@ -59,12 +61,6 @@ impl Member {
     pub(super) fn score(self) -> f64 {
         // SAFETY: the member is live; likewise below.
         unsafe { self.0.cast::<f64>().read() }
-    }
-
-    /// Nobody reads it meanwhile: the sorted set is borrowed mutably.
-    pub(super) fn set_score(self, score: f64) {
-        // SAFETY: as above.
-        unsafe { self.0.cast::<f64>().write(score) }
     }
 
     #[inline]
@@ -125,5 +121,19 @@ unsafe impl Element for Member {
         let len = self.text().len();
         // SAFETY: allocated with this size, and by the caller's promise not used any more.
         unsafe { slab::free(self.0, head_bytes(len) + len) }
+    }
+}
+
+impl CollectionElement for Member {
+    unsafe fn view<'a>(self) -> ElementRef<'a> {
+        ElementRef::Scored(self.text(), self.score())
+    }
+}
+
+impl Unlocked<Member> {
+    /// Nobody reads it meanwhile: the sorted set is borrowed mutably.
+    pub(super) fn set_score(&self, score: f64) {
+        // SAFETY: the member is live.
+        unsafe { self.element().0.cast::<f64>().write(score) }
     }
 }

@@ -23,6 +23,7 @@ use std::ptr::NonNull;
 use super::member::Member;
 use crate::prefetch::prefetch;
 use crate::slab;
+use crate::table::Unlocked;
 
 /// Leaves grow and shrink by so many members. With this every size up to 42 members fills its class of the slab.
 const LEAF_STEP: usize = 6;
@@ -603,7 +604,8 @@ impl<const LEAF: usize, const FAN: usize> Order<LEAF, FAN> {
     }
 
     /// Gives a member another score.
-    pub(super) fn update(&mut self, member: Member, score: f64) {
+    pub(super) fn update(&mut self, unlocked: &Unlocked<Member>, score: f64) {
+        let member = unlocked.element();
         let (path, leaf, at) = self.descend(member.key(), member.text());
         let members = leaf.members();
         assert!(members.get(at) == Some(&member), "a member is not where its score says");
@@ -614,11 +616,11 @@ impl<const LEAF: usize, const FAN: usize> Order<LEAF, FAN> {
             && members[at - 1].compare(key, member.text()).is_lt()
             && members[at + 1].compare(key, member.text()).is_gt();
         if stays {
-            member.set_score(score);
+            unlocked.set_score(score);
             leaf.write(at, member);
         } else {
             self.remove_from_leaf(path, leaf, at, 1);
-            member.set_score(score);
+            unlocked.set_score(score);
             self.insert(member);
         }
     }

@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng};
 use super::member::{Member, order_key};
 use super::order::Order;
 use super::*;
-use crate::table::Element;
+use crate::table::{Element, Unlocked};
 
 fn rng() -> StdRng {
     StdRng::seed_from_u64(testkit::seed())
@@ -236,7 +236,7 @@ fn tiny_nodes() {
                     let score = score(rng);
                     let new_key = (order_key(score), key.1.clone());
                     if !model.contains_key(&new_key) {
-                        tree.update(member, score);
+                        tree.update(&Unlocked::alone(member), score);
                         model.remove(&key);
                         model.insert(new_key, member);
                     }

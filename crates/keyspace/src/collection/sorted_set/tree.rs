@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::member::{Member, order_key};
 use super::order::Order;
 use super::{LexRange, ScoreRange};
-use crate::collection::table::{ElementTable, member_hash};
+use crate::collection::table::{ElementTable, Opened, member_hash};
 use crate::table::{Buckets, Element};
 
 #[derive(Default)]
@@ -37,19 +37,19 @@ impl Tree {
     }
 
     pub(super) fn score(&self, text: &[u8]) -> Option<f64> {
-        self.table.find(member_hash(text), text).map(|(_, member)| member.score())
+        self.table.find(member_hash(text), text).map(Member::score)
     }
 
     #[inline]
     pub(super) fn update(&mut self, text: &[u8], decide: impl FnOnce(Option<f64>) -> Option<f64>) {
         let hash = member_hash(text);
-        match self.table.find(hash, text) {
-            Some((_, member)) => {
-                let old = member.score();
+        match self.table.find_unlocked(hash, text) {
+            Some(member) => {
+                let old = member.element().score();
                 if let Some(score) = decide(Some(old))
                     && score != old
                 {
-                    self.order.update(member, score);
+                    self.order.update(&member, score);
                 }
             }
             None => {
@@ -64,10 +64,10 @@ impl Tree {
 
     pub(super) fn remove(&mut self, text: &[u8]) -> Option<f64> {
         let hash = member_hash(text);
-        let (place, member) = self.table.find(hash, text)?;
-        let score = member.score();
-        self.order.remove(member);
-        let removed = self.table.remove(hash, place);
+        let member = self.table.find_unlocked(hash, text)?;
+        let score = member.element().score();
+        self.order.remove(member.element());
+        let removed = self.table.remove(hash, member);
         // SAFETY: out of the order and of the table.
         unsafe { removed.dispose() };
         Some(score)
@@ -77,15 +77,15 @@ impl Tree {
         let table = &mut self.table;
         self.order.remove_range(ranks.start, ranks.end, |member| {
             let hash = member_hash(member.text());
-            let (place, _) = table.find(hash, member.text()).expect("the table knows every member");
-            let removed = table.remove(hash, place);
+            let member = table.find_unlocked(hash, member.text()).expect("the table knows every member");
+            let removed = table.remove(hash, member);
             // SAFETY: out of the table, and the order does not look at it any more.
             unsafe { removed.dispose() };
         });
     }
 
     pub(super) fn rank(&self, text: &[u8]) -> Option<(usize, f64)> {
-        let (_, member) = self.table.find(member_hash(text), text)?;
+        let member = self.table.find(member_hash(text), text)?;
         Some((self.order.rank(member), member.score()))
     }
 
@@ -115,6 +115,10 @@ impl Tree {
 
     pub(super) fn table(&self) -> &ElementTable<Member> {
         &self.table
+    }
+
+    pub(crate) fn opened(&mut self) -> &mut dyn Opened {
+        &mut self.table
     }
 
     pub(crate) fn buckets(&self) -> Buckets<'_> {
