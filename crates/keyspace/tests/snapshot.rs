@@ -177,9 +177,6 @@ impl Collector {
     }
 }
 
-/// Elements of a collection that is to be opened.
-const ELEMENTS_AT_ONCE_MAX: usize = 8;
-
 struct Writer {
     rng: StdRng,
     names: Vec<Vec<u8>>,
@@ -393,7 +390,7 @@ struct Taken {
 fn take(space: &mut Space<'_>, slice_cost_bytes: usize) -> Taken {
     let sink = Arc::new(Collector::default());
     let expected = contents(space);
-    let limits = SnapshotLimits { elements_at_once_max: ELEMENTS_AT_ONCE_MAX, slice_cost_bytes };
+    let limits = SnapshotLimits { elements_at_once_max: 8, bytes_at_once_max: 400, slice_cost_bytes };
     let snapshot = space.cut(Arc::clone(&sink) as Arc<dyn Sink>, limits);
     Taken { snapshot, sink, expected }
 }
@@ -461,7 +458,7 @@ fn run(seed: u64, limits: Limits, names: usize, elements: u32, steps: usize, see
 fn the_sink_gets_what_was_there_at_the_cut() {
     let mut rng = rng("cut");
     let mut seen = Seen::default();
-    for round in 0..60 {
+    for round in 0..45 {
         let seed = rng.random();
         println!("round {round}: seed {seed}");
         let (names, elements, steps) = [(40, 100, 6000), (400, 30, 6000), (3, 3000, 8000)][round % 3];
