@@ -68,11 +68,23 @@ pub enum ElementRef<'a> {
     Scored(&'a [u8], f64),
 }
 
+impl ElementRef<'_> {
+    /// Of its texts.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            ElementRef::Field(field) => field.name.len() + field.value.len(),
+            ElementRef::Member(member) | ElementRef::Scored(member, _) => member.len(),
+        }
+    }
+}
+
 /// How much is done at once.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotLimits {
-    /// Collections with more elements than this are opened.
+    /// Collections with more elements than this are opened or shared ...
     pub elements_at_once_max: usize,
+    /// ... and so are those with fewer elements that have more bytes.
+    pub bytes_at_once_max: usize,
     /// A slice of the walk ends after about so much work: serialized bytes, where each key counts [`KEY_COST_BYTES`] more and each element
     /// [`ELEMENT_COST_BYTES`].
     pub slice_cost_bytes: usize,
@@ -85,7 +97,11 @@ pub const ELEMENT_COST_BYTES: usize = 256;
 impl Default for SnapshotLimits {
     /// Slices of about 20 us.
     fn default() -> SnapshotLimits {
-        SnapshotLimits { elements_at_once_max: 512, slice_cost_bytes: 64 * KEY_COST_BYTES }
+        SnapshotLimits {
+            elements_at_once_max: 512,
+            bytes_at_once_max: 64 * 1024,
+            slice_cost_bytes: 64 * KEY_COST_BYTES,
+        }
     }
 }
 
@@ -267,7 +283,11 @@ impl Queue {
 impl Snapshot {
     /// One slice of the walk: for threads that hold no access, but may ask for narrow access (they are behind their gate).
     pub fn walk_slice(&self, keyspace: &Keyspace) -> Progress {
-        self.slice(keyspace, &mut |shard, walk| walk(&mut keyspace.lock_one(shard)))
+        self.slice(keyspace, &mut |shard, walk| {
+            let mut space = keyspace.lock_one(shard);
+            walk(&mut space);
+            space.unlock_fairly();
+        })
     }
 
     /// The same within a wide space.
@@ -458,14 +478,15 @@ impl KeyCapture<'_> {
 
     /// Opens the collection if it is large.
     fn open(&self, entry: Entry<'_>, object: &mut Object) -> Option<Opening> {
-        let len_max = self.shared.limits.elements_at_once_max;
+        let limits = &self.shared.limits;
         let Some(opened) = object.opened() else {
-            return object.share_if_longer(len_max).map(Opening::Shared);
+            let is_large = object.is_larger(limits.elements_at_once_max, limits.bytes_at_once_max);
+            return is_large.then(|| Opening::Shared(object.share()));
         };
-        let len = opened.len();
-        if len <= len_max {
+        if !opened.is_larger(limits.elements_at_once_max, limits.bytes_at_once_max) {
             return None;
         }
+        let len = opened.len();
         let id = OpeningId(self.shared.openings.fetch_add(1, Relaxed));
         let opening = Arc::new(OpeningState {
             id,
@@ -569,11 +590,7 @@ impl<E: CollectionElement> Capture<E> for ElementCapture {
         // SAFETY: the element is live: its table is held alone, and does not change meanwhile.
         let view = unsafe { element.view() };
         self.shared.sink.element(self.opening.id, view);
-        let bytes = match view {
-            ElementRef::Field(field) => field.name.len() + field.value.len(),
-            ElementRef::Member(member) | ElementRef::Scored(member, _) => member.len(),
-        };
-        ELEMENT_COST_BYTES + bytes
+        ELEMENT_COST_BYTES + view.bytes()
     }
 
     fn forced(&self, units: usize) {

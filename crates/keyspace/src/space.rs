@@ -886,6 +886,17 @@ impl<'a> Space<'a> {
         drop(unsafe { &mut *self.keyspace.cut.get() }.take());
     }
 
+    /// Ends the access, and hands its locks to those who wait for them: a walker that takes the same shard again at once would come before everybody who
+    /// has to wake up first. (A writer to a large hash beside a walker waited up to 0.8 ms, 30 slices.)
+    pub(crate) fn unlock_fairly(mut self) {
+        if let Reach::Narrow { holder, locked } = &mut self.reach {
+            for shard in locked.drain(..) {
+                // SAFETY: as in `drop`, which finds nothing left to unlock.
+                unsafe { self.keyspace.shards[shard.get()].lock.unlock_fair(holder) };
+            }
+        }
+    }
+
     /// Captures what is left to be captured in a shard from `position` on, as much as the budget allows; at least a unit of each table.
     ///
     /// All tables are done up to `position`, so that it stays true when databases are swapped between two calls.

@@ -164,13 +164,21 @@ impl Object {
         }
     }
 
-    /// A copy that shares its parts, and never changes, of a list or stream with more elements than this.
-    pub(crate) fn share_if_longer(&self, len: usize) -> Option<Object> {
+    /// Whether it has more elements than this, or about so many bytes: of those that can be shared, lists in nodes and streams. Looks at no element.
+    pub(crate) fn is_larger(&self, len: usize, bytes: usize) -> bool {
+        /// What a node of a list or a block of a stream holds, by their default limits.
+        const CHUNK_BYTES: usize = 8 * 1024;
+        let is_large = |object_len: usize, chunks: usize| object_len > len || chunks > bytes / CHUNK_BYTES;
         match self {
-            Object::List(list @ List::Chunks(_)) if list.len() > len => Some(list.duplicate().into()),
-            Object::Stream(stream) if stream.len() > len => Some(stream.duplicate().into()),
-            _ => None,
+            Object::List(list @ List::Chunks(_)) => is_large(list.len(), list.free_cost()),
+            Object::Stream(stream) => is_large(stream.len(), stream.free_cost()),
+            _ => false,
         }
+    }
+
+    /// A copy that shares what it can, and never changes.
+    pub(crate) fn share(&self) -> Object {
+        self.duplicate()
     }
 
     /// Whether freeing it takes longer than handing it to the reaper.

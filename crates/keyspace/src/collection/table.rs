@@ -216,6 +216,8 @@ impl<E: CollectionElement> ElementTable<E> {
 /// A collection's table, whatever its elements are, as a snapshot sees it.
 pub(crate) trait Opened {
     fn len(&self) -> usize;
+    /// Whether it has more elements than this or, in few elements, more bytes: looks at all of them then.
+    fn is_larger(&self, len: usize, bytes: usize) -> bool;
     fn opening(&mut self) -> &mut Option<Arc<OpeningState>>;
     /// See [`Table::capture_from`].
     fn capture_from(&mut self, capture: &ElementCapture, from: u64, budget_bytes: usize) -> (Captured, Option<u64>);
@@ -224,6 +226,19 @@ pub(crate) trait Opened {
 impl<E: CollectionElement> Opened for ElementTable<E> {
     fn len(&self) -> usize {
         self.table.len()
+    }
+
+    fn is_larger(&self, len: usize, bytes: usize) -> bool {
+        let mut left = bytes;
+        self.table.len() > len
+            // SAFETY: the element is in the table, which is borrowed.
+            || self.table.for_each(|element| match left.checked_sub(unsafe { element.view() }.bytes()) {
+                Some(rest) => {
+                    left = rest;
+                    ControlFlow::Continue(())
+                }
+                None => ControlFlow::Break(()),
+            }).is_break()
     }
 
     fn opening(&mut self) -> &mut Option<Arc<OpeningState>> {

@@ -574,6 +574,7 @@ mod tests {
         clients: Clients,
         subscriptions: Subscriptions,
         operation: OperationState,
+        persistence: Persistence,
     }
 
     impl Fixture {
@@ -586,6 +587,7 @@ mod tests {
                 clients: Clients::default(),
                 subscriptions: Subscriptions::default(),
                 operation: OperationState::default(),
+                persistence: Persistence::default(),
             }
         }
 
@@ -598,6 +600,7 @@ mod tests {
                 subscriptions: &self.subscriptions,
                 rejected_connections: 3,
                 operation: &self.operation,
+                persistence: &self.persistence,
                 global: None,
                 db: None,
             };
