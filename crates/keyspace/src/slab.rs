@@ -5,7 +5,7 @@
 //! full its pages are and tells the walk of [`Keyspace::compact`](crate::Keyspace::compact) what to move.
 //!
 //! - A *chunk* is 4 MiB from the kernel, aligned to its size, so that an address leads to it by masking. Chunks stay with their arena.
-//! - A *page* is 16 KiB of a chunk, or 64 KiB for the larger classes, and holds slots of one class. The first page of a chunk holds the headers of
+//! - A *page* is 16 KiB of a chunk, or 64 KiB for blocks of tables and what is as large, and holds slots of one class. The first page of a chunk holds the headers of
 //!   the others: a page that is given back to the kernel keeps its header, and slots fill pages from the first byte to the last.
 //! - An *arena* is a set of chunks behind a lock. Each event loop allocates from its own ([`use_arena`]), so that the lock is nobody
 //!   else's in the usual case; memory is freed to the arena it came from, whichever thread frees it.
@@ -49,21 +49,35 @@ const COARSE_STEP: usize = 32;
 const SLOT_CLASSES: usize = FINE_CLASSES + (SLOT_BYTES_MAX - FINE_BYTES_MAX) / COARSE_STEP;
 /// Beyond the slots: blocks of tables, whose sizes are all among these, and runs.
 const BLOCK_STEP: usize = 64;
-const CLASS_COUNT: usize = SLOT_CLASSES + (BLOCK_BYTES_MAX - SLOT_BYTES_MAX) / BLOCK_STEP;
+const NODE_CLASS: usize = SLOT_CLASSES + (BLOCK_BYTES_MAX - SLOT_BYTES_MAX) / BLOCK_STEP;
+const CLASS_COUNT: usize = NODE_CLASS + 1;
+
+/// A full node of a list: two of them are a page, and nothing is left. A general allocator keeps notes of a hundred bytes and more about each.
+const NODE_BYTES: usize = 8 << 10;
+
+/// Smaller runs than this, down to [`BLOCK_BYTES_MAX`], fit a class of the global allocator better.
+const NODE_BYTES_MIN: usize = 7 << 10;
 
 /// Sizes of the global allocator are rounded to this, so that a value can change a little in place.
 const DIRECT_STEP: usize = 16;
 
 #[inline]
 fn class_of(size: usize) -> usize {
-    debug_assert!((1..=BLOCK_BYTES_MAX).contains(&size));
+    debug_assert!((1..=BLOCK_BYTES_MAX).contains(&size) || is_node(size));
     if size <= FINE_BYTES_MAX {
         (size - 1) / FINE_STEP
     } else if size <= SLOT_BYTES_MAX {
         FINE_CLASSES + (size - FINE_BYTES_MAX - 1) / COARSE_STEP
-    } else {
+    } else if size <= BLOCK_BYTES_MAX {
         SLOT_CLASSES + (size - SLOT_BYTES_MAX - 1) / BLOCK_STEP
+    } else {
+        NODE_CLASS
     }
+}
+
+#[inline]
+fn is_node(size: usize) -> bool {
+    (NODE_BYTES_MIN + 1..=NODE_BYTES).contains(&size)
 }
 
 #[inline]
@@ -72,8 +86,10 @@ fn class_bytes(class: usize) -> usize {
         (class + 1) * FINE_STEP
     } else if class < SLOT_CLASSES {
         FINE_BYTES_MAX + (class - FINE_CLASSES + 1) * COARSE_STEP
-    } else {
+    } else if class < NODE_CLASS {
         SLOT_BYTES_MAX + (class - SLOT_CLASSES + 1) * BLOCK_STEP
+    } else {
+        NODE_BYTES
     }
 }
 
@@ -87,7 +103,8 @@ enum PageSize {
 impl PageSize {
     #[inline]
     fn of(class: usize) -> PageSize {
-        if class < SLOT_CLASSES { PageSize::Slots } else { PageSize::Blocks }
+        // Nodes are never moved: in small pages, fewer of them keep what is free from being given back.
+        if class < SLOT_CLASSES || class == NODE_CLASS { PageSize::Slots } else { PageSize::Blocks }
     }
 
     #[inline]
@@ -371,15 +388,20 @@ pub(crate) unsafe fn free_block(memory: NonNull<u8>, size: usize) {
 
 /// The bytes that a run of `size` takes: a piece of a collection that holds many elements, and is never moved.
 pub(crate) fn rounded_run(size: usize) -> usize {
-    if size <= BLOCK_BYTES_MAX { class_bytes(class_of(size)) } else { size.next_multiple_of(DIRECT_STEP) }
+    if size <= BLOCK_BYTES_MAX || is_node(size) {
+        class_bytes(class_of(size))
+    } else {
+        // Four classes from one power of two to the next, as the global allocator has them: the room is there, and may be used.
+        size.next_multiple_of(1 << ((size - 1).ilog2() - 2))
+    }
 }
 
 /// Memory for a run of `size` bytes, aligned to 8.
 pub(crate) fn allocate_run(size: usize) -> NonNull<u8> {
-    if size > BLOCK_BYTES_MAX {
-        return allocate(size);
+    if size <= BLOCK_BYTES_MAX || is_node(size) {
+        return take_slot(size, |arena| &arena.entry_bytes);
     }
-    take_slot(size, |arena| &arena.entry_bytes)
+    allocate(rounded_run(size))
 }
 
 /// # Safety
@@ -387,10 +409,10 @@ pub(crate) fn allocate_run(size: usize) -> NonNull<u8> {
 pub(crate) unsafe fn free_run(memory: NonNull<u8>, size: usize) {
     // SAFETY: the caller's promise.
     unsafe {
-        if size > BLOCK_BYTES_MAX {
-            return free(memory, size);
+        if size <= BLOCK_BYTES_MAX || is_node(size) {
+            return free_slot(memory, size, |arena| &arena.entry_bytes);
         }
-        free_slot(memory, size, |arena| &arena.entry_bytes)
+        free(memory, rounded_run(size))
     }
 }
 
@@ -720,7 +742,13 @@ mod tests {
             assert!(bytes >= size && bytes - size < step);
             assert_eq!(class_bytes(class_of(bytes)), bytes);
         }
-        assert_eq!(class_of(BLOCK_BYTES_MAX) + 1, CLASS_COUNT);
+        assert_eq!(class_of(BLOCK_BYTES_MAX) + 1, NODE_CLASS);
+        assert_eq!(class_of(NODE_BYTES_MIN + 1), class_of(NODE_BYTES));
+        assert_eq!(PageSize::of(NODE_CLASS).bytes() % NODE_BYTES, 0);
+        for size in BLOCK_BYTES_MAX + 1..4 * NODE_BYTES {
+            let run = rounded_run(size);
+            assert!(run >= size && run <= size + size / 4 && rounded_run(run) == run);
+        }
         assert!(PageSize::Blocks.bytes() / 8 < NO_SLOT as usize);
     }
 }

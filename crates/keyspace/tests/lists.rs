@@ -35,10 +35,46 @@ fn text(rng: &mut StdRng) -> Vec<u8> {
     }
 }
 
-fn run(rng: &mut StdRng, limits: ListLimits, steps: usize) {
+/// Lists that were shared with the one that goes on, and what they held then: they hold it for ever.
+#[derive(Default)]
+struct Shares(Vec<(List, Vec<Vec<u8>>)>);
+
+impl Shares {
+    fn take(&mut self, rng: &mut StdRng, list: &mut List, model: &[Vec<u8>]) {
+        let mut share = list.share();
+        assert_eq!(share.encoding_name(), list.encoding_name());
+        if rng.random_bool(0.5) {
+            // It makes no difference which of the two goes on.
+            std::mem::swap(list, &mut share);
+        }
+        self.0.push((share, model.to_vec()));
+    }
+
+    fn check(&self) {
+        for (share, model) in &self.0 {
+            assert_eq!(contents(share, false), *model);
+        }
+    }
+
+    fn forget_one(&mut self, rng: &mut StdRng) {
+        if !self.0.is_empty() {
+            self.0.swap_remove(rng.random_range(0..self.0.len()));
+        }
+    }
+}
+
+fn run(rng: &mut StdRng, limits: ListLimits, steps: usize, len: usize) {
     let mut list = List::default();
     let mut model: Vec<Vec<u8>> = Vec::new();
+    let mut shares = Shares::default();
     let mut encodings_changed = 0;
+    for _ in 0..len {
+        let item = text(rng);
+        list.grow(item.len(), 1, limits);
+        list.push(End::Back, item.as_slice().into());
+        model.push(item);
+        encodings_changed = 1;
+    }
     // Long phases of growing and of shrinking, so that lists have one node and many.
     let mut grows = true;
     for step in 0..steps {
@@ -50,7 +86,7 @@ fn run(rng: &mut StdRng, limits: ListLimits, steps: usize) {
         let item = text(rng);
         let shared = Arc::new(item.clone());
         let new_item = NewItem { text: &item, shared: rng.random_bool(0.5).then_some(&shared) };
-        match rng.random_range(0..20) {
+        match rng.random_range(0..22) {
             0..8 if grows => {
                 list.grow(item.len(), 1, limits);
                 list.push(end, new_item);
@@ -123,6 +159,8 @@ fn run(rng: &mut StdRng, limits: ListLimits, steps: usize) {
                 assert_eq!(found, indexes);
             }
             17 => list = list.duplicate(),
+            19 => shares.take(rng, &mut list, &model),
+            20 => shares.forget_one(rng),
             18 => {
                 let index = rng.random_range(0..model.len() + 1);
                 assert_eq!(list.show(index, |item| item.to_vec()).as_ref(), model.get(index));
@@ -138,7 +176,11 @@ fn run(rng: &mut StdRng, limits: ListLimits, steps: usize) {
         assert_eq!(contents(&list, false), model, "step {step}");
         assert!(contents(&list, true).iter().eq(model.iter().rev()), "step {step}");
         assert!(list.memory_usage(0) >= model.iter().map(Vec::len).sum::<usize>() / 50);
+        if step % 16 == 0 {
+            shares.check();
+        }
     }
+    shares.check();
     assert!(encodings_changed > 0, "both encodings are tried: {limits:?}");
 }
 
@@ -147,9 +189,48 @@ fn lists_are_as_a_vector_would_be() {
     let mut rng = rng("lists_are_as_a_vector_would_be");
     for listpack_size_max in [-2, -1, 0, 1, 2, 3, 4, 7, 40] {
         for compress_depth in [0, 1, 2] {
-            run(&mut rng, ListLimits { listpack_size_max, compress_depth }, 600);
+            run(&mut rng, ListLimits { listpack_size_max, compress_depth }, 600, 0);
         }
     }
+}
+
+/// Long enough that nodes lie in several pages, of which each change copies some.
+#[test]
+fn a_share_is_never_changed() {
+    let mut rng = rng("a_share_is_never_changed");
+    for (listpack_size_max, compress_depth) in [(1, 0), (2, 0), (2, 2), (3, 0), (4, 1), (-1, 0), (-1, 1)] {
+        let len = rng.random_range(200..700);
+        run(&mut rng, ListLimits { listpack_size_max, compress_depth }, 700, len);
+    }
+}
+
+#[test]
+fn a_share_is_read_while_the_list_is_changed() {
+    let mut list = List::default();
+    let text = |number: usize| format!("item:{number:011}").into_bytes();
+    for number in 0..100_000 {
+        list.grow(16, 1, ListLimits::default());
+        list.push(End::Back, text(number).as_slice().into());
+    }
+    let share = list.share();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut number = 0;
+            share.walk(0, false, |item| {
+                assert_eq!(item.to_vec(), text(number));
+                number += 1;
+                ControlFlow::Continue(())
+            });
+            assert_eq!(number, 100_000);
+        });
+        for number in 0..40_000 {
+            list.set(number * 2, b"changed".as_slice().into());
+            list.pop(if number % 3 == 0 { End::Front } else { End::Back }, 1, |_| {});
+            list.push(End::Back, b"pushed".as_slice().into());
+        }
+        list.remove_matching(b"changed", End::Front, usize::MAX);
+    });
+    assert_eq!(list.len(), contents(&list, true).len());
 }
 
 /// Compression is not seen in what a list holds, only in what it takes.

@@ -110,6 +110,8 @@ fn a_stream_is_a_map_of_its_entries() {
         };
         let (mut stream, mut model) = (Stream::default(), Model::new());
         let (mut last, mut added) = (StreamId::MIN, 0);
+        // What was shared with the stream that goes on holds for ever what it held then.
+        let mut shares: Vec<(Stream, Model)> = Vec::new();
         // Blocks crowd into runs, which are emptied from both sides.
         let steps = if round % 4 == 3 { 3000 } else { 1200 };
         for _ in 0..steps {
@@ -154,11 +156,28 @@ fn a_stream_is_a_map_of_its_entries() {
                         assert!(first < id, "only what is older goes");
                     }
                 }
+                90..92 => {
+                    let mut share = stream.share();
+                    if rng.random_bool(0.5) {
+                        std::mem::swap(&mut stream, &mut share);
+                    }
+                    shares.push((share, model.clone()));
+                    if shares.len() > 3 {
+                        shares.swap_remove(rng.random_range(0..shares.len()));
+                    }
+                }
                 _ => {
                     check(&stream, &model, &mut rng);
                     check_blocks(&stream, limits);
+                    for (share, model) in &shares {
+                        check(share, model, &mut rng);
+                    }
                 }
             }
+        }
+        for (share, model) in &shares {
+            check(share, model, &mut rng);
+            check_blocks(share, limits);
         }
         check(&stream, &model, &mut rng);
         check_blocks(&stream, limits);
@@ -175,10 +194,29 @@ fn what_is_pending_belongs_to_one_consumer() {
     let mut stream = Stream::default();
     assert!(stream.groups.create(b"g", StreamId::MIN, None));
     assert!(!stream.groups.create(b"g", StreamId::MIN, None));
-    let group = stream.groups.get_mut(b"g").unwrap();
     let mut model: BTreeMap<StreamId, String> = BTreeMap::new();
-    for step in 0..5000 {
-        let id = StreamId::new(rng.random_range(0..50), 0);
+    let check = |stream: &Stream, model: &BTreeMap<StreamId, String>| {
+        let group = stream.groups.get(b"g").unwrap();
+        let owners = group.pending_range(StreamId::MIN..=StreamId::MAX);
+        let owners = owners.map(|(id, pending)| (id, group.consumer(pending.consumer).name().to_vec()));
+        assert!(owners.eq(model.iter().map(|(id, owner)| (*id, owner.as_bytes().to_vec()))));
+        let per_consumer: usize = group.consumers().map(|consumer| consumer.pending().len()).sum();
+        assert_eq!(per_consumer, model.len());
+        for consumer in group.consumers() {
+            let ids = model.iter().filter(|(_, owner)| owner.as_bytes() == consumer.name()).map(|(id, _)| id);
+            assert!(consumer.pending().iter().eq(ids));
+        }
+    };
+    let mut shares: Vec<(Stream, BTreeMap<StreamId, String>)> = Vec::new();
+    for step in 0..8000 {
+        if rng.random_range(0..100) == 0 {
+            shares.push((stream.share(), model.clone()));
+            if shares.len() > 3 {
+                shares.remove(0);
+            }
+        }
+        let group = stream.groups.get_mut(b"g").unwrap();
+        let id = StreamId::new(rng.random_range(0..600), 0);
         let name = format!("c{}", rng.random_range(0..4));
         match rng.random_range(0..10) {
             0..5 => {
@@ -187,7 +225,9 @@ fn what_is_pending_belongs_to_one_consumer() {
                 group.assign(id, Pending { consumer, delivered_at_ms: step, delivery_count: 1 });
                 model.insert(id, name);
             }
-            5..9 => assert_eq!(group.acknowledge(id), model.remove(&id).is_some()),
+            5..8 => assert_eq!(group.acknowledge(id), model.remove(&id).is_some()),
+            8 => assert_eq!(stream.groups.forget(id), model.remove(&id).is_some()),
+            _ if rng.random_range(0..40) > 0 => {}
             _ => {
                 let count = model.values().filter(|owner| **owner == name).count();
                 let known = group.find_consumer(name.as_bytes()).is_some();
@@ -195,12 +235,41 @@ fn what_is_pending_belongs_to_one_consumer() {
                 model.retain(|_, owner| *owner != name);
             }
         }
-        let owners = group.pending_range(StreamId::MIN..=StreamId::MAX);
-        let owners = owners.map(|(id, pending)| (id, group.consumer(pending.consumer).name().to_vec()));
-        assert!(owners.eq(model.iter().map(|(id, owner)| (*id, owner.as_bytes().to_vec()))));
-        let per_consumer: usize = group.consumers().map(|consumer| consumer.pending().len()).sum();
-        assert_eq!(per_consumer, model.len());
+        check(&stream, &model);
+        if step % 50 == 0 {
+            shares.iter().for_each(|(share, model)| check(share, model));
+        }
     }
+}
+
+#[test]
+fn a_share_is_read_while_the_stream_is_changed() {
+    let mut stream = Stream::default();
+    for ms in 1..=60_000 {
+        stream.entries.append(StreamId::new(ms, 0), &[b"field", b"value"], StreamLimits::default());
+    }
+    stream.groups.create(b"g", StreamId::MIN, None);
+    let group = stream.groups.get_mut(b"g").unwrap();
+    let consumer = group.create_consumer(b"c", 0);
+    let pending = Pending { consumer, delivered_at_ms: 1, delivery_count: 1 };
+    (1..=30_000).for_each(|ms| group.assign(StreamId::new(ms, 0), pending));
+    let share = stream.share();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let ids = share.entries.range(StreamId::MIN, StreamId::MAX).map(|entry| entry.id().ms);
+            assert!(ids.eq(1..=60_000));
+            let group = share.groups.get(b"g").unwrap();
+            let ids = group.pending_range(StreamId::MIN..=StreamId::MAX).map(|(id, _)| id.ms);
+            assert!(ids.eq(1..=30_000));
+        });
+        for ms in 1..=20_000 {
+            stream.entries.append(StreamId::new(60_000 + ms, 0), &[b"other", b"value"], StreamLimits::default());
+            assert!(stream.entries.delete(StreamId::new(3 * ms, 0)));
+            assert!(stream.groups.get_mut(b"g").unwrap().acknowledge(StreamId::new(ms, 0)));
+        }
+        stream.trim(&Trim { to: TrimTo::MaxLen(1000), approximate: false, limit: 0, references: References::Delete });
+    });
+    assert_eq!(stream.entries.range(StreamId::MIN, StreamId::MAX).count(), 1000);
 }
 
 /// What Redis 8.2 has in its RDB file for `XADD s 1-1 a 1 b x`, `XADD s 1-2 a 2 b y`, `XADD s 2-5 c -300` and `XDEL s 1-2`.

@@ -13,6 +13,7 @@
 //!
 //! Collections know no commands and no clocks. Thresholds come with each call that may cross them ([`limits`]).
 
+mod allocation;
 mod hash;
 pub mod limits;
 mod list;
@@ -75,7 +76,7 @@ pub unsafe trait Collection: Sized + Default + Into<Object> + Send + Sync {
     /// Bytes allocated, estimated from `samples` elements where they are allocated one by one (0: from all of them).
     fn memory_usage(&self, samples: usize) -> usize;
 
-    /// An equal value that shares nothing with this one, in the same encoding.
+    /// An equal value in the same encoding. What the two may share, neither sees the other change.
     fn duplicate(&self) -> Self;
 
     /// Allocations that freeing it takes, roughly.

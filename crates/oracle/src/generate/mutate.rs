@@ -233,10 +233,11 @@ fn equal_scores(name: &str, words: &mut Vec<Vec<u8>>) {
     }
 }
 
-/// No id that a connection of the run could have: it is another one on each server.
+/// No id that a connection of the run could have, wherever ids are said: it is another one on each server.
 fn foreign_ids(words: &mut [Vec<u8>]) {
     const ID_MIN: u64 = 99_999_990;
-    let Some(first) = words.iter().position(|word| word.eq_ignore_ascii_case(b"ID")) else { return };
+    let precedes_ids = |word: &Vec<u8>| matches!(upper(word).as_str(), "ID" | "NOT-ID" | "UNBLOCK" | "REDIRECT");
+    let Some(first) = words.iter().position(precedes_ids) else { return };
     for word in &mut words[first + 1..] {
         let number = std::str::from_utf8(word).ok().and_then(|text| text.parse::<u64>().ok());
         if number.is_some_and(|number| (1..ID_MIN).contains(&number)) {
@@ -299,5 +300,27 @@ fn bound(words: &mut [Vec<u8>], at: usize, low: u64, high: u64) {
     let number = std::str::from_utf8(word).ok().and_then(|text| text.parse::<u64>().ok());
     if number.is_some_and(|number| number > low && number < high) {
         *word = low.to_string().into_bytes();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_numbers_are_nobodys_id() {
+        for (line, guarded) in [
+            ("CLIENT KILL ID 10", "CLIENT KILL ID 99999990"),
+            ("CLIENT LIST ID 0 3 abc", "CLIENT LIST ID 0 99999990 abc"),
+            ("CLIENT LIST NOT-ID 10", "CLIENT LIST NOT-ID 99999990"),
+            ("CLIENT UNBLOCK 7 ERROR", "CLIENT UNBLOCK 99999990 ERROR"),
+            ("CLIENT TRACKING ON REDIRECT 2", "CLIENT TRACKING ON REDIRECT 99999990"),
+            ("CLIENT LIST ID 99999999", "CLIENT LIST ID 99999999"),
+            ("CLIENT NO-EVICT 1", "CLIENT NO-EVICT 1"),
+        ] {
+            let mut words: Vec<Vec<u8>> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+            foreign_ids(&mut words);
+            assert_eq!(String::from_utf8(words.join(&b' ')).unwrap(), guarded);
+        }
     }
 }

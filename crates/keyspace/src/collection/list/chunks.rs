@@ -14,24 +14,27 @@
 //! - An insertion into a full node goes to the neighbour if it is at that side and has room, or into a node of its own there; in the middle the
 //!   node is split, and then neighbours that fit together are joined.
 //!
-//! Element `index` is found by adding up the nodes' counts from the nearer end: they lie side by side, 24 bytes each.
+//! Element `index` is found by adding up counts from the nearer end: first those of pages of nodes, then those of one page's nodes.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use super::super::listpack::{Encoded, Iter, Listpack, Needle, element_len_with_back, step_back, step_through};
 use super::node::{Contents, Node};
+use super::nodes::Nodes;
 use super::run::{COUNT_MAX, Run};
 use super::{End, ListItem, NewItem};
 use crate::collection::limits::ListLimits;
 
 #[derive(Clone, Debug)]
 pub struct Chunks {
-    nodes: VecDeque<Node>,
+    nodes: Nodes,
     len: usize,
     /// Those of the time when the list became large, as in Redis.
     limits: ListLimits,
 }
+
+/// A list of so many nodes is likely to fill one more, which gets all its room at once. In shorter lists it grows by doubling.
+const NODES_AT_ONCE_MIN: usize = 32;
 
 /// The place of an element: node, element of the node, and byte of the node (0 in plain ones).
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +46,7 @@ pub(super) struct Place {
 
 impl Chunks {
     pub(super) fn new(limits: ListLimits) -> Chunks {
-        Chunks { nodes: VecDeque::new(), len: 0, limits }
+        Chunks { nodes: Nodes::default(), len: 0, limits }
     }
 
     /// The listpack becomes the first node (and more, if it has more elements than a node can count).
@@ -60,7 +63,7 @@ impl Chunks {
                 at += element_len_with_back(&elements[at..]);
                 count += 1;
             }
-            self.nodes.push_back(Node::Packed(Run::of_elements(&elements[..at], count)));
+            self.nodes.push(End::Back, Node::Packed(Run::of_elements(&elements[..at], count)));
             self.len += count;
             elements = &elements[at..];
         }
@@ -85,9 +88,7 @@ impl Chunks {
     }
 
     pub(super) fn memory_usage(&self) -> usize {
-        size_of::<Chunks>()
-            + self.nodes.capacity() * size_of::<Node>()
-            + self.nodes.iter().map(Node::memory_usage).sum::<usize>()
+        size_of::<Chunks>() + self.nodes.memory_usage() + self.nodes.iter().map(Node::memory_usage).sum::<usize>()
     }
 
     /// Its elements as a listpack, if they are in one node with not more than this allows.
@@ -107,55 +108,51 @@ impl Chunks {
     // -----------------------------------------------------------------------------------------------------------------
 
     #[inline]
-    fn end_node(&mut self, end: End) -> Option<&mut Node> {
-        match end {
-            End::Front => self.nodes.front_mut(),
-            End::Back => self.nodes.back_mut(),
-        }
-    }
-
-    #[inline]
     pub(super) fn push(&mut self, end: End, item: NewItem<'_>) {
         let limits = self.limits;
         self.len += 1;
-        if let Some(node) = self.end_node(end)
+        if let Some(node) = self.nodes.end_mut(end)
             && node.accepts(item.text.len(), limits)
         {
             let run = node.run_mut().expect("a plain node accepts nothing");
             run.push(end, &Encoded::of(item.text), limits.bytes_max());
             return;
         }
-        self.push_node(end, Node::of(item, limits));
+        self.push_node(end, item);
     }
 
     #[cold]
-    fn push_node(&mut self, end: End, node: Node) {
-        if let Some(Node::Packed(run)) = self.end_node(end) {
+    fn push_node(&mut self, end: End, item: NewItem<'_>) {
+        if let Some(Node::Packed(run)) = self.nodes.end_mut(end) {
             run.fit();
         }
-        // An eighth more, not twice as much: the deque is what a list takes beside its elements.
-        if self.nodes.len() == self.nodes.capacity() {
-            self.nodes.reserve_exact((self.nodes.len() / 8).max(4));
-        }
-        match end {
-            End::Front => self.nodes.push_front(node),
-            End::Back => self.nodes.push_back(node),
-        }
+        let limits = self.limits;
+        let node = if self.nodes.len() < NODES_AT_ONCE_MIN || limits.is_large(item.text.len()) {
+            Node::of(item, limits)
+        } else {
+            let mut run = Run::with_room(end, limits.bytes_max());
+            run.push(end, &Encoded::of(item.text), limits.bytes_max());
+            Node::Packed(run)
+        };
+        self.nodes.push(end, node);
         self.settle();
     }
 
     /// Shows `count` elements from an end on, and takes them away; there are so many.
     pub(super) fn pop(&mut self, end: End, mut count: usize, mut visit: impl FnMut(ListItem<'_>)) {
+        let mut scratch = Vec::new();
         while count > 0 {
-            let node = self.end_node(end).expect("the list has so many elements");
+            let node = self.nodes.end(end).expect("the list has so many elements");
             let here = node.count().min(count);
-            match node.run_mut() {
-                None => {
-                    let Node::Plain(text) = node else { unreachable!("only plain nodes have no run") };
-                    visit(ListItem::Large(text));
+            match node.contents(&mut scratch) {
+                Contents::Plain(text) => visit(ListItem::Large(text)),
+                Contents::Elements(bytes) => {
+                    let iter = Iter::over(bytes);
+                    match end {
+                        End::Front => iter.take(here).for_each(|item| visit(item.into())),
+                        End::Back => iter.rev().take(here).for_each(|item| visit(item.into())),
+                    }
                 }
-                Some(run) if end == End::Front => run.iter().take(here).for_each(|item| visit(item.into())),
-                Some(run) => run.iter().rev().take(here).for_each(|item| visit(item.into())),
             }
             self.drop_end(end, here);
             count -= here;
@@ -167,16 +164,14 @@ impl Chunks {
         self.len -= count;
         let mut nodes_gone = false;
         while count > 0 {
-            let node = self.end_node(end).expect("the list has so many elements");
-            if node.count() <= count {
-                count -= node.count();
-                match end {
-                    End::Front => self.nodes.pop_front(),
-                    End::Back => self.nodes.pop_back(),
-                };
+            let node_count = self.nodes.end(end).expect("the list has so many elements").count();
+            if node_count <= count {
+                count -= node_count;
+                self.nodes.pop(end);
                 nodes_gone = true;
                 continue;
             }
+            let node = self.nodes.end_mut(end).expect("it was looked at");
             let run = node.run_mut().expect("a plain node has one element");
             let mut iter = run.iter();
             let total = iter.to();
@@ -202,50 +197,28 @@ impl Chunks {
     // Reading
     // -----------------------------------------------------------------------------------------------------------------
 
-    /// The node of element `index`, and which of its elements it is.
-    fn find_node(&self, index: usize) -> (usize, usize) {
-        if index < self.len / 2 {
-            let mut first = 0;
-            for (number, node) in self.nodes.iter().enumerate() {
-                let count = node.count();
-                if index < first + count {
-                    return (number, index - first);
-                }
-                first += count;
-            }
-        } else {
-            let mut first = self.len;
-            for (number, node) in self.nodes.iter().enumerate().rev() {
-                first -= node.count();
-                if index >= first {
-                    return (number, index - first);
-                }
-            }
-        }
-        unreachable!("the index is below the length")
-    }
-
     /// Elements from `index` on, forwards or backwards, until `visit` breaks or the list ends.
     pub(super) fn walk(&self, index: usize, backwards: bool, mut visit: impl FnMut(ListItem<'_>) -> ControlFlow<()>) {
         if index >= self.len {
             return;
         }
-        let (mut number, nth) = self.find_node(index);
+        let (number, nth) = self.nodes.find(index, self.len);
         let mut scratch = Vec::new();
         // How many of the first node's elements are passed over.
         let mut skipped = if backwards { self.nodes[number].count() - nth - 1 } else { nth };
-        loop {
-            let node = &self.nodes[number];
+        let walk = |node: &Node| {
             let flow = match node.contents(&mut scratch) {
                 Contents::Plain(text) => visit(ListItem::Large(text)),
                 Contents::Elements(bytes) => walk_elements(bytes, node.count(), skipped, backwards, &mut visit),
             };
             skipped = 0;
-            if flow.is_break() || number == if backwards { 0 } else { self.nodes.len() - 1 } {
-                return;
-            }
-            number = if backwards { number - 1 } else { number + 1 };
-        }
+            flow
+        };
+        let _ = if backwards {
+            self.nodes.back_from(number).try_for_each(walk)
+        } else {
+            self.nodes.from(number).try_for_each(walk)
+        };
     }
 
     /// The indexes of elements with this text, from an end on, until `found` breaks or so many elements were compared.
@@ -259,11 +232,7 @@ impl Chunks {
     ) {
         let mut scratch = Vec::new();
         let mut passed = 0;
-        for number in 0..self.nodes.len() {
-            let node = match from {
-                End::Front => &self.nodes[number],
-                End::Back => &self.nodes[self.nodes.len() - 1 - number],
-            };
+        let compare = |node: &Node| {
             let count = node.count();
             let left = compared_max - passed;
             let mut matched = |nth: usize| {
@@ -278,10 +247,12 @@ impl Chunks {
                 Contents::Elements(bytes) => match_elements(bytes, from, left, needle, |nth, _, _| matched(nth)),
             };
             passed += count;
-            if flow.is_break() || passed >= compared_max {
-                return;
-            }
-        }
+            if passed >= compared_max { ControlFlow::Break(()) } else { flow }
+        };
+        let _ = match from {
+            End::Front => self.nodes.iter().try_for_each(compare),
+            End::Back => self.nodes.iter().rev().try_for_each(compare),
+        };
     }
 
     // -----------------------------------------------------------------------------------------------------------------
@@ -289,13 +260,14 @@ impl Chunks {
     // -----------------------------------------------------------------------------------------------------------------
 
     fn place(&self, index: usize) -> Place {
-        let (node, nth) = self.find_node(index);
+        let (number, nth) = self.nodes.find(index, self.len);
         let mut scratch = Vec::new();
-        let at = match self.nodes[node].contents(&mut scratch) {
+        let node = &self.nodes[number];
+        let at = match node.contents(&mut scratch) {
             Contents::Plain(_) => 0,
-            Contents::Elements(bytes) => offset_of(bytes, self.nodes[node].count(), nth),
+            Contents::Elements(bytes) => offset_of(bytes, node.count(), nth),
         };
-        Place { node, nth, at }
+        Place { node: number, nth, at }
     }
 
     /// The first element with this text.
@@ -326,15 +298,18 @@ impl Chunks {
         let place = self.place(index);
         let nodes_before = self.nodes.len();
         let is_large = self.limits.is_large(item.text.len());
-        let node = &mut self.nodes[place.node];
-        match node.run_mut() {
-            // Also where the node becomes larger than its limit.
-            Some(run) if !is_large => {
-                let old = element_len_with_back(&run.bytes()[place.at..]);
-                run.replace(place.at, old, &Encoded::of(item.text));
+        if self.nodes[place.node].is_plain() != is_large {
+            self.swap(place, item);
+        } else {
+            let mut node = self.nodes.node_mut(place.node);
+            match node.run_mut() {
+                // Also where the node becomes larger than its limit.
+                Some(run) => {
+                    let old = element_len_with_back(&run.bytes()[place.at..]);
+                    run.replace(place.at, old, &Encoded::of(item.text));
+                }
+                None => *node = Node::Plain(item.to_shared()),
             }
-            None if is_large => *node = Node::Plain(item.to_shared()),
-            _ => self.swap(place, item),
         }
         if self.nodes.len() != nodes_before {
             self.settle();
@@ -346,18 +321,19 @@ impl Chunks {
     fn swap(&mut self, place: Place, item: NewItem<'_>) {
         self.insert_at(place, true, item);
         self.len -= 1;
-        let node = &mut self.nodes[place.node];
-        if node.count() == 1 {
+        if self.nodes[place.node].count() == 1 {
             self.nodes.remove(place.node);
             return;
         }
         // The node was split behind the old element, or ends with it.
+        let mut node = self.nodes.node_mut(place.node);
         let run = node.run_mut().expect("a node of several elements");
         let mut iter = run.iter();
         let end = iter.to();
         iter.skip_back();
         let at = iter.to();
         run.remove(at, end - at, 1);
+        drop(node);
         self.join_around(place.node + 1);
     }
 
@@ -378,16 +354,17 @@ impl Chunks {
         let at_side = if after { nth + 1 == self.nodes[number].count() } else { nth == 0 };
         self.len += 1;
         if self.nodes[number].accepts(len, limits) {
-            let run = self.nodes[number].run_mut().expect("a plain node accepts nothing");
+            let mut node = self.nodes.node_mut(number);
+            let run = node.run_mut().expect("a plain node accepts nothing");
             let at = if after { at + element_len_with_back(&run.bytes()[at..]) } else { at };
             run.insert(at, &Encoded::of(item.text));
             return;
         }
         if at_side {
-            if let Some(neighbour) = neighbour
-                && let Some(node) = self.nodes.get_mut(neighbour)
-                && node.accepts(len, limits)
+            if let Some(neighbour) = neighbour.filter(|&neighbour| neighbour < self.nodes.len())
+                && self.nodes[neighbour].accepts(len, limits)
             {
+                let mut node = self.nodes.node_mut(neighbour);
                 let run = node.run_mut().expect("a plain node accepts nothing");
                 run.push(if after { End::Front } else { End::Back }, &Encoded::of(item.text), 0);
             } else {
@@ -396,18 +373,21 @@ impl Chunks {
             return;
         }
         // In the middle: the new element ends the first part or begins the second, unless it is a node for itself.
-        let run = self.nodes[number].run_mut().expect("a plain node has no middle");
+        let mut node = self.nodes.node_mut(number);
+        let run = node.run_mut().expect("a plain node has no middle");
         let split_nth = if after { nth + 1 } else { nth };
         let at = if after { at + element_len_with_back(&run.bytes()[at..]) } else { at };
         let tail = run.split_off(at, run.count() - split_nth);
+        drop(node);
         self.nodes.insert(number + 1, Node::Packed(tail));
         if limits.is_large(len) {
             self.nodes.insert(number + 1, Node::Plain(item.to_shared()));
             return;
         }
         let (number, end) = if after { (number + 1, End::Front) } else { (number, End::Back) };
-        let run = self.nodes[number].run_mut().expect("it was split just now");
-        run.push(end, &Encoded::of(item.text), 0);
+        let mut node = self.nodes.node_mut(number);
+        node.run_mut().expect("it was split just now").push(end, &Encoded::of(item.text), 0);
+        drop(node);
         // The part without the new element is the middle of what is joined.
         self.join_around(if after { number - 1 } else { number + 1 });
     }
@@ -433,9 +413,9 @@ impl Chunks {
         if !self.nodes[number].may_join(&self.nodes[number + 1], self.limits) {
             return false;
         }
-        let mut next = self.nodes.remove(number + 1).expect("there is a next one");
+        let mut next = self.nodes.remove(number + 1);
         let next = next.run_mut().expect("plain nodes are not joined");
-        self.nodes[number].run_mut().expect("plain nodes are not joined").append(next);
+        self.nodes.node_mut(number).run_mut().expect("plain nodes are not joined").append(next);
         true
     }
 
@@ -450,17 +430,17 @@ impl Chunks {
         if index + count == self.len {
             return self.drop_end(End::Back, count);
         }
-        let (mut number, mut nth) = self.find_node(index);
+        let (mut number, mut nth) = self.nodes.find(index, self.len);
         let mut left = count;
         while left > 0 {
-            let node = &mut self.nodes[number];
-            let here = left.min(node.count() - nth);
+            let node_count = self.nodes[number].count();
+            let here = left.min(node_count - nth);
             left -= here;
-            if here == node.count() {
+            if here == node_count {
                 self.nodes.remove(number);
                 continue;
             }
-            let node_count = node.count();
+            let mut node = self.nodes.node_mut(number);
             let run = node.run_mut().expect("a plain node has one element");
             let at = offset_of(run.bytes(), node_count, nth);
             let bytes = bytes_of(&run.bytes()[at..], here);
@@ -498,20 +478,21 @@ impl Chunks {
             passed += 1;
             if elements.len() == node.count() {
                 // Taken out at the end, all at once: each by itself would move those behind it.
-                self.nodes[number] = Node::Packed(Run::new());
+                *self.nodes.node_mut(number) = Node::Packed(Run::new());
                 emptied = true;
             } else if !elements.is_empty() {
                 if from == End::Back {
                     elements.reverse();
                 }
-                let run = self.nodes[number].run_mut().expect("a plain node has one element");
-                run.remove_scattered(&elements);
+                let mut node = self.nodes.node_mut(number);
+                node.run_mut().expect("a plain node has one element").remove_scattered(&elements);
+                drop(node);
                 self.settle_around(number);
             }
         }
         self.len -= removed;
         if emptied {
-            self.nodes.retain(|node| node.count() > 0);
+            self.nodes.remove_empty();
         }
         if removed > 0 {
             self.settle();
@@ -523,24 +504,20 @@ impl Chunks {
     // Compression
     // -----------------------------------------------------------------------------------------------------------------
 
-    /// Nodes have come or gone: room that many have left is given back, those that are far enough from both ends now are compressed, and
-    /// those near an end are not.
+    /// Nodes have come or gone: those that are far enough from both ends now are compressed, and those near an end are not.
     fn settle(&mut self) {
-        if self.nodes.capacity() / 4 > self.nodes.len().max(4) {
-            self.nodes.shrink_to(2 * self.nodes.len());
-        }
         let depth = self.limits.compress_depth;
         if depth == 0 {
             return;
         }
         let count = self.nodes.len();
         for number in 0..depth.min(count) {
-            self.nodes[number].decompress();
-            self.nodes[count - 1 - number].decompress();
+            self.change_if(number, Node::is_compressed, Node::decompress);
+            self.change_if(count - 1 - number, Node::is_compressed, Node::decompress);
         }
         if count > 2 * depth {
-            self.nodes[depth].compress();
-            self.nodes[count - 1 - depth].compress();
+            self.change_if(depth, Node::is_compressible, Node::compress);
+            self.change_if(count - 1 - depth, Node::is_compressible, Node::compress);
         }
     }
 
@@ -553,7 +530,14 @@ impl Chunks {
         let count = self.nodes.len();
         let from = number.saturating_sub(2).max(depth);
         for number in from..(number + 3).min(count.saturating_sub(depth)) {
-            self.nodes[number].compress();
+            self.change_if(number, Node::is_compressible, Node::compress);
+        }
+    }
+
+    /// What a node would not be changed by must not copy its page.
+    fn change_if(&mut self, number: usize, wants: impl Fn(&Node) -> bool, change: impl FnOnce(&mut Node)) {
+        if wants(&self.nodes[number]) {
+            change(&mut self.nodes.node_mut(number));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A node of a large list: some elements.
+//! A node of a large list: some elements. A clone shares them, until one of the two is changed.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ const LARGE_HEADER_BYTES: usize = 40;
 #[derive(Clone, Debug)]
 pub(super) enum Node {
     Packed(Run),
-    Compressed(Box<Compressed>),
+    Compressed(triomphe::Arc<Compressed>),
     /// One element that is too large for its neighbours: kept, and replied, without a copy.
     Plain(Arc<Vec<u8>>),
 }
@@ -29,7 +29,7 @@ pub(super) enum Node {
 const _: () = assert!(size_of::<Node>() == 24, "the tags of nodes fit beside a run");
 
 /// LZF of a run's bytes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Compressed {
     bytes: Box<[u8]>,
     run_bytes: u32,
@@ -124,17 +124,27 @@ impl Node {
         }
     }
 
+    pub(super) fn is_compressed(&self) -> bool {
+        matches!(self, Node::Compressed(_))
+    }
+
+    /// Whether it is worth a try.
+    pub(super) fn is_compressible(&self) -> bool {
+        matches!(self, Node::Packed(run) if run.listpack_bytes() >= COMPRESSED_BYTES_MIN)
+    }
+
     pub(super) fn compress(&mut self) {
         let Node::Packed(run) = self else {
             return;
         };
-        if run.listpack_bytes() < COMPRESSED_BYTES_MIN {
-            return;
-        }
         match lzf::compress(run.bytes(), run.bytes().len() - COMPRESSION_GAIN_BYTES_MIN) {
             Some(bytes) => {
                 let (run_bytes, count) = (run.bytes().len() as u32, run.count() as u16);
-                *self = Node::Compressed(Box::new(Compressed { bytes: bytes.into_boxed_slice(), run_bytes, count }));
+                *self = Node::Compressed(triomphe::Arc::new(Compressed {
+                    bytes: bytes.into_boxed_slice(),
+                    run_bytes,
+                    count,
+                }));
             }
             None => run.fit(),
         }

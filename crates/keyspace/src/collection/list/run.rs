@@ -7,12 +7,15 @@
 //!
 //! The room is why pushing to either end of a large list moves nothing: a listpack would move half a node for each LPUSH. Only the
 //! nodes at the ends of a list have any; [`Run::fit`] takes it away.
+//!
+//! A clone shares the bytes. Each of the two goes its own way with what it sees of them, so that taking elements away from an end copies
+//! nothing; any other change moves the elements to an allocation of their own first.
 
-use std::alloc::{self, Layout};
 use std::fmt;
-use std::ptr::{self, NonNull};
+use std::ptr;
 
-use super::super::listpack::{EMPTY_BYTES, Encoded, Iter, Listpack, capacity_for};
+use super::super::allocation::{self, Allocation};
+use super::super::listpack::{EMPTY_BYTES, Encoded, Iter, Listpack};
 use super::End;
 
 /// The most elements a run can hold.
@@ -28,34 +31,14 @@ enum Tag {
     Run,
 }
 
+#[derive(Clone)]
 pub(super) struct Run {
-    data: NonNull<u8>,
-    capacity: u32,
+    memory: Allocation,
     start: u32,
     len: u32,
     count: u16,
     #[expect(dead_code, reason = "only its other values are used: they tell the other kinds of nodes")]
     tag: Tag,
-}
-
-// SAFETY: it owns its bytes alone, and changes them through `&mut` only.
-unsafe impl Send for Run {}
-// SAFETY: as above.
-unsafe impl Sync for Run {}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        if self.capacity > 0 {
-            // SAFETY: allocated with this layout.
-            unsafe { alloc::dealloc(self.data.as_ptr(), layout(self.capacity as usize)) };
-        }
-    }
-}
-
-impl Clone for Run {
-    fn clone(&self) -> Run {
-        Run::of_elements(self.bytes(), self.count())
-    }
 }
 
 impl fmt::Debug for Run {
@@ -64,21 +47,9 @@ impl fmt::Debug for Run {
     }
 }
 
-fn layout(capacity: usize) -> Layout {
-    Layout::from_size_align(capacity, 1).expect("a run is smaller than memory")
-}
-
-fn allocate(capacity: usize) -> NonNull<u8> {
-    let layout = layout(capacity);
-    assert!(layout.size() > 0);
-    // SAFETY: the layout is not empty.
-    let pointer = unsafe { alloc::alloc(layout) };
-    NonNull::new(pointer).unwrap_or_else(|| alloc::handle_alloc_error(layout))
-}
-
 impl Run {
     pub(super) fn new() -> Run {
-        Run { data: NonNull::dangling(), capacity: 0, start: 0, len: 0, count: 0, tag: Tag::Run }
+        Run { memory: Allocation::empty(), start: 0, len: 0, count: 0, tag: Tag::Run }
     }
 
     /// A run of elements that are encoded already.
@@ -99,6 +70,13 @@ impl Run {
         run
     }
 
+    /// An empty run with room for so many bytes in all, to be pushed to from an end.
+    pub(super) fn with_room(end: End, bytes_max: usize) -> Run {
+        let memory = Allocation::with_capacity(bytes_max.saturating_sub(allocation::HEADER_BYTES));
+        let start = if end == End::Front { memory.capacity() as u32 } else { 0 };
+        Run { memory, start, ..Run::new() }
+    }
+
     pub(super) fn to_listpack(&self) -> Listpack {
         let mut listpack = Listpack::new();
         if self.count > 0 {
@@ -110,8 +88,8 @@ impl Run {
     /// The elements, as between header and end of a listpack.
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
-        // SAFETY: so many bytes there are elements of this run; an empty one's pointer dangles, but is not null.
-        unsafe { std::slice::from_raw_parts(self.data.as_ptr().add(self.start as usize), self.len as usize) }
+        // SAFETY: so many bytes there are elements of this run.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(self.start as usize), self.len as usize) }
     }
 
     #[inline]
@@ -131,7 +109,12 @@ impl Run {
     }
 
     pub(super) fn memory_usage(&self) -> usize {
-        self.capacity as usize
+        self.memory.memory_usage()
+    }
+
+    #[inline]
+    fn capacity(&self) -> usize {
+        self.memory.capacity()
     }
 
     /// Adds an element at an end. When there is no room, as much is made as there are elements, but not beyond `bytes_max` in all.
@@ -140,9 +123,9 @@ impl Run {
         let size = element.len();
         let room = match end {
             End::Front => self.start as usize,
-            End::Back => (self.capacity - self.start - self.len) as usize,
+            End::Back => self.capacity() - (self.start + self.len) as usize,
         };
-        if room < size {
+        if room < size || self.memory.is_shared() {
             self.make_room(end, size, bytes_max);
         }
         if end == End::Front {
@@ -152,7 +135,7 @@ impl Run {
         self.len += size as u32;
         self.count += 1;
         // SAFETY: there is room, made above if it was not there.
-        unsafe { element.write(self.data.as_ptr().add(self.start as usize + at)) };
+        unsafe { element.write(self.memory.as_ptr().add(self.start as usize + at)) };
     }
 
     /// Takes elements away from an end: `bytes` and `count` of them.
@@ -191,13 +174,16 @@ impl Run {
         let Some(&(first, _)) = elements.first() else {
             return;
         };
+        if self.memory.is_shared() {
+            self.reallocate(self.len as usize);
+        }
         let mut to = first;
         for (index, &(at, len)) in elements.iter().enumerate() {
             let from = at + len;
             let until = elements.get(index + 1).map_or(self.len as usize, |&(next, _)| next);
             // SAFETY: all of this lies within the run, and `to` is never behind `from`.
             unsafe {
-                let start = self.data.as_ptr().add(self.start as usize);
+                let start = self.memory.as_ptr().add(self.start as usize);
                 ptr::copy(start.add(from), start.add(to), until - from);
             }
             to += until - from;
@@ -228,40 +214,28 @@ impl Run {
         let (start, len) = (self.start as usize, self.len as usize);
         let new_len = len - old + new;
         let tail = len - at - old;
-        // SAFETY: every part lies within its allocation: `at + old + tail` is the old length, `at + new + tail` the new one.
+        let is_own = !self.memory.is_shared();
+        // SAFETY: every part lies within its allocation: `at + old + tail` is the old length, `at + new + tail` the new one; and what is
+        // written to has one owner.
         unsafe {
-            let data = self.data.as_ptr();
-            if start + new_len <= self.capacity as usize && (tail <= at || start + old < new) {
+            let data = self.memory.as_ptr();
+            if is_own && start + new_len <= self.capacity() && (tail <= at || start + old < new) {
                 ptr::copy(data.add(start + at + old), data.add(start + at + new), tail);
-            } else if start + old >= new {
+            } else if is_own && start + old >= new {
                 // The part before is the shorter one, or the only one that has room.
                 let new_start = start + old - new;
                 ptr::copy(data.add(start), data.add(new_start), at);
                 self.start = new_start as u32;
             } else {
-                let capacity = capacity_for(new_len);
-                let grown = allocate(capacity).as_ptr();
-                ptr::copy_nonoverlapping(data.add(start), grown, at);
-                ptr::copy_nonoverlapping(data.add(start + at + old), grown.add(at + new), tail);
-                self.install(grown, capacity, 0);
+                let grown = Allocation::with_capacity(new_len);
+                ptr::copy_nonoverlapping(data.add(start), grown.as_ptr(), at);
+                ptr::copy_nonoverlapping(data.add(start + at + old), grown.as_ptr().add(at + new), tail);
+                self.memory = grown;
+                self.start = 0;
             }
             self.len = u32::try_from(new_len).expect("a run is smaller than 4 GiB");
-            self.data.as_ptr().add(self.start as usize + at)
+            self.memory.as_ptr().add(self.start as usize + at)
         }
-    }
-
-    /// The elements lie in a new allocation now.
-    ///
-    /// # Safety
-    /// `data` was allocated with this capacity, and nothing else owns it.
-    unsafe fn install(&mut self, data: *mut u8, capacity: usize, start: usize) {
-        if self.capacity > 0 {
-            // SAFETY: allocated with this layout.
-            unsafe { alloc::dealloc(self.data.as_ptr(), layout(self.capacity as usize)) };
-        }
-        self.data = NonNull::new(data).expect("an allocation");
-        self.capacity = u32::try_from(capacity).expect("a run is smaller than 4 GiB");
-        self.start = start as u32;
     }
 
     /// Makes room for `size` bytes and more at an end: within the allocation where a good part of it is free, else in a larger one.
@@ -272,57 +246,52 @@ impl Run {
     fn make_room(&mut self, end: End, size: usize, bytes_max: usize) {
         let len = self.len as usize;
         let needed = len + size;
-        let grown_capacity = capacity_for(needed.max((2 * needed).min(bytes_max)));
-        let free = self.capacity as usize - len;
-        let slides =
-            self.capacity > 0 && free >= size && (free >= size + len / 4 || grown_capacity <= self.capacity as usize);
-        let capacity = if slides { self.capacity as usize } else { grown_capacity };
+        // With its header, a full node is just as long as the limit: sizes of allocations and of nodes are the same powers of two.
+        let bytes_max = bytes_max.saturating_sub(allocation::HEADER_BYTES);
+        let grown_capacity = Allocation::rounded(needed.max((2 * needed).min(bytes_max)));
+        let free = self.capacity() - len;
+        let slides = self.capacity() > 0
+            && !self.memory.is_shared()
+            && free >= size
+            && (free >= size + len / 4 || grown_capacity <= self.capacity());
+        let capacity = if slides { self.capacity() } else { grown_capacity };
         let other_room = if capacity >= bytes_max || len == 0 { 0 } else { (capacity - needed) / 4 };
         let start = match end {
             End::Front => capacity - len - other_room,
             End::Back => other_room,
         };
-        if slides {
-            // SAFETY: both places lie within the allocation.
-            unsafe { ptr::copy(self.bytes().as_ptr(), self.data.as_ptr().add(start), len) };
-            self.start = start as u32;
-            return;
+        let target = if slides { None } else { Some(Allocation::with_capacity(capacity)) };
+        let to = target.as_ref().unwrap_or(&self.memory).as_ptr();
+        // SAFETY: both places lie within their allocations, and what is written to has one owner.
+        unsafe { ptr::copy(self.bytes().as_ptr(), to.add(start), len) };
+        if let Some(grown) = target {
+            self.memory = grown;
         }
-        let data = allocate(capacity).as_ptr();
-        // SAFETY: the new allocation is larger than what lies in the old one.
-        unsafe {
-            ptr::copy_nonoverlapping(self.bytes().as_ptr(), data.add(start), len);
-            self.install(data, capacity, start);
-        }
+        self.start = start as u32;
     }
 
     /// Gives room back that is more than half of the allocation.
     #[inline]
     fn give_back(&mut self) {
-        if self.capacity as usize > SHRUNK_BYTES_MIN.max(2 * self.len as usize + SHRUNK_BYTES_MIN) {
+        if self.capacity() > SHRUNK_BYTES_MIN.max(2 * self.len as usize + SHRUNK_BYTES_MIN) {
             self.reallocate(self.len as usize + self.len as usize / 4);
         }
     }
 
     /// Gives all room back.
     pub(super) fn fit(&mut self) {
-        if capacity_for(self.len as usize) < self.capacity as usize {
+        if Allocation::rounded(self.len as usize) < self.capacity() {
             self.reallocate(self.len as usize);
         }
     }
 
+    /// Moves the elements to an allocation of their own, with room for `bytes`.
     #[cold]
     fn reallocate(&mut self, bytes: usize) {
-        if self.len == 0 {
-            *self = Run::new();
-            return;
-        }
-        let capacity = capacity_for(bytes);
-        let data = allocate(capacity).as_ptr();
+        let memory = Allocation::with_capacity(bytes);
         // SAFETY: `bytes` is at least the length.
-        unsafe {
-            ptr::copy_nonoverlapping(self.bytes().as_ptr(), data, self.len as usize);
-            self.install(data, capacity, 0);
-        }
+        unsafe { allocation::copy(self.bytes().as_ptr(), &memory, self.len as usize) };
+        self.memory = memory;
+        self.start = 0;
     }
 }

@@ -18,7 +18,7 @@ mod check;
 
 pub use self::check::InvalidBlock;
 
-use super::bytes::Bytes;
+use super::bytes::{Bytes, OwnBytes};
 use super::id::StreamId;
 use crate::collection::listpack::{
     self, END, Encoded, HEADER_BYTES, Item, back_len_of, decode, decoded_back_len, element_len_with_back,
@@ -64,16 +64,17 @@ impl Block {
     /// A block for an entry of these fields and values, without the entry.
     pub fn new(id: StreamId, pairs: &[&[u8]]) -> Block {
         let text_bytes: usize = pairs.iter().map(|text| text.len() + ELEMENT_OVERHEAD_BYTES_MAX).sum();
-        let mut bytes = Bytes::with_capacity(HEADER_BYTES + 4 * 10 + ENTRY_OVERHEAD_BYTES_MAX + text_bytes);
+        let mut block_bytes = Bytes::with_capacity(HEADER_BYTES + 4 * 10 + ENTRY_OVERHEAD_BYTES_MAX + text_bytes);
+        let bytes = block_bytes.own();
         bytes.extend_from_slice(&[0; HEADER_BYTES]);
-        push_int(&mut bytes, 0);
-        push_int(&mut bytes, 0);
-        push_int(&mut bytes, pairs.len() as i64 / 2);
-        pairs.iter().step_by(2).for_each(|field| push_text(&mut bytes, field));
-        push_int(&mut bytes, 0);
+        push_int(bytes, 0);
+        push_int(bytes, 0);
+        push_int(bytes, pairs.len() as i64 / 2);
+        pairs.iter().step_by(2).for_each(|field| push_text(bytes, field));
+        push_int(bytes, 0);
         let front = u32::try_from(bytes.len()).expect("a block is smaller than 4 GiB");
         bytes.push(END);
-        let mut block = Block { id, front, bytes };
+        let mut block = Block { id, front, bytes: block_bytes };
         block.note(0, 4 + pairs.len() / 2);
         block
     }
@@ -88,7 +89,7 @@ impl Block {
     }
 
     pub fn memory_usage(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.memory_usage()
     }
 
     /// No entry will follow.
@@ -99,7 +100,7 @@ impl Block {
     /// Adds an entry behind the last one.
     pub fn append(&mut self, id: StreamId, pairs: &[&[u8]]) {
         let same_fields = self.has_fields(pairs);
-        let bytes = &mut self.bytes;
+        let bytes = self.bytes.own();
         assert_eq!(bytes.pop(), Some(END), "a block is a listpack");
         let text_bytes: usize = pairs.iter().map(|text| text.len() + ELEMENT_OVERHEAD_BYTES_MAX).sum();
         bytes.reserve(ENTRY_OVERHEAD_BYTES_MAX + text_bytes + 1);
@@ -126,8 +127,9 @@ impl Block {
     fn note(&mut self, before: usize, added: usize) {
         let total = u32::try_from(self.bytes.len()).expect("a block is smaller than 4 GiB");
         let elements = if before == usize::from(u16::MAX) { before } else { before + added };
-        self.bytes[..4].copy_from_slice(&total.to_le_bytes());
-        self.bytes[4..HEADER_BYTES].copy_from_slice(&u16::try_from(elements).unwrap_or(u16::MAX).to_le_bytes());
+        let bytes = self.bytes.own();
+        bytes[..4].copy_from_slice(&total.to_le_bytes());
+        bytes[4..HEADER_BYTES].copy_from_slice(&u16::try_from(elements).unwrap_or(u16::MAX).to_le_bytes());
     }
 
     fn noted_elements(&self) -> usize {
@@ -151,7 +153,7 @@ impl Block {
     }
 
     fn set_counts(&mut self, live: usize, deleted: usize) {
-        if let [old_live @ 0..0x80, _, old_deleted @ 0..0x80, ..] = &mut self.bytes[HEADER_BYTES..]
+        if let [old_live @ 0..0x80, _, old_deleted @ 0..0x80, ..] = &mut self.bytes.own()[HEADER_BYTES..]
             && live < 0x80
             && deleted < 0x80
         {
@@ -163,9 +165,9 @@ impl Block {
         let front_to_end = self.bytes.len() - self.front as usize;
         let end = int_at(&self.bytes, int_at(&self.bytes, HEADER_BYTES).1).1;
         let mut counts = Bytes::with_capacity(0);
-        push_int(&mut counts, live as i64);
-        push_int(&mut counts, deleted as i64);
-        self.bytes.splice(HEADER_BYTES..end, &counts);
+        push_int(counts.own(), live as i64);
+        push_int(counts.own(), deleted as i64);
+        self.bytes.own().splice(HEADER_BYTES..end, &counts);
         self.front = (self.bytes.len() - front_to_end) as u32;
         self.note(self.noted_elements(), 0);
     }
@@ -282,7 +284,7 @@ impl Block {
     pub fn delete(&mut self, entry: &Raw) -> usize {
         assert!(!entry.deleted, "an entry is deleted once");
         let next_to_end = self.bytes.len() - self.after(entry);
-        self.bytes[entry.at] |= DELETED;
+        self.bytes.own()[entry.at] |= DELETED;
         let (live, deleted) = self.counts();
         self.set_counts(live - 1, deleted + 1);
         while let Some(first) = self.first().filter(|first| first.deleted) {
@@ -349,13 +351,13 @@ fn int_at(bytes: &[u8], at: usize) -> (i64, usize) {
     }
 }
 
-fn push(bytes: &mut Bytes, element: &Encoded<'_>) {
+fn push(bytes: &mut OwnBytes, element: &Encoded<'_>) {
     // SAFETY: the element writes as many bytes as it says.
     unsafe { bytes.extend_with(element.len(), |at| element.write(at)) };
 }
 
 #[inline]
-fn push_int(bytes: &mut Bytes, number: i64) {
+fn push_int(bytes: &mut OwnBytes, number: i64) {
     match number {
         0..=0x7F => bytes.extend_from_slice(&[number as u8, 1]),
         _ => push(bytes, &Encoded::of_int(number)),
@@ -363,7 +365,7 @@ fn push_int(bytes: &mut Bytes, number: i64) {
 }
 
 #[inline]
-fn push_text(bytes: &mut Bytes, text: &[u8]) {
+fn push_text(bytes: &mut OwnBytes, text: &[u8]) {
     // What does not begin like a number is none, and short texts have one byte of length on either side.
     match text {
         [b'0'..=b'9' | b'-', ..] => push(bytes, &Encoded::of(text)),

@@ -223,20 +223,26 @@ impl Entries {
     pub(super) fn delete_from_front(&mut self, mut judge: impl FnMut(&Raw, u64) -> Verdict) {
         let mut place = self.blocks.first();
         while let Some(current) = place {
-            let block = self.blocks.get_mut(current);
+            let block = self.blocks.get(current);
             let mut next = if block.is_spent() { Some(block.last()) } else { block.first() };
             while let Some(raw) = next {
+                let block = self.blocks.get(current);
                 next = match judge(&raw, self.len) {
                     Verdict::Keep => block.entry(block.after(&raw)),
                     Verdict::Delete => {
                         self.len -= 1;
+                        let block = self.blocks.get_mut(current);
                         let at = block.delete(&raw);
                         block.entry(at)
                     }
                     Verdict::Stop => return,
                 };
             }
-            place = if block.is_spent() { self.blocks.remove(current) } else { self.blocks.next(current) };
+            place = if self.blocks.get(current).is_spent() {
+                self.blocks.remove(current)
+            } else {
+                self.blocks.next(current)
+            };
         }
     }
 }

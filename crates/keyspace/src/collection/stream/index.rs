@@ -2,19 +2,37 @@
 //!
 //! A deque of runs of up to 128 blocks. Nearly everything happens at its ends: entries are added behind the last block, and trimming takes
 //! away the first. A block in between goes when its last entry is deleted; that moves its run's rest, and never the whole stream.
+//! Runs are shared by the index's clones; whoever changes a block copies its run, whose blocks the two have in common from then on, and
+//! that block's bytes.
 //! (A B+tree of the standard library was the alternative: its leaves stay half full when keys come in order.)
 
 use std::collections::VecDeque;
+
+use triomphe::Arc;
 
 use super::block::Block;
 use super::id::StreamId;
 
 const RUN_BLOCKS_MAX: usize = 128;
 
+#[derive(Clone, Debug)]
+struct Run {
+    /// The id of its first block.
+    id: StreamId,
+    /// Not empty.
+    blocks: Arc<Vec<Block>>,
+}
+
+impl Run {
+    #[inline]
+    fn blocks_mut(&mut self) -> &mut Vec<Block> {
+        Arc::make_mut(&mut self.blocks)
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    /// None is empty.
-    runs: VecDeque<Vec<Block>>,
+    runs: VecDeque<Run>,
     len: usize,
     /// See [`Index::radix_nodes`]; without the root of an empty tree.
     radix_nodes: usize,
@@ -47,11 +65,11 @@ impl Index {
     }
 
     pub fn get(&self, place: Place) -> &Block {
-        &self.runs[place.run][place.slot]
+        &self.runs[place.run].blocks[place.slot]
     }
 
     pub fn get_mut(&mut self, place: Place) -> &mut Block {
-        &mut self.runs[place.run][place.slot]
+        &mut self.runs[place.run].blocks_mut()[place.slot]
     }
 
     pub fn first(&self) -> Option<Place> {
@@ -60,12 +78,12 @@ impl Index {
 
     #[inline]
     pub fn last_mut(&mut self) -> Option<&mut Block> {
-        self.runs.back_mut()?.last_mut()
+        self.runs.back_mut()?.blocks_mut().last_mut()
     }
 
     pub fn next(&self, place: Place) -> Option<Place> {
         let next = Place { slot: place.slot + 1, ..place };
-        if next.slot < self.runs[place.run].len() {
+        if next.slot < self.runs[place.run].blocks.len() {
             return Some(next);
         }
         (place.run + 1 < self.runs.len()).then_some(Place { run: place.run + 1, slot: 0 })
@@ -74,31 +92,42 @@ impl Index {
     pub fn previous(&self, place: Place) -> Option<Place> {
         match place {
             Place { run: 0, slot: 0 } => None,
-            Place { run, slot: 0 } => Some(Place { run: run - 1, slot: self.runs[run - 1].len() - 1 }),
+            Place { run, slot: 0 } => Some(Place { run: run - 1, slot: self.runs[run - 1].blocks.len() - 1 }),
             Place { run, slot } => Some(Place { run, slot: slot - 1 }),
         }
     }
 
     /// The block that an entry of this id is in if it is anywhere: the last one whose id is not greater.
     pub fn covering(&self, id: StreamId) -> Option<Place> {
-        let run = self.runs.partition_point(|run| run[0].id() <= id).checked_sub(1)?;
-        let slot = self.runs[run].partition_point(|block| block.id() <= id) - 1;
+        let run = self.runs.partition_point(|run| run.id <= id).checked_sub(1)?;
+        let slot = self.runs[run].blocks.partition_point(|block| block.id() <= id) - 1;
         Some(Place { run, slot })
     }
 
     /// Adds a block behind the last one.
     pub fn push(&mut self, block: Block) {
+        let id = block.id();
+        let is_first_run = self.runs.len() == 1;
         match self.runs.back_mut() {
-            Some(run) if run.len() < RUN_BLOCKS_MAX => run.push(block),
+            Some(run) if run.blocks.len() < RUN_BLOCKS_MAX => {
+                let blocks = run.blocks_mut();
+                // What was copied to be changed has no room.
+                if !is_first_run && blocks.len() == blocks.capacity() {
+                    blocks.reserve_exact(RUN_BLOCKS_MAX - blocks.len());
+                }
+                blocks.push(block);
+            }
             _ => {
                 // The first run of a stream grows as it needs; the others will be filled.
-                let mut run = Vec::with_capacity(if self.len == 0 { 1 } else { RUN_BLOCKS_MAX });
-                run.push(block);
-                self.runs.push_back(run);
+                let mut blocks = Vec::with_capacity(if self.len == 0 { 1 } else { RUN_BLOCKS_MAX });
+                blocks.push(block);
+                if self.runs.is_empty() {
+                    self.runs.reserve_exact(1);
+                }
+                self.runs.push_back(Run { id, blocks: Arc::new(blocks) });
             }
         }
         self.len += 1;
-        let id = self.runs.back().and_then(|run| run.last()).expect("it was added just now").id();
         self.radix_nodes += self.radix_nodes_of(id);
     }
 
@@ -106,16 +135,18 @@ impl Index {
     pub fn remove(&mut self, place: Place) -> Option<Place> {
         self.radix_nodes -= self.radix_nodes_of(self.get(place).id());
         let run = &mut self.runs[place.run];
-        run.remove(place.slot);
         self.len -= 1;
-        let left = run.len();
+        let left = run.blocks.len() - 1;
         if left == 0 {
             self.runs.remove(place.run);
             return (place.run < self.runs.len()).then_some(Place { slot: 0, ..place });
         }
-        if left * 4 < run.capacity() {
-            run.shrink_to(left * 2);
+        let blocks = run.blocks_mut();
+        blocks.remove(place.slot);
+        if left * 4 < blocks.capacity() {
+            blocks.shrink_to(left * 2);
         }
+        run.id = blocks[0].id();
         if place.slot < left {
             return Some(place);
         }
@@ -179,12 +210,13 @@ impl Index {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Block> {
-        self.runs.iter().flatten()
+        self.runs.iter().flat_map(|run| run.blocks.iter())
     }
 
     /// Bytes allocated beside the blocks' own.
     pub fn memory_usage(&self) -> usize {
-        self.runs.capacity() * size_of::<Vec<Block>>()
-            + self.runs.iter().map(|run| run.capacity() * size_of::<Block>()).sum::<usize>()
+        let run_bytes =
+            |run: &Run| size_of::<usize>() + size_of::<Vec<Block>>() + run.blocks.capacity() * size_of::<Block>();
+        self.runs.capacity() * size_of::<Run>() + self.runs.iter().map(run_bytes).sum::<usize>()
     }
 }

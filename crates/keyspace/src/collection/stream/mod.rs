@@ -6,10 +6,13 @@
 //!                             └─ Consumer ── its pending ids
 //! ```
 //!
+//! A clone shares all of this but the topmost level; whoever changes a block, a group or some pending entries copies just these.
+//!
 //! Ids only ascend, so entries are added to the last [block](block) and found by the blocks' [index](index). What readers ask is counted where
 //! it changes (how many entries were ever added, the greatest id deleted), so that a group's lag is known without counting.
 
 mod block;
+mod by_id;
 mod bytes;
 mod entries;
 mod groups;
@@ -21,6 +24,7 @@ use std::ops::{Deref, DerefMut, RangeInclusive};
 use std::ptr::NonNull;
 
 pub use self::block::{Fields, InvalidBlock};
+pub use self::by_id::PendingIds;
 pub use self::entries::{Entries, Entry, Range, RangeBack};
 pub use self::groups::{Consumer, ConsumerId, Group, Groups, Pending};
 pub use self::id::StreamId;
@@ -50,6 +54,17 @@ impl DerefMut for Stream {
     #[inline]
     fn deref_mut(&mut self) -> &mut Parts {
         &mut self.0
+    }
+}
+
+impl Stream {
+    /// The same stream again, at little cost: 24 bytes for each 128 blocks of entries, and a pointer and a name for each group. What is large
+    /// is shared, and copied piece by piece where either of the two is changed: a block of entries and 40 bytes for each of its 127
+    /// neighbours; a group without its pending entries, and 128 of these.
+    ///
+    /// It may be read on another thread while this one is changed.
+    pub fn share(&self) -> Stream {
+        self.clone()
     }
 }
 

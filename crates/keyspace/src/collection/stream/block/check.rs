@@ -88,7 +88,7 @@ impl Block {
         }
         let front = u32::try_from(front.unwrap_or(elements.at)).expect("a listpack is smaller than 4 GiB");
         let mut own = Bytes::with_capacity(bytes.len());
-        own.extend_from_slice(bytes);
+        own.own().extend_from_slice(bytes);
         Ok(Block { id, front, bytes: own })
     }
 }
