@@ -60,7 +60,7 @@ fn write_group(out: &mut Vec<u8>, group: &Group, options: &Options) {
             out.extend_from_slice(&consumer.active_at_ms.unwrap_or(-1).to_le_bytes());
         }
         length(out, consumer.pending().len() as u64);
-        for id in consumer.pending() {
+        for id in consumer.pending().iter() {
             out.extend_from_slice(&id.to_be_bytes());
         }
     }
