@@ -16,6 +16,8 @@
 //!
 //! Element `index` is found by adding up the nodes' counts from the nearer end: they lie side by side, 24 bytes each.
 
+mod build;
+
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
