@@ -297,15 +297,23 @@ impl Listpack {
     /// # Errors
     /// Where and why they are none.
     pub fn from_bytes(bytes: &[u8]) -> Result<Listpack, InvalidListpack> {
-        Listpack::check(bytes)?;
-        Ok(Listpack::from_trusted(bytes))
+        if Listpack::check(bytes)? {
+            return Ok(Listpack::from_trusted(bytes));
+        }
+        // Whoever looks for an element looks for one form of it. No server writes another.
+        let mut listpack = Listpack::new();
+        let mut buffer = IntBuffer::new();
+        for item in Iter::over(&bytes[HEADER_BYTES..bytes.len() - 1]) {
+            listpack.push_back(item.bytes(&mut buffer));
+        }
+        Ok(listpack)
     }
 
-    /// Looks at all bytes of what may be a listpack.
+    /// Looks at all bytes of what may be a listpack. Says whether every element has the shortest form, an integer that of an integer.
     ///
     /// # Errors
     /// Where and why they are none.
-    pub fn check(bytes: &[u8]) -> Result<(), InvalidListpack> {
+    pub(super) fn check(bytes: &[u8]) -> Result<bool, InvalidListpack> {
         let wrong = |offset, reason| Err(InvalidListpack { offset, reason });
         if bytes.len() < EMPTY_BYTES {
             return wrong(bytes.len(), "shorter than header and end");
@@ -320,6 +328,7 @@ impl Listpack {
             return wrong(end, "no end mark");
         }
         let (mut at, mut count) = (HEADER_BYTES, 0usize);
+        let mut all_shortest = true;
         while at < end {
             let Some(len) = checked_element_len(&bytes[at..end]) else {
                 return wrong(at, "an element that reaches behind the end");
@@ -331,13 +340,14 @@ impl Listpack {
             if decoded_back_len(&bytes[at..at + len + back_len]) != Some(len) {
                 return wrong(at + len, "a backward length that does not fit its element");
             }
+            all_shortest &= is_shortest(&bytes[at..at + len]);
             at += len + back_len;
             count += 1;
         }
         if noted != LEN_UNKNOWN && usize::from(noted) != count {
             return wrong(4, "its header gives another number of elements");
         }
-        Ok(())
+        Ok(all_shortest)
     }
 
     /// One pointer, for an entry to keep.
@@ -892,6 +902,23 @@ pub(super) fn decode(bytes: &[u8]) -> (Item<'_>, usize) {
     }
 }
 
+/// Whether this element is encoded as [`Encoded::of`] does it.
+#[inline]
+fn is_shortest(element: &[u8]) -> bool {
+    let within = |bits: u32, number: i64| (-(1 << (bits - 1))..1 << (bits - 1)).contains(&number);
+    match (element[0], decode(element).0) {
+        (0x80..0xC0, Item::Bytes(text)) => !matches!(text, [b'0'..=b'9' | b'-', ..] if canonical_int(text).is_some()),
+        (0xE0..=0xEF, Item::Bytes(text)) => text.len() >= 1 << 6,
+        (_, Item::Bytes(text)) => text.len() >= 1 << 12,
+        (0x00..=0x7F, Item::Int(_)) => true,
+        (0xC0..=0xDF, Item::Int(number)) => !(0..0x80).contains(&number),
+        (0xF1, Item::Int(number)) => !within(13, number),
+        (0xF2, Item::Int(number)) => !within(16, number),
+        (0xF3, Item::Int(number)) => !within(24, number),
+        (_, Item::Int(number)) => !within(32, number),
+    }
+}
+
 /// Elements from both ends.
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
@@ -1015,6 +1042,44 @@ mod tests {
         assert_eq!(read, numbers);
         let back: Vec<i64> = listpack.iter().rev().map(|item| item.as_int().unwrap()).collect();
         assert!(back.iter().rev().eq(&numbers));
+    }
+
+    #[test]
+    fn longer_forms_become_the_shortest() {
+        let texts = [
+            "0",
+            "127",
+            "128",
+            "-1",
+            "-4096",
+            "4095",
+            "4096",
+            "-32769",
+            "32768",
+            "8388608",
+            "2147483648",
+            "",
+            "a",
+            "012",
+        ];
+        let long = ["b".repeat(63), "b".repeat(64), "b".repeat(4095), "b".repeat(4096)];
+        let mut listpack = Listpack::new();
+        texts.into_iter().chain(long.iter().map(String::as_str)).for_each(|text| listpack.push_back(text.as_bytes()));
+        assert_eq!(Listpack::check(listpack.as_bytes()), Ok(true));
+        for text in ["5", "-5", "300", "40000", "9000000"] {
+            // An integer as a text, and one of 64 bits.
+            let number: i64 = text.parse().unwrap();
+            let as_text = [&[0x80 | text.len() as u8][..], text.as_bytes(), &[1 + text.len() as u8]].concat();
+            let as_long = [&[0xF4][..], &number.to_le_bytes(), &[9]].concat();
+            for element in [as_text, as_long] {
+                let mut bytes = (element.len() as u32 + EMPTY_BYTES as u32).to_le_bytes().to_vec();
+                bytes.extend([1, 0]);
+                bytes.extend(element);
+                bytes.push(END);
+                let listpack = Listpack::from_bytes(&bytes).unwrap();
+                assert!(listpack.find(text.as_bytes(), listpack.first().unwrap(), 0).is_some());
+            }
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ use crate::table::Buckets;
 use crate::{EntryMut, Millis};
 
 pub use self::hash::{FieldRef, Hash, PackedFields};
-pub use self::list::{End, List, ListFigures, ListItem, NewItem};
+pub use self::list::{End, List, ListBuilder, ListFigures, ListItem, ListNode, NewItem};
 pub use self::listpack::Listpack;
 pub use self::set::Set;
 pub use self::sorted_set::SortedSet;

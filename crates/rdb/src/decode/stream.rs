@@ -73,6 +73,8 @@ fn group<'a>(input: &mut impl Input<'a>, stream: &mut Stream, value_type: ValueT
     let name = input.string(&mut scratch)?.to_vec();
     let last_id = stream_id(input)?;
     let entries_read = match value_type {
+        // It was not written yet. An empty stream's readers have read all there is (observed of Redis 8.2).
+        ValueType::Stream1 if stream.entries.is_empty() => Some(0),
         ValueType::Stream1 => stream.entries.distance(last_id),
         // -1: not known.
         _ => Some(input.length()?).filter(|&read| read != u64::MAX),

@@ -7,12 +7,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use keyspace::collection::ListBuilder;
 use keyspace::collection::limits::{HashLimits, ListLimits, SetLimits, SortedSetLimits};
 use keyspace::collection::listpack::Item;
 use keyspace::collection::set::Intset;
 use keyspace::collection::sorted_set::SortedSetBuilder;
 use keyspace::{
-    Collection, End, Expiry, Hash, IntBuffer, LARGE_LEN_MIN, List, Listpack, Millis, NewValue, Object, Set, SortedSet,
+    Collection, Expiry, Hash, IntBuffer, LARGE_LEN_MIN, List, Listpack, Millis, NewValue, Object, Set, SortedSet,
 };
 use resp::number::parse_f64;
 
@@ -78,16 +79,17 @@ pub(super) fn decode_value<'a>(
         ValueType::ListZiplist => {
             let start = input.offset();
             let mut list = ListBuilder::new(limits.list);
-            list.node(&ziplist::read(input)?);
-            list.finish(start)?.into()
+            list.push_node(ziplist::read(input)?);
+            // Redis 8.2 and Valkey 9.1 leave just these large.
+            finish_list(start, list, false)?.into()
         }
         ValueType::ListZiplists => {
             let start = input.offset();
             let mut list = ListBuilder::new(limits.list);
             for _ in 0..input.count()? {
-                list.node(&ziplist::read(input)?);
+                list.push_node(ziplist::read(input)?);
             }
-            list.finish(start)?.into()
+            finish_list(start, list, true)?.into()
         }
         ValueType::ListListpacks => list_of_listpacks(input, limits.list)?.into(),
         ValueType::Set => set(input, &limits.set)?.into(),
@@ -171,41 +173,9 @@ fn check_distinct(start: u64, listpack: &Listpack, stride: usize, what: &str) ->
 // Lists
 // ---------------------------------------------------------------------------------------------------------------------
 
-struct ListBuilder {
-    list: List,
-    limits: ListLimits,
-}
-
-impl ListBuilder {
-    fn new(limits: ListLimits) -> ListBuilder {
-        ListBuilder { list: List::default(), limits }
-    }
-
-    fn push(&mut self, text: &[u8]) {
-        self.list.grow(text.len(), 1, self.limits);
-        self.list.push(End::Back, text.into());
-    }
-
-    fn node(&mut self, listpack: &Listpack) {
-        let mut buffer = IntBuffer::new();
-        for item in listpack.iter() {
-            self.push(item.bytes(&mut buffer));
-        }
-    }
-
-    fn plain(&mut self, text: Vec<u8>) {
-        let shared = Arc::new(text);
-        self.list.grow(shared.len(), 1, self.limits);
-        self.list.push(End::Back, keyspace::NewItem { text: &shared, shared: Some(&shared) });
-    }
-
-    fn finish(mut self, start: u64) -> Result<List> {
-        if self.list.is_empty() {
-            return Err(empty(start));
-        }
-        self.list.pack(self.limits);
-        Ok(self.list)
-    }
+/// A list that was read. `packs`: one of few elements becomes small.
+fn finish_list(start: u64, list: ListBuilder, packs: bool) -> Result<List> {
+    if list.is_empty() { Err(empty(start)) } else { Ok(list.finish(packs)) }
 }
 
 fn list<'a>(input: &mut impl Input<'a>, limits: ListLimits) -> Result<List> {
@@ -215,7 +185,7 @@ fn list<'a>(input: &mut impl Input<'a>, limits: ListLimits) -> Result<List> {
     for _ in 0..input.count()? {
         list.push(input.string(&mut scratch)?);
     }
-    list.finish(start)
+    finish_list(start, list, true)
 }
 
 fn list_of_listpacks<'a>(input: &mut impl Input<'a>, limits: ListLimits) -> Result<List> {
@@ -223,18 +193,18 @@ fn list_of_listpacks<'a>(input: &mut impl Input<'a>, limits: ListLimits) -> Resu
     let mut list = ListBuilder::new(limits);
     for _ in 0..input.count()? {
         match input.length()? {
-            node::PACKED => list.node(&listpack(input)?),
+            node::PACKED => list.push_node(listpack(input)?),
             node::PLAIN => {
                 let mut scratch = Vec::new();
                 let text = input.string(&mut scratch)?.to_vec();
-                list.plain(text);
+                list.push_plain(text);
             }
             kind => {
                 return Err(input.damaged_before(1, format!("a list's node of kind {kind}; 1 is plain, 2 a listpack")));
             }
         }
     }
-    list.finish(start)
+    finish_list(start, list, true)
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -249,7 +219,11 @@ fn set<'a>(input: &mut impl Input<'a>, limits: &SetLimits) -> Result<Set> {
     for _ in 0..count {
         let at = input.offset();
         let member = input.string(&mut scratch)?;
-        let set = set.get_or_insert_with(|| Set::for_members(member, count, limits));
+        let set = set.get_or_insert_with(|| match count {
+            // Of the limits that of integers decides, whatever the members are (observed of all three servers).
+            _ if count > limits.intset_entries_max => Set::Table(Box::default()),
+            _ => Set::for_members(member, count, limits),
+        });
         if !set.insert(member, limits) {
             return Err(repeated(at, "member", member));
         }
@@ -493,18 +467,20 @@ fn hash_triples(start: u64, listpack: Listpack, limits: &HashLimits) -> Result<H
         return Ok(Hash::from_triples(listpack, limits));
     }
     // Redis takes them in any order; but which field expires first is known by the order.
-    let mut hash = Hash::default();
-    hash.prepare_expiry();
-    let (mut name_buffer, mut value_buffer) = <(IntBuffer, IntBuffer)>::default();
     let mut items = listpack.iter();
-    while let (Some(name), Some(value), Some(expiry)) = (items.next(), items.next(), items.next()) {
-        let expiry = match expiry.as_int() {
-            Some(0) | None => Expiry::Clear,
-            Some(at) => Expiry::At(Millis(at)),
-        };
-        hash.set(name.bytes(&mut name_buffer), value.bytes(&mut value_buffer), expiry, limits);
+    let mut triples = Vec::new();
+    while let (Some(name), Some(value), Some(Item::Int(expiry))) = (items.next(), items.next(), items.next()) {
+        triples.push((name, value, expiry));
     }
-    Ok(hash)
+    triples.sort_by_key(|(.., expiry)| if *expiry == 0 { i64::MAX } else { *expiry });
+    let mut sorted = Listpack::new();
+    let mut buffer = IntBuffer::new();
+    for (name, value, expiry) in &triples {
+        sorted.push_back(name.bytes(&mut buffer));
+        sorted.push_back(value.bytes(&mut buffer));
+        sorted.push_back_int(*expiry);
+    }
+    Ok(Hash::from_triples(sorted, limits))
 }
 
 /// A hash whose fields come with their expiry before them.

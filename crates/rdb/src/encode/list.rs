@@ -1,55 +1,51 @@
 //! Lists: a number of nodes, each a listpack or one large element.
 
-use std::ops::ControlFlow;
-
-use keyspace::collection::ListItem;
-use keyspace::{List, Listpack};
+use keyspace::List;
+use keyspace::collection::ListNode;
 
 use super::{Options, length, string};
-use crate::code::{length as code, node};
+use crate::code::node;
 
-/// Elements are written in listpacks of so many bytes: what Redis makes of a list by default.
-const NODE_BYTES_MAX: usize = 8 << 10;
+/// Bytes of a listpack's header, and of the whole with its end.
+const HEADER_BYTES: usize = 6;
+const EMPTY_BYTES: usize = 7;
+const END: u8 = 0xFF;
 
 pub(super) fn list(out: &mut Vec<u8>, list: &List, options: &Options) {
+    length(out, list.node_count() as u64);
     if let List::Packed(listpack) = list {
-        length(out, 1);
-        packed(out, listpack, options);
+        length(out, node::PACKED);
+        string(out, listpack.as_bytes(), options);
         return;
     }
-    // How many nodes there will be is not known before they are written: the number gets the room of the largest.
-    let count_at = out.len();
-    out.extend_from_slice(&[code::BITS_32, 0, 0, 0, 0]);
-    let mut count = 0u32;
-    let mut open = Listpack::new();
-    let mut close = |out: &mut Vec<u8>, open: &mut Listpack| {
-        if !open.is_empty() {
-            packed(out, &std::mem::take(open), options);
-            count += 1;
+    let mut scratch = Vec::new();
+    list.for_each_node(|part| match part {
+        ListNode::Plain(text) => {
+            length(out, node::PLAIN);
+            string(out, text, options);
         }
-    };
-    let mut plains = 0;
-    list.walk(0, false, |item| {
-        match item {
-            ListItem::Int(number) => open.push_back_int(number),
-            ListItem::Bytes(text) => open.push_back(text),
-            ListItem::Large(text) => {
-                close(out, &mut open);
-                length(out, node::PLAIN);
-                string(out, text, options);
-                plains += 1;
+        ListNode::Elements(elements, count) => {
+            length(out, node::PACKED);
+            if options.compress {
+                scratch.clear();
+                listpack(&mut scratch, elements, count);
+                string(out, &scratch, options);
+            } else {
+                length(out, (elements.len() + EMPTY_BYTES) as u64);
+                listpack(out, elements, count);
             }
         }
-        if open.byte_len() >= NODE_BYTES_MAX {
-            close(out, &mut open);
-        }
-        ControlFlow::Continue(())
     });
-    close(out, &mut open);
-    out[count_at + 1..count_at + 5].copy_from_slice(&(count + plains).to_be_bytes());
 }
 
-fn packed(out: &mut Vec<u8>, listpack: &Listpack, options: &Options) {
-    length(out, node::PACKED);
-    string(out, listpack.as_bytes(), options);
+/// Elements get the header and end of a listpack.
+fn listpack(out: &mut Vec<u8>, elements: &[u8], count: usize) {
+    out.reserve(elements.len() + EMPTY_BYTES);
+    let len = u32::try_from(elements.len() + EMPTY_BYTES).expect("a node is smaller than 4 GiB");
+    let mut header = [0; HEADER_BYTES];
+    header[..4].copy_from_slice(&len.to_le_bytes());
+    header[4..].copy_from_slice(&u16::try_from(count).unwrap_or(u16::MAX).to_le_bytes());
+    out.extend_from_slice(&header);
+    out.extend_from_slice(elements);
+    out.push(END);
 }

@@ -1,6 +1,7 @@
 //! What the tests share: values compared by content, values at random.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod old;
 pub mod peer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +11,8 @@ use std::sync::{Arc, OnceLock};
 use keyspace::collection::limits::StreamLimits;
 use keyspace::collection::stream::{Pending, StreamId};
 use keyspace::{
-    Collection, DbIndex, End, Expiry, Hash, Held, IntBuffer, Keyspace, List, Millis, NewItem, NewValue, Object,
-    Options, Set, SortedSet, Stream, ValueRef,
+    Collection, DbIndex, End, Expiry, Hash, Held, Keyspace, List, Millis, NewItem, NewValue, Object, Options, Set,
+    SortedSet, Stream, ValueRef,
 };
 use rand::Rng;
 use rdb::{Limits, Value};
@@ -302,14 +303,8 @@ pub fn random_limits(random: &mut Random) -> Limits {
     limits
 }
 
-pub fn text_of(item: keyspace::collection::listpack::Item<'_>) -> Vec<u8> {
-    item.bytes(&mut IntBuffer::new()).to_vec()
-}
-
-pub fn is_empty(content: &Content) -> bool {
-    match content {
-        Content::Set(members) => members.is_empty(),
-        Content::List(items) => items.is_empty(),
-        _ => false,
-    }
+pub fn members_of(set: &Set) -> Vec<Vec<u8>> {
+    let mut members = Vec::new();
+    set.for_each(|member| members.push(member.to_vec()));
+    members
 }

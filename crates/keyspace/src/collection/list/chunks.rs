@@ -16,6 +16,8 @@
 //!
 //! Element `index` is found by adding up counts from the nearer end: first those of pages of nodes, then those of one page's nodes.
 
+mod build;
+
 use std::ops::ControlFlow;
 
 use super::super::listpack::{Encoded, Iter, Listpack, Needle, element_len_with_back, step_back, step_through};

@@ -6,6 +6,7 @@
 //! A list grows and shrinks between its encodings only where a command says so ([`List::grow`], [`List::shrink`]): when and with what it
 //! asks can be seen from outside.
 
+mod build;
 mod chunks;
 mod node;
 mod nodes;
@@ -16,6 +17,7 @@ use std::ops::{ControlFlow, RangeInclusive};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+pub use self::build::{ListBuilder, ListNode};
 use self::chunks::{Chunks, match_elements, offset_of};
 use super::limits::ListLimits;
 use super::listpack::{Iter, Needle, Position};
