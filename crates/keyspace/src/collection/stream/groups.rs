@@ -1,7 +1,7 @@
 //! Consumer groups: how far a group has read, and what was delivered to its consumers and not acknowledged.
 //!
-//! A clone shares the groups. The first change of a shared one copies it but for its pending entries, of which it copies a pointer for every
-//! 128 ([`ById`]): with 100,000 of them that is 0.1 ms at most, with a million less than 1 ms.
+//! A clone shares the groups. The first change of a shared one copies its consumers, and of pending entries a pointer for every 128
+//! ([`ById`]): 10 us for 100,000 of them, 0.1 ms for a million.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
