@@ -71,6 +71,8 @@ struct Terms {
     databases: u64,
     now: Millis,
     lfu: bool,
+    /// After each key, for tests.
+    delay: Duration,
 }
 
 /// Loads an RDB file from a source. Returns what the source has behind it.
@@ -85,7 +87,8 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
         let limits =
             Limits { list: settings.list, set: settings.set, hash: settings.hash, sorted_set: settings.sorted_set };
         let databases = u64::from(settings.databases);
-        let terms = Terms { manner, limits, databases, now: now(), lfu: settings.lfu };
+        let delay = Duration::from_micros(global.config.get(directives::KEY_LOAD_DELAY).max(0) as u64);
+        let terms = Terms { manner, limits, databases, now: now(), lfu: settings.lfu, delay };
         (terms, global.config.get(directives::RDBCHECKSUM))
     };
     let text = |error: rdb::Error| LoadError(error.to_string());
@@ -203,7 +206,11 @@ fn insert_batch(
         if keys.is_empty() && records.len() == 0 {
             return Ok(());
         }
+        let count = keys.len() as u32;
         insert_keys(shared, gate, terms, loading, batch.db(), keys)?;
+        if !terms.delay.is_zero() {
+            std::thread::sleep(terms.delay * count);
+        }
     }
 }
 
