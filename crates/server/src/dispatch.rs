@@ -359,7 +359,7 @@ impl Dispatcher<'_> {
         Self: 'a,
     {
         effects.serve(readers(global));
-        let mut access = Access::new(self.thread, global, now);
+        let mut access = Access::new(self.shared, self.thread, global, now);
         let mut plans = plans.iter();
         let mut jobs = jobs.iter_mut().filter(|job| job.planned > 0);
         let Some(first) = jobs.next() else { return };
@@ -445,7 +445,7 @@ impl Dispatcher<'_> {
         let World { global, keyspace } = &mut *world;
         let plan = plan(&self.shared.registry, keyspace, args, &mut LastCalled::default(), &mut keys);
         let manners = Manners::of(global, job.session, now);
-        let mut access = Access::new(self.thread, global, now);
+        let mut access = Access::new(self.shared, self.thread, global, now);
         let effects = &mut self.scratch.effects;
         effects.serve(wide_readers(global));
         // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
@@ -786,20 +786,24 @@ struct Access {
     /// Something may stop a command from being executed here and now: one branch for all of it.
     is_guarded: bool,
     pause: Option<Pause>,
+    /// The disk is so far behind the journal that writes wait.
+    is_congested: bool,
     /// EXEC runs what was queued: CLIENT REPLY decides on the whole.
     in_transaction: bool,
 }
 
 impl Access {
     /// Everything a command relies on is read here, inside the gate.
-    fn new(thread: usize, global: &Global, now: Millis) -> Access {
+    fn new(shared: &Shared, thread: usize, global: &Global, now: Millis) -> Access {
+        let is_congested = shared.persistence.journal.is_congested();
         let pause = planted_stale_pause(global, now).unwrap_or_else(|| global.pause_at(now));
         Access {
             thread,
             began: Instant::now(),
             latency_tracking: global.settings.latency_tracking,
-            is_guarded: pause.is_some() || !global.waiters.is_empty(),
+            is_guarded: pause.is_some() || is_congested || !global.waiters.is_empty(),
             pause,
+            is_congested,
             in_transaction: false,
         }
     }
@@ -818,6 +822,9 @@ impl Access {
         if let Some(pause) = self.pause
             && (!pause.writes_only || flags.intersects(Flags::WRITE.union(Flags::MAY_REPLICATE)))
         {
+            return Err(BatchEnd::Paused);
+        }
+        if self.is_congested && flags.contains(Flags::WRITE) {
             return Err(BatchEnd::Paused);
         }
         match cx.reach {
