@@ -8,31 +8,72 @@
 //!
 //! The format is LibLZF's (oldhome.schmorp.de/marc/liblzf.html). It is so small that the crates for it are not kept up.
 
+use std::cell::RefCell;
+
 const OFFSET_MAX: usize = 1 << 13;
 const MATCH_LEN_MIN: usize = 3;
 const MATCH_LEN_MAX: usize = 264;
 const LITERALS_MAX: usize = 32;
 const HASH_BITS: u32 = 12;
 
+/// Where three bytes were last seen, by a hash of them, as [`Seen::base`] plus their place in the text.
+///
+/// It is used again without being cleared: what is below `base` was of an earlier text. Clearing 16 KiB would cost more than compressing most
+/// texts does.
+struct Seen {
+    places: Box<[u32; 1 << HASH_BITS]>,
+    base: u32,
+}
+
+thread_local! {
+    static SEEN: RefCell<Seen> = RefCell::new(Seen { places: Box::new([0; 1 << HASH_BITS]), base: 1 });
+}
+
+/// After so many bytes without a match every second one is looked at, after twice as many every third, and so on.
+const PATIENCE_BITS: u32 = 6;
+
 /// The compressed bytes, if they are at most `bytes_max`.
 pub fn compress(input: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
-    // Places of three bytes, plus one: 0 is none.
-    let mut seen = [0u32; 1 << HASH_BITS];
     let mut output = Vec::with_capacity(bytes_max);
+    compress_to(input, bytes_max, &mut output).then_some(output)
+}
+
+/// Appends the compressed bytes if they are at most `bytes_max`, else nothing. Says which.
+pub fn compress_to(input: &[u8], bytes_max: usize, output: &mut Vec<u8>) -> bool {
+    let start = output.len();
+    let compressed = SEEN.with_borrow_mut(|seen| compress_with(seen, input, start + bytes_max, output));
+    if !compressed {
+        output.truncate(start);
+    }
+    compressed
+}
+
+fn compress_with(seen: &mut Seen, input: &[u8], end_max: usize, output: &mut Vec<u8>) -> bool {
+    let Ok(len) = u32::try_from(input.len()) else { return false };
+    let base = match seen.base.checked_add(len) {
+        Some(next) => std::mem::replace(&mut seen.base, next),
+        None => {
+            seen.places.fill(0);
+            // A text of nearly 4 GiB is not worth another word about overflow.
+            let Some(next) = len.checked_add(1) else { return false };
+            seen.base = next;
+            1
+        }
+    };
     let (mut at, mut literals) = (0, 0);
-    while at + MATCH_LEN_MIN <= input.len() {
-        let three = u32::from_le_bytes([input[at], input[at + 1], input[at + 2], 0]);
-        let before = &mut seen[(three.wrapping_mul(0x9E37_79B1) >> (32 - HASH_BITS)) as usize];
-        let from = std::mem::replace(before, at as u32 + 1) as usize;
-        if from == 0 || at + 1 - from > OFFSET_MAX || input[from - 1..from + 2] != input[at..at + MATCH_LEN_MIN] {
-            at += 1;
+    // Four bytes are read, of which three count: the last three of the text begin no match.
+    while let Some(&four) = input.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
+        let three = u32::from_le_bytes(four) << 8;
+        let place = &mut seen.places[(three.wrapping_mul(0x9E37_79B1) >> (32 - HASH_BITS)) as usize];
+        let before = std::mem::replace(place, base + at as u32);
+        // Of an earlier text if it is below the base; then the difference is no place before this one.
+        let from = before.wrapping_sub(base) as usize;
+        if from >= at || at - from > OFFSET_MAX || three_at(input, from) != three {
+            at += 1 + ((at - literals) >> PATIENCE_BITS);
             continue;
         }
-        let from = from - 1;
-        let len_max = MATCH_LEN_MAX.min(input.len() - at);
-        let same = |len: &usize| input[from + len] == input[at + len];
-        let len = (MATCH_LEN_MIN..len_max).take_while(same).last().map_or(MATCH_LEN_MIN, |last| last + 1);
-        put_literals(&mut output, &input[literals..at]);
+        let len = MATCH_LEN_MIN + common_len(input, from + MATCH_LEN_MIN, at + MATCH_LEN_MIN);
+        put_literals(output, &input[literals..at]);
         let (offset, code) = (at - from - 1, len - 2);
         if code < 7 {
             output.push((code << 5 | offset >> 8) as u8);
@@ -40,14 +81,42 @@ pub fn compress(input: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
             output.extend([(7 << 5 | offset >> 8) as u8, (code - 7) as u8]);
         }
         output.push(offset as u8);
-        if output.len() > bytes_max {
-            return None;
+        if output.len() > end_max {
+            return false;
         }
         at += len;
         literals = at;
     }
-    put_literals(&mut output, &input[literals..]);
-    (output.len() <= bytes_max).then_some(output)
+    let rest = &input[literals..];
+    if output.len() + rest.len() + rest.len().div_ceil(LITERALS_MAX) > end_max {
+        return false;
+    }
+    put_literals(output, rest);
+    true
+}
+
+/// Three bytes in the upper part of a word; behind them is at least one more.
+#[inline]
+fn three_at(input: &[u8], at: usize) -> u32 {
+    input[at..].first_chunk::<4>().map_or(0, |four| u32::from_le_bytes(*four) << 8)
+}
+
+/// How many bytes from both places on are the same, as far as a match may reach.
+#[inline]
+fn common_len(input: &[u8], from: usize, at: usize) -> usize {
+    let len_max = (MATCH_LEN_MAX - MATCH_LEN_MIN).min(input.len() - at);
+    let (one, other) = (&input[from..from + len_max], &input[at..at + len_max]);
+    let words = one.chunks_exact(8).zip(other.chunks_exact(8));
+    let mut len = 0;
+    for (one, other) in words {
+        let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+        let different = word(one) ^ word(other);
+        if different != 0 {
+            return len + different.trailing_zeros() as usize / 8;
+        }
+        len += 8;
+    }
+    len + one[len..].iter().zip(&other[len..]).take_while(|(one, other)| one == other).count()
 }
 
 fn put_literals(output: &mut Vec<u8>, literals: &[u8]) {
@@ -125,6 +194,17 @@ mod tests {
                 round_trip(&[&word[..], &noise(gap), &word].concat());
             }
         }
+    }
+
+    #[test]
+    fn texts_do_not_see_each_other() {
+        // The places of one text are not taken for those of the next, also when they begin anew.
+        SEEN.with_borrow_mut(|seen| seen.base = u32::MAX - 3000);
+        for number in 0..200 {
+            round_trip(format!("text {number} with the same words as text {}", number + 1).as_bytes());
+            round_trip(b"the same words");
+        }
+        assert!(SEEN.with_borrow(|seen| seen.base) < 100_000);
     }
 
     /// What Redis 8.2 wrote into DUMP for 40 times `a`.

@@ -259,18 +259,37 @@ fn with_texts(name: Item<'_>, value: Item<'_>, write: impl FnOnce(&[u8], &[u8]))
 /// A length or another number that is mostly small, in 1, 2, 5 or 9 bytes.
 #[inline]
 pub fn length(out: &mut Vec<u8>, length: u64) {
-    match length {
-        0..0x40 => out.push(length as u8),
-        0x40..0x4000 => out.extend_from_slice(&[len_code::BITS_14 | (length >> 8) as u8, length as u8]),
+    if length < 0x40 {
+        out.push(length as u8);
+        return;
+    }
+    out.extend_from_slice(encode_length(&mut [0; LENGTH_BYTES_MAX], length));
+}
+
+const LENGTH_BYTES_MAX: usize = 9;
+
+fn encode_length(buffer: &mut [u8; LENGTH_BYTES_MAX], length: u64) -> &[u8] {
+    let len = match length {
+        0..0x40 => {
+            buffer[0] = length as u8;
+            1
+        }
+        0x40..0x4000 => {
+            buffer[..2].copy_from_slice(&[len_code::BITS_14 | (length >> 8) as u8, length as u8]);
+            2
+        }
         0x4000..=0xFFFF_FFFF => {
-            out.push(len_code::BITS_32);
-            out.extend_from_slice(&(length as u32).to_be_bytes());
+            buffer[0] = len_code::BITS_32;
+            buffer[1..5].copy_from_slice(&(length as u32).to_be_bytes());
+            5
         }
         _ => {
-            out.push(len_code::BITS_64);
-            out.extend_from_slice(&length.to_be_bytes());
+            buffer[0] = len_code::BITS_64;
+            buffer[1..].copy_from_slice(&length.to_be_bytes());
+            9
         }
-    }
+    };
+    &buffer[..len]
 }
 
 /// An element of a list, set or hash.

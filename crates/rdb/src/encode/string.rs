@@ -2,7 +2,7 @@
 
 use keyspace::{canonical_int, lzf};
 
-use super::{Options, length};
+use super::{LENGTH_BYTES_MAX, Options, encode_length, length};
 use crate::code::length as code;
 
 /// Shorter ones are not worth compressing, and nothing is gained by less than [`GAIN_BYTES_MIN`] (both observed of Redis).
@@ -59,12 +59,25 @@ fn small_int(out: &mut Vec<u8>, number: i64) -> bool {
 }
 
 fn compressed(out: &mut Vec<u8>, text: &[u8]) -> bool {
-    // An offset in LZF's table has 32 bits; who has texts of 4 GiB has other worries.
-    let Ok(_) = u32::try_from(text.len()) else { return false };
-    let Some(bytes) = lzf::compress(text, text.len() - GAIN_BYTES_MIN) else { return false };
+    // The compressed length comes first and is known last: it gets the room that it takes if nearly nothing is gained.
+    let start = out.len();
     out.push(code::LZF);
-    length(out, bytes.len() as u64);
     length(out, text.len() as u64);
-    out.extend_from_slice(&bytes);
+    let length_at = start + 1;
+    let length_len = out.len() - length_at;
+    length(out, text.len() as u64);
+    let data_at = out.len();
+    if !lzf::compress_to(text, text.len() - GAIN_BYTES_MIN, out) {
+        out.truncate(start);
+        return false;
+    }
+    let compressed_len = (out.len() - data_at) as u64;
+    let mut encoded = [0; LENGTH_BYTES_MAX];
+    let encoded = encode_length(&mut encoded, compressed_len);
+    if encoded.len() == length_len {
+        out[length_at..length_at + length_len].copy_from_slice(encoded);
+    } else {
+        out.splice(length_at..length_at + length_len, encoded.iter().copied());
+    }
     true
 }
