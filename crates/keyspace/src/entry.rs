@@ -355,6 +355,7 @@ impl RawEntry {
 
     /// # Safety
     /// The entry is live and unchanged for `'a`; likewise below.
+    #[inline]
     unsafe fn value<'a>(self) -> ValueRef<'a> {
         let flags = self.flags();
         let repr = match flags & KIND_MASK {

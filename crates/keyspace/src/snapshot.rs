@@ -52,7 +52,7 @@ pub trait Sink: Send + Sync {
 pub enum Opening {
     /// `len` elements by [`Sink::element`], in any order.
     Elements { id: OpeningId, len: usize },
-    /// Here it is: it shares its parts with the collection in the keyspace, and never changes.
+    /// Here it is: it shares its parts with the collection in the keyspace, until they change there.
     Shared(Object),
 }
 
@@ -246,6 +246,7 @@ impl Cut {
         self.shared.walked(units);
     }
 
+    #[cold]
     pub(crate) fn capture(&self, shard: ShardIndex, table: usize) -> KeyCapture<'_> {
         KeyCapture { shared: &self.shared, shard, db: self.db_at_cut(table) }
     }
@@ -461,6 +462,7 @@ impl Shared {
 type Hold<'h> = dyn FnMut(ShardIndex, &mut dyn FnMut(&mut Space<'_>)) + 'h;
 
 /// Captures the keys of one table of a shard.
+#[derive(Clone, Copy)]
 pub(crate) struct KeyCapture<'a> {
     shared: &'a Arc<Shared>,
     shard: ShardIndex,
@@ -481,7 +483,7 @@ impl KeyCapture<'_> {
         let limits = &self.shared.limits;
         let Some(opened) = object.opened() else {
             let is_large = object.is_larger(limits.elements_at_once_max, limits.bytes_at_once_max);
-            return is_large.then(|| Opening::Shared(object.share()));
+            return is_large.then(|| Opening::Shared(object.duplicate()));
         };
         if !opened.is_larger(limits.elements_at_once_max, limits.bytes_at_once_max) {
             return None;

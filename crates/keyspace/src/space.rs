@@ -270,13 +270,13 @@ impl Keyspace {
     }
 
     #[inline]
-    fn around<'a>(&'a self, shard: usize, capture: Option<&'a KeyCapture<'a>>) -> Surroundings<'a, RawEntry> {
+    fn around<'a>(&'a self, shard: usize, capture: &'a Option<KeyCapture<'a>>) -> Surroundings<'a, RawEntry> {
         Surroundings {
             hasher: &self.hasher,
             skipped_bits: SHARD_BITS,
             limits: &self.limits,
             counters: self.counters_of(shard),
-            capture: capture.map(|capture| capture as &dyn Capture<RawEntry>),
+            capture: dynamic(capture),
         }
     }
 
@@ -555,11 +555,11 @@ impl<'a> Space<'a> {
     }
 
     pub fn get_mut(&mut self, db: DbIndex, key: Key<'_>) -> Option<EntryMut<'_>> {
-        let (keyspace, home, index) = (self.keyspace, key.shard().get(), table_index(db, key.hash));
+        let (home, index) = (key.shard().get(), table_index(db, key.hash));
         let capture = self.capture(home, index);
         let (tables, shard) = self.tables_mut(home);
         let table = tables.get_mut(index)?;
-        let unlocked = table.find_unlocked(&keyspace.around(home, capture.as_ref()), position(key), key.bytes)?;
+        let unlocked = table.find_unlocked(dynamic(&capture), position(key), key.bytes)?;
         Some(EntryMut::new(table, unlocked, &shard.earliest))
     }
 
@@ -588,13 +588,13 @@ impl<'a> Space<'a> {
     fn insert_new(&mut self, db: DbIndex, key: Key<'_>, entry: RawEntry) {
         let (home, index) = (key.shard().get(), table_index(db, key.hash));
         let capture = self.capture(home, index);
-        self.insert_with(capture.as_ref(), home, index, key, entry);
+        self.insert_with(&capture, home, index, key, entry);
     }
 
     #[inline]
     fn insert_with(
         &mut self,
-        capture: Option<&KeyCapture<'_>>,
+        capture: &Option<KeyCapture<'_>>,
         home: usize,
         index: usize,
         key: Key<'_>,
@@ -616,10 +616,10 @@ impl<'a> Space<'a> {
     pub fn remove(&mut self, db: DbIndex, key: Key<'_>) -> Option<Removed> {
         let (keyspace, home, index) = (self.keyspace, key.shard().get(), table_index(db, key.hash));
         let capture = self.capture(home, index);
-        let around = keyspace.around(home, capture.as_ref());
+        let around = keyspace.around(home, &capture);
         let (tables, _) = self.tables_mut(home);
         let table = tables.get_mut(index)?;
-        let unlocked = table.find_unlocked(&around, position(key), key.bytes)?;
+        let unlocked = table.find_unlocked(around.capture, position(key), key.bytes)?;
         let entry = table.remove(&around, position(key), unlocked);
         if table.len() == 0 {
             keyspace.note_occupied(home, tables);
@@ -639,7 +639,7 @@ impl<'a> Space<'a> {
             unsafe { entry.with_object(|object| note_moved(object, at_cut, key)) };
         }
         if planted("uncaptured-move") {
-            self.insert_with(None, key.shard().get(), table_index(db, key.hash), key, entry);
+            self.insert_with(&None, key.shard().get(), table_index(db, key.hash), key, entry);
             return existed;
         }
         self.insert_new(db, key, entry);
@@ -689,7 +689,7 @@ impl<'a> Space<'a> {
         let mut left = budget;
         for index in 0..tables.count() {
             let capture = cut.map(|cut| cut.capture(ShardIndex::new(home), index));
-            let around = keyspace.around(home, capture.as_ref());
+            let around = keyspace.around(home, &capture);
             let Some(table) = tables.get_mut(index) else { continue };
             let mut gone = |expired: Expired<'_>| gone(DbIndex(index as u32), expired);
             let mut emptied = None;
@@ -841,7 +841,7 @@ impl<'a> Space<'a> {
     /// The part of a compaction within one shard, over all its tables.
     fn compact_shard(&mut self, cursor: Cursor, left: &mut usize) -> Cursor {
         let shard = cursor.shard();
-        let around = self.keyspace.around(shard, None);
+        let around = self.keyspace.around(shard, &None);
         let (tables, _) = self.tables_mut(shard);
         let mut next: Option<u64> = None;
         let mut visited = 0;
@@ -1022,6 +1022,11 @@ impl Drop for Space<'_> {
             }
         }
     }
+}
+
+#[inline]
+fn dynamic<'a>(capture: &'a Option<KeyCapture<'_>>) -> Option<&'a dyn Capture<RawEntry>> {
+    capture.as_ref().map(|capture| capture as &dyn Capture<RawEntry>)
 }
 
 /// A key's position in its shard's tables.

@@ -177,11 +177,6 @@ impl Object {
         }
     }
 
-    /// A copy that shares what it can, and never changes.
-    pub(crate) fn share(&self) -> Object {
-        self.duplicate()
-    }
-
     /// Whether freeing it takes longer than handing it to the reaper.
     pub(crate) fn is_slow_to_free(&self) -> bool {
         each!(self, value => value.free_cost()) > FREED_AT_ONCE_ELEMENTS_MAX

@@ -131,7 +131,7 @@ impl<E: CollectionElement> ElementTable<E> {
     /// The element of this key, to be changed or taken out.
     #[inline]
     pub(crate) fn find_unlocked(&mut self, hash: u64, key: &[u8]) -> Option<Unlocked<E>> {
-        self.change(|table, around| table.find_unlocked(around, hash, key))
+        self.change(|table, around| table.find_unlocked(around.capture, hash, key))
     }
 
     /// Adds an element whose key is not in the table.

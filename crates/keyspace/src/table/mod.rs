@@ -373,7 +373,9 @@ impl<E: Element> Table<E> {
                     None
                 } else {
                     let tag = segment.tag_of(position);
-                    self.unlock_unit(around, segment, segment.home(tag));
+                    if let Some(capture) = around.capture {
+                        self.unlock_units(capture, segment, 1 << segment.home(tag));
+                    }
                     let word = Word::new(element.address(), expiries.any(), tag);
                     // SAFETY: as above.
                     unsafe { segment.place(word, fingerprint_of(position)) }
@@ -397,28 +399,22 @@ impl<E: Element> Table<E> {
     #[inline]
     pub(crate) fn find_unlocked(
         &mut self,
-        around: &Surroundings<'_, E>,
+        capture: Option<&dyn Capture<E>>,
         position: u64,
         key: &[u8],
     ) -> Option<Unlocked<E>> {
         let place = self.find(position, key)?;
-        Some(self.unlock(around, place))
+        Some(self.unlock(capture, place))
     }
 
     #[inline]
-    fn unlock(&mut self, around: &Surroundings<'_, E>, place: Place) -> Unlocked<E> {
+    fn unlock(&mut self, capture: Option<&dyn Capture<E>>, place: Place) -> Unlocked<E> {
         // SAFETY: the place is valid, and the table is borrowed mutably.
         let word = unsafe { *place.word() };
-        self.unlock_unit(around, place.segment, place.segment.home(word.tag()));
-        Unlocked { place, element: Self::element(word) }
-    }
-
-    /// Before anything changes in a unit.
-    #[inline]
-    fn unlock_unit(&mut self, around: &Surroundings<'_, E>, segment: SegmentRef, home: usize) {
-        if let Some(capture) = around.capture {
-            self.unlock_units(capture, segment, 1 << home);
+        if let Some(capture) = capture {
+            self.unlock_units(capture, place.segment, 1 << place.segment.home(word.tag()));
         }
+        Unlocked { place, element: Self::element(word) }
     }
 
     /// Before all of a segment is made anew.
@@ -976,7 +972,7 @@ impl<E: Element> Table<E> {
                 if *taken == budget {
                     return None;
                 }
-                let at = self.unlock(around, place);
+                let at = self.unlock(around.capture, place);
                 if before.own.is_some_and(|at| at < now) {
                     *taken += 1;
                     due(Due::Element(self.unlink(at)));
