@@ -17,8 +17,10 @@
 //!
 //! Start at [`Journal::append`], then [`aof::Writer`].
 
+pub mod aof;
 mod batch;
 mod block;
+pub mod disk;
 
 mod journal;
 mod planted;
