@@ -71,9 +71,12 @@ impl Batch {
         self.in_unit = true;
     }
 
-    /// A command that makes the same change elsewhere.
+    /// A command that makes the same change elsewhere: its name and arguments.
     #[inline]
-    pub fn effect<A: AsRef<[u8]>>(&mut self, db: u32, args: &[A], to: Destinations) {
+    pub fn effect<I>(&mut self, db: u32, args: I, to: Destinations)
+    where
+        I: IntoIterator<Item: AsRef<[u8]>, IntoIter: ExactSizeIterator + Clone>,
+    {
         assert!(self.in_unit, "an effect belongs to a unit");
         let [aof, replicas] = &mut self.parts;
         match self.wanted & to {
@@ -111,7 +114,10 @@ impl Batch {
 
 impl Part {
     #[inline]
-    fn effect<A: AsRef<[u8]>>(&mut self, db: u32, args: &[A]) {
+    fn effect<I>(&mut self, db: u32, args: I)
+    where
+        I: IntoIterator<Item: AsRef<[u8]>, IntoIter: ExactSizeIterator + Clone>,
+    {
         self.select(db);
         encode_command(&mut self.bytes, args);
     }
@@ -171,15 +177,19 @@ pub(crate) const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 /// `*2 SELECT db`.
 #[cold]
 pub(crate) fn encode_select(bytes: &mut Vec<u8>, db: u32) {
-    encode_command(bytes, &[b"SELECT", itoa::Buffer::new().format(db).as_bytes()]);
+    encode_command(bytes, [b"SELECT", itoa::Buffer::new().format(db).as_bytes()]);
 }
 
 /// A command as clients send it.
 #[inline]
-pub(crate) fn encode_command<A: AsRef<[u8]>>(bytes: &mut Vec<u8>, args: &[A]) {
+pub(crate) fn encode_command<I>(bytes: &mut Vec<u8>, args: I)
+where
+    I: IntoIterator<Item: AsRef<[u8]>, IntoIter: ExactSizeIterator + Clone>,
+{
+    let args = args.into_iter();
     // One reservation for all: the longest header has 20 digits, and two bytes end each argument.
     const AROUND: usize = 1 + 20 + 2 + 2;
-    let length: usize = args.iter().map(|arg| arg.as_ref().len() + AROUND).sum();
+    let length: usize = args.clone().map(|arg| arg.as_ref().len() + AROUND).sum();
     bytes.reserve(AROUND + length);
     encode_header(bytes, b'*', args.len());
     for arg in args {
@@ -228,7 +238,7 @@ mod tests {
         batch.serve(Destinations::all());
         for unit in units {
             batch.unit_begin();
-            unit.iter().for_each(|(db, args, to)| batch.effect(*db, args, *to));
+            unit.iter().for_each(|(db, args, to)| batch.effect(*db, *args, *to));
             batch.unit_end();
         }
         batch
@@ -277,7 +287,7 @@ mod tests {
     fn lengths_of_every_size() {
         for length in [0, 9, 10, 99, 100, 1000, 123_456] {
             let mut bytes = Vec::new();
-            encode_command(&mut bytes, &["x".repeat(length)]);
+            encode_command(&mut bytes, ["x".repeat(length)]);
             assert_eq!(String::from_utf8(bytes).unwrap(), format!("*1\r\n${length}\r\n{}\r\n", "x".repeat(length)));
         }
     }

@@ -46,7 +46,9 @@ impl Block {
         let target = &self.bytes[at..at + data.len()];
         // SAFETY: `target` has room for `data` (the slice above), its bytes are cells, and nobody reads or writes them now
         // (the caller's promise). They do not overlap: `data` cannot be part of a block that is written.
-        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), UnsafeCell::raw_get(target.as_ptr()).cast(), data.len()) };
+        unsafe {
+            std::ptr::copy_nonoverlapping(data.as_ptr(), UnsafeCell::raw_get(target.as_ptr()).cast(), data.len())
+        };
     }
 }
 

@@ -21,13 +21,11 @@ pub mod aof;
 mod batch;
 mod block;
 pub mod disk;
+pub mod fuzz;
 
 mod journal;
 mod planted;
 mod stream;
-
-#[cfg(feature = "fuzz")]
-pub mod fuzz;
 
 pub use batch::{Batch, Destinations};
 pub use block::Chunk;

@@ -161,7 +161,8 @@ impl Stream {
 
     fn keep_spare(&mut self, mut block: Arc<Block>) {
         // Only a block that nobody reads may be written from its beginning again.
-        if self.spare.len() < SPARE_BLOCKS_MAX && block.capacity() == BLOCK_BYTES && Arc::get_mut(&mut block).is_some() {
+        if self.spare.len() < SPARE_BLOCKS_MAX && block.capacity() == BLOCK_BYTES && Arc::get_mut(&mut block).is_some()
+        {
             self.spare.push(block);
         }
     }

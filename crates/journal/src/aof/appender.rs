@@ -16,8 +16,9 @@
 //!   All of it is written again, which is why it stays in memory until then, at the same place of the same file, opened
 //!   anew. A new file instead would need the old one cut first, durably, on the disk that is just failing, or its units would count twice; the
 //!   same bytes at the same place are right whatever a crash leaves of them.
-//! - *What if memory does not suffice for that?* Beyond `UNSYNCED_BYTES_MAX` what is written is let go of. If a sync fails then, nothing is durable any more
-//!   until a rewrite has made the whole set anew ([`RewriteNeeded`](Event::RewriteNeeded)).
+//! - *What if memory does not suffice for that?* Beyond `UNSYNCED_BYTES_MAX` what is written is let go of. If a sync fails then, the set ends at the last
+//!   good one: the file is cut there, nothing is written behind the gap, and nothing is durable any more until a rewrite has made a
+//!   new set ([`RewriteNeeded`](Event::RewriteNeeded)), which is listed when its base is there.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -82,12 +83,22 @@ pub enum Event {
     Failing(Failure),
     Recovered,
     /// What is behind this cut goes to a new file.
-    Rotated { at: u64 },
+    Rotated {
+        at: u64,
+    },
     /// Everything goes to the same file as before; the rewrite that wanted the cut has failed.
-    RotationFailed { at: u64, error: String },
+    RotationFailed {
+        at: u64,
+        error: String,
+    },
     /// The rewrite is complete: the base of this cut counts.
-    BaseInstalled { at: u64 },
-    BaseFailed { at: u64, error: String },
+    BaseInstalled {
+        at: u64,
+    },
+    BaseFailed {
+        at: u64,
+        error: String,
+    },
     /// A part of the file may be lost, and is not in memory any more: only a rewrite makes the set whole.
     RewriteNeeded,
     /// A file that a rewrite has replaced is deleted.
@@ -135,6 +146,16 @@ struct Flight {
     is_slow: bool,
 }
 
+/// Whether bytes are lost that are not in memory any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gap {
+    None,
+    /// They are, and what follows is written nowhere: the snapshot of the next cut will hold it.
+    Open,
+    /// A new set has begun at this cut, and waits for its base.
+    Behind(u64),
+}
+
 struct Trouble {
     failure: Failure,
     retry_at: Duration,
@@ -160,8 +181,7 @@ pub(crate) struct Appender {
     whole: u64,
     synced: u64,
     released: u64,
-    /// Before this, bytes may be lost that are not in memory any more.
-    doubtful: u64,
+    gap: Gap,
     /// The file is opened anew before it is trusted again.
     is_reopen_due: bool,
 
@@ -179,6 +199,8 @@ pub(crate) struct Appender {
     /// Cuts, and the file that begins there.
     cuts: Vec<(u64, u64)>,
     bases: VecDeque<Base>,
+    /// This base is listed, but not safely.
+    unsettled_base: Option<u64>,
     settle_at: Option<Duration>,
     is_removing: bool,
 
@@ -209,7 +231,8 @@ impl Appender {
         let (_, size_bytes) = files.sizes();
         let mut appender = Appender {
             settle_at: (!files.is_settled()).then_some(Duration::ZERO),
-            cuts: vec![(begin, files.last_sequence())],
+            // A new set waits for the base of its beginning.
+            cuts: if files.is_published() { Vec::new() } else { vec![(begin, files.last_sequence())] },
             reader,
             files,
             file,
@@ -219,7 +242,7 @@ impl Appender {
             whole: begin,
             synced: begin,
             released: begin,
-            doubtful: 0,
+            gap: Gap::None,
             is_reopen_due: false,
             policy,
             is_suspended: false,
@@ -229,6 +252,7 @@ impl Appender {
             is_at_rotation: false,
             is_rotation_unsettled: false,
             bases: VecDeque::new(),
+            unsettled_base: None,
             is_removing: false,
             trouble: None,
             now: Duration::ZERO,
@@ -330,6 +354,10 @@ impl Appender {
         if self.is_rotation_unsettled {
             self.settle_rotation().map_err(|error| (Stage::Rotate, error))?;
         }
+        if self.gap == Gap::Open {
+            self.discard();
+            return Ok(());
+        }
         self.write().map_err(|error| (Stage::Write, error))?;
         if self.policy == Fsync::Always && !self.is_suspended {
             self.sync().map_err(|error| (Stage::Sync, error))?;
@@ -378,6 +406,40 @@ impl Appender {
         self.is_at_rotation = done.is_ok() && read.is_rotation;
         self.journal().publish_written(self.written);
         done
+    }
+
+    /// Passes over what the next snapshot will hold, and begins a new set at its cut.
+    fn discard(&mut self) {
+        let mut chunks = Vec::new();
+        let read = self.reader.read(self.written, usize::MAX, &mut chunks);
+        drop(chunks);
+        (self.written, self.whole, self.synced) = (read.end, read.end, read.end);
+        if read.is_all {
+            self.written_units = read.units;
+        }
+        self.journal().publish_written(self.written);
+        self.is_at_rotation = read.is_rotation;
+        if read.is_rotation {
+            // What cannot be made now is asked for again with the next cut.
+            let begun = self.files.add_incremental();
+            match begun {
+                Ok(file) => {
+                    self.gap = Gap::Behind(self.written);
+                    self.have_gone_over(file);
+                }
+                Err(unpersisted) => self.refuse_rotation(&unpersisted.into_error()),
+            }
+        }
+        self.install_bases();
+    }
+
+    fn refuse_rotation(&mut self, error: &io::Error) {
+        let at = self.journal().end_rotation();
+        self.is_at_rotation = false;
+        self.events.push(Event::RotationFailed { at, error: system_text(error) });
+        if self.gap != Gap::None {
+            self.events.push(Event::RewriteNeeded);
+        }
     }
 
     fn write_chunks(&mut self, chunks: &[Chunk]) -> io::Result<()> {
@@ -438,7 +500,7 @@ impl Appender {
     }
 
     fn publish(&mut self) {
-        if self.doubtful == 0 {
+        if self.gap == Gap::None {
             self.journal().publish_durable(self.synced);
             self.events.push(Event::Progress);
         }
@@ -452,8 +514,9 @@ impl Appender {
             self.whole = self.whole.min(self.synced);
             self.journal().publish_written(self.written);
         } else {
-            self.doubtful = self.written;
-            self.synced = self.written;
+            self.gap = Gap::Open;
+            // Bases of these cuts would need what is lost.
+            self.cuts.clear();
             self.events.push(Event::RewriteNeeded);
         }
     }
@@ -461,6 +524,10 @@ impl Appender {
     /// A file opened anew hears of errors from here on.
     fn reopen(&mut self) -> io::Result<()> {
         let (file, _) = self.files.reopen()?.expect("the file that is written is in the set");
+        if self.gap == Gap::Open {
+            file.set_len(self.position(self.synced))?;
+            self.files.begin_anew();
+        }
         self.file = file;
         self.is_reopen_due = false;
         Ok(())
@@ -468,14 +535,9 @@ impl Appender {
 
     /// Goes over to a new file. What was written is safe.
     fn go_over(&mut self) -> Result<(), (Stage, io::Error)> {
-        let at = self.written;
         match self.files.add_incremental() {
             Ok(file) => self.have_gone_over(file),
-            Err(Unpersisted::Refused(error)) => {
-                self.journal().end_rotation();
-                self.is_at_rotation = false;
-                self.events.push(Event::RotationFailed { at, error: system_text(&error) });
-            }
+            Err(Unpersisted::Refused(error)) => self.refuse_rotation(&error),
             Err(Unpersisted::Unsettled(error)) => {
                 self.is_rotation_unsettled = true;
                 return Err((Stage::Rotate, error));
@@ -506,8 +568,8 @@ impl Appender {
     fn install_bases(&mut self) {
         while let Some(base) = self.bases.front() {
             let at = base.at;
-            if self.journal().is_rotation_ahead(at) {
-                // Its cut is still ahead: the old file cannot be left yet.
+            if self.journal().is_rotation_ahead(at) || self.unsettled_base.is_some() {
+                // Its cut is still ahead, the old file cannot be left yet; or the base before it does not count yet.
                 return;
             }
             let base = self.bases.pop_front().expect("looked at above");
@@ -521,7 +583,12 @@ impl Appender {
                     let _ = self.files.disk().remove(&base.temporary);
                     self.events.push(Event::BaseFailed { at, error: system_text(&error) });
                 }
-                Ok(()) | Err(Unpersisted::Unsettled(_)) => self.have_installed(at),
+                Ok(()) => self.have_installed(at),
+                Err(Unpersisted::Unsettled(_)) => {
+                    // A crash could still bring the old set back: it does not count before the folder is safe.
+                    self.unsettled_base = Some(at);
+                    self.settle_at = Some(self.now + RETRY_FIRST);
+                }
             }
         }
     }
@@ -533,17 +600,13 @@ impl Appender {
         let (_, size_bytes) = self.files.sizes();
         self.earlier_bytes = size_bytes.saturating_sub(self.position(self.written));
         self.figures.base_size_bytes = size_bytes;
-        if self.doubtful > at {
-            // The cut was made before the failure: what is in doubt lies behind it.
-            self.events.push(Event::RewriteNeeded);
-        } else if self.doubtful > 0 {
-            self.doubtful = 0;
+        if matches!(self.gap, Gap::Behind(begin) if begin <= at) {
+            self.gap = Gap::None;
             self.publish();
         }
     }
 
-    /// Makes the folder safe and has deleted what was replaced. Failing is no trouble: everything counts already, and disk space is
-    /// all that it costs.
+    /// Makes the folder safe and has deleted what was replaced. Failing is no trouble: it costs disk space, and puts off the end of a rewrite.
     fn settle(&mut self) {
         if self.settle_at.is_none_or(|at| self.now < at) {
             return;
@@ -552,7 +615,13 @@ impl Appender {
             self.settle_at = None;
             return;
         }
-        match self.files.settle() {
+        let settled = self.files.settle();
+        if settled.is_ok()
+            && let Some(at) = self.unsettled_base.take()
+        {
+            self.have_installed(at);
+        }
+        match settled {
             Ok(paths) if paths.is_empty() || self.keep_history => self.settle_at = None,
             Ok(paths) => {
                 self.is_removing = true;
@@ -566,6 +635,10 @@ impl Appender {
     /// The files were deleted, or were not there.
     pub(crate) fn handle_removed(&mut self, removed: io::Result<Vec<PathBuf>>) {
         self.is_removing = false;
+        if !self.files.is_published() {
+            // The set that is listed is of before; it goes as a whole, once the new one is.
+            return;
+        }
         match removed.and_then(|paths| self.files.forget_history().map(|()| paths)) {
             Ok(paths) => self.events.extend(paths.into_iter().map(Event::Removed)),
             Err(_) => self.settle_at = Some(self.now + RETRY_MAX),
@@ -630,7 +703,7 @@ impl Appender {
     }
 
     fn recover(&mut self) {
-        let is_sound = self.doubtful == 0 && self.flight.is_none();
+        let is_sound = self.gap == Gap::None && self.flight.is_none();
         match &mut self.trouble {
             None => {}
             Some(_) if is_sound => {
@@ -672,7 +745,7 @@ impl Appender {
             if appender.is_rotation_unsettled {
                 appender.settle_rotation().map_err(|error| (Stage::Rotate, error))?;
             }
-            while appender.written < appender.tail() {
+            while appender.gap != Gap::Open && appender.written < appender.tail() {
                 appender.write().map_err(|error| (Stage::Write, error))?;
                 if appender.is_at_rotation {
                     // Nobody will come with a base for it any more.

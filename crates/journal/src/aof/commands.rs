@@ -42,7 +42,9 @@ pub struct LoadError {
 #[derive(Debug)]
 pub enum LoadErrorKind {
     /// It ends in the middle of a unit; of a transaction that has begun, if so said. `aof-load-truncated` forgives it in the last file.
-    Truncated { in_transaction: bool },
+    Truncated {
+        in_transaction: bool,
+    },
     Malformed(&'static str),
     Io(io::Error),
 }
@@ -408,7 +410,11 @@ mod tests {
         let whole = read_by(text, usize::MAX);
         for step in [1, 2, 7] {
             let part = read_by(text, step);
-            assert_eq!((&part.0, format!("{:?}", part.1)), (&whole.0, format!("{:?}", whole.1)), "{step} bytes at a time");
+            assert_eq!(
+                (&part.0, format!("{:?}", part.1)),
+                (&whole.0, format!("{:?}", whole.1)),
+                "{step} bytes at a time"
+            );
         }
         whole
     }

@@ -57,8 +57,14 @@ pub struct Part {
 pub enum OpenError {
     Manifest(ManifestError),
     /// A file that the manifest lists is not there, or cannot be looked at.
-    Part { name: Vec<u8>, error: io::Error },
-    Io { what: &'static str, error: io::Error },
+    Part {
+        name: Vec<u8>,
+        error: io::Error,
+    },
+    Io {
+        what: &'static str,
+        error: io::Error,
+    },
 }
 
 impl fmt::Display for OpenError {
@@ -211,8 +217,8 @@ impl Files {
         self.persist(manifest).map_err(Unpersisted::into_error)
     }
 
-    /// The append-only file was switched on while the server runs: whatever is in the folder is of another time, and counts until the first base is
-    /// [installed](Self::install_base).
+    /// What follows belongs to a new set: whatever is in the folder is of another time (the append-only file was switched on while the server
+    /// runs), or has a gap. It stays listed until the base of the new set is installed, which replaces it at one instant.
     pub fn begin_anew(&mut self) {
         self.is_published = false;
         self.manifest.history.extend(self.manifest.base.take());
@@ -313,13 +319,22 @@ impl Files {
         Ok(Entry::new(name, sequence))
     }
 
+    pub(crate) fn is_published(&self) -> bool {
+        self.is_published
+    }
+
     pub(crate) fn is_settled(&self) -> bool {
-        self.is_settled || !self.is_published
+        self.is_settled
     }
 
     /// Makes the folder safe. What is left to do then: delete these files, then [forget](Self::forget_history) them.
     pub(crate) fn settle(&mut self) -> io::Result<Vec<PathBuf>> {
         self.disk.sync_folder(&self.folder)?;
+        if !self.is_published {
+            // What the manifest in the folder lists is needed.
+            self.is_settled = true;
+            return Ok(Vec::new());
+        }
         self.is_settled = self.manifest.history.is_empty();
         Ok(self.manifest.history.iter().map(|entry| self.path(&entry.name)).collect())
     }

@@ -100,9 +100,7 @@ impl Manifest {
                 Some(line) if line.len() < LINE_BYTES_MAX && !line.contains(&0) => line.trim_ascii(),
                 _ => return Err(ManifestError { line: None, what: "The AOF manifest file contains too long line" }),
             };
-            manifest
-                .add_line(line)
-                .map_err(|what| ManifestError { line: Some((index + 1, line.to_vec())), what })?;
+            manifest.add_line(line).map_err(|what| ManifestError { line: Some((index + 1, line.to_vec())), what })?;
         }
         Ok(manifest)
     }

@@ -4,9 +4,13 @@
 
 mod appender;
 mod commands;
+#[cfg(test)]
+mod crash_tests;
 mod files;
 mod limit;
 mod manifest;
+#[cfg(test)]
+mod simulated;
 mod writer;
 
 use std::io;
