@@ -37,7 +37,8 @@ pub trait Disk: Send + Sync {
 
 /// A file that is written.
 pub trait DiskFile: Send + Sync {
-    fn len(&self) -> io::Result<u64>;
+    /// Its length in bytes.
+    fn size(&self) -> io::Result<u64>;
 
     /// Writes at a position, and says how many bytes it has written: fewer than asked for when the disk fills up, for instance.
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
@@ -107,7 +108,7 @@ impl Disk for FileSystem {
 }
 
 impl DiskFile for File {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         self.metadata().map(|metadata| metadata.len())
     }
 

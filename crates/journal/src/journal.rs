@@ -284,8 +284,9 @@ impl Journal {
         self.publish_answerable(offset);
     }
 
-    pub(crate) fn publish_answerable(&self, offset: u64) {
-        self.answerable.fetch_max(offset, Release);
+    /// Whether that is news.
+    pub(crate) fn publish_answerable(&self, offset: u64) -> bool {
+        self.answerable.fetch_max(offset, Release) < offset
     }
 
     /// Up to where the AOF stream is in a file.

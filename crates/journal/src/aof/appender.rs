@@ -361,8 +361,7 @@ impl Appender {
         self.write().map_err(|error| (Stage::Write, error))?;
         if self.policy == Fsync::Always && !self.is_suspended {
             self.sync().map_err(|error| (Stage::Sync, error))?;
-        } else if self.policy == Fsync::Always {
-            self.journal().publish_answerable(self.written);
+        } else if self.policy == Fsync::Always && self.journal().publish_answerable(self.written) {
             self.events.push(Event::Progress);
         }
         if self.is_at_rotation {

@@ -240,7 +240,7 @@ impl Files {
             None => Ok(None),
             Some(last) => {
                 let file = self.disk.open(&self.path(&last.name))?;
-                let length = file.len()?;
+                let length = file.size()?;
                 Ok(Some((file, length)))
             }
         }

@@ -235,7 +235,7 @@ impl Disk for Simulated {
 }
 
 impl DiskFile for SimulatedFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.lock().files[self.1].seen.len() as u64)
     }
 
