@@ -357,6 +357,11 @@ impl Drop for Reader {
         stream.remove_reader(self.number);
         if !stream.has_readers() {
             self.journal.wanted.fetch_and(!self.destination.bit().bits(), Relaxed);
+            if self.destination == Destination::Aof {
+                // Nobody will write what waits, so nobody has to wait for it.
+                state.rotations.clear();
+                self.journal.congestion.store(0, Relaxed);
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ fn load(directory: &Path, folder: &str, stem: &str) -> Data {
     let mut data = Data::new();
     for part in files.parts().expect("what is listed is there") {
         let mut db = 0;
-        let mut commands = Commands::new(disk.reader(&part.path).expect("it is there"), 0);
+        let mut commands = Commands::new(disk.reader(&part.path, 0).expect("it is there"), 0);
         while let Some(unit) = commands.next_unit().unwrap_or_else(|error| panic!("{part:?}: {error}")) {
             for command in unit.commands() {
                 let words: Vec<String> =
@@ -123,7 +123,7 @@ fn ours_are_read_by_them() {
         append(&journal, &mut data, 100..200);
         std::fs::write(directory.path().join(&temporary), snapshot).unwrap();
         writer.install_base(at, temporary, BaseForm::Commands);
-        assert!(heard.iter().any(|event| event == Event::BaseInstalled { at }));
+        assert!(heard.iter().any(|event| event == Event::BaseInstalled { at, name: format!("{stem}.2.base.aof") }));
         append(&journal, &mut data, 200..300);
         let (ended, reader) = writer.stop();
         ended.unwrap();

@@ -82,9 +82,10 @@ pub enum Event {
     /// Nothing becomes durable until `Recovered`.
     Failing(Failure),
     Recovered,
-    /// What is behind this cut goes to a new file.
+    /// What is behind this cut goes to a new file, of this name.
     Rotated {
         at: u64,
+        name: String,
     },
     /// Everything goes to the same file as before; the rewrite that wanted the cut has failed.
     RotationFailed {
@@ -94,6 +95,7 @@ pub enum Event {
     /// The rewrite is complete: the base of this cut counts.
     BaseInstalled {
         at: u64,
+        name: String,
     },
     BaseFailed {
         at: u64,
@@ -561,7 +563,7 @@ impl Appender {
         self.file = file;
         self.origin = (self.written, 0);
         self.cuts.push((at, self.files.last_sequence()));
-        self.events.push(Event::Rotated { at });
+        self.events.push(Event::Rotated { at, name: self.files.last_name() });
     }
 
     fn install_bases(&mut self) {
@@ -595,7 +597,7 @@ impl Appender {
     fn have_installed(&mut self, at: u64) {
         self.cuts.retain(|(cut, _)| *cut >= at);
         self.settle_at = Some(self.now);
-        self.events.push(Event::BaseInstalled { at });
+        self.events.push(Event::BaseInstalled { at, name: self.files.base_name() });
         let (_, size_bytes) = self.files.sizes();
         self.earlier_bytes = size_bytes.saturating_sub(self.position(self.written));
         self.figures.base_size_bytes = size_bytes;

@@ -387,7 +387,7 @@ mod tests {
         let path = std::path::Path::new("folder/temp");
         rig.disk.create(path).unwrap().sync_data().unwrap();
         rig.writer.install_base(at, path.to_owned(), BaseForm::Rdb);
-        rig.wait_for(|event| *event == Event::BaseInstalled { at });
+        rig.wait_for(|event| *event == Event::BaseInstalled { at, name: "aof.2.base.rdb".to_owned() });
         rig.wait_for(|event| matches!(event, Event::Removed(path) if path.ends_with("aof.1.incr.aof")));
         let is_written = testkit::wait_until(Duration::from_secs(20), || rig.writer.figures().size_bytes == end - at);
         assert!(is_written, "{:?}", rig.writer.figures());
