@@ -212,7 +212,7 @@ pub(crate) struct Appender {
     events: Vec<Event>,
     chunks: Vec<Chunk>,
     figures: Figures,
-    /// Base and incremental files before the current one.
+    /// All files but the current one.
     earlier_bytes: u64,
     last_group_units: u64,
 }
@@ -559,9 +559,9 @@ impl Appender {
     fn have_gone_over(&mut self, file: Arc<dyn DiskFile>) {
         let at = self.journal().end_rotation();
         self.is_at_rotation = false;
-        self.earlier_bytes += self.position(self.written);
         self.file = file;
         self.origin = (self.written, 0);
+        self.earlier_bytes = self.files.sizes().1;
         self.cuts.push((at, self.files.last_sequence()));
         self.events.push(Event::Rotated { at, name: self.files.last_name() });
     }
@@ -569,8 +569,9 @@ impl Appender {
     fn install_bases(&mut self) {
         while let Some(base) = self.bases.front() {
             let at = base.at;
-            if self.journal().is_rotation_ahead(at) || self.unsettled_base.is_some() {
-                // Its cut is still ahead, the old file cannot be left yet; or the base before it does not count yet.
+            if self.journal().is_rotation_ahead(at) || self.unsettled_base.is_some() || self.is_removing {
+                // Its cut is still ahead, the old file cannot be left yet; or the base before it does not count yet; or history is about to be
+                // forgotten as a whole.
                 return;
             }
             let base = self.bases.pop_front().expect("looked at above");
@@ -755,7 +756,10 @@ impl Appender {
             }
             appender.sync().map_err(|error| (Stage::Sync, error))
         };
-        let done = advance(self).map_err(|(_, error)| error);
+        let done = match advance(self) {
+            Ok(()) if self.gap != Gap::None => Err(io::Error::other("what was lost has not been rewritten")),
+            done => done.map_err(|(_, error)| error),
+        };
         self.release();
         self.refresh_figures();
         done
