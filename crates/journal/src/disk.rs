@@ -4,7 +4,7 @@
 //! a file by [`DiskFile::sync_data`], its name (new, renamed, removed) by [`Disk::sync_folder`].
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +17,8 @@ pub trait Disk: Send + Sync {
     /// A file that is there, to write on.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// A file's content, from the beginning.
-    fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
+    /// A file's content, from an offset on.
+    fn reader(&self, path: &Path, offset: u64) -> io::Result<Box<dyn Read + Send>>;
 
     /// A file's length in bytes; `NotFound` where there is none.
     fn size(&self, path: &Path) -> io::Result<u64>;
@@ -37,7 +37,8 @@ pub trait Disk: Send + Sync {
 
 /// A file that is written.
 pub trait DiskFile: Send + Sync {
-    fn len(&self) -> io::Result<u64>;
+    /// Its length in bytes.
+    fn size(&self) -> io::Result<u64>;
 
     /// Writes at a position, and says how many bytes it has written: fewer than asked for when the disk fills up, for instance.
     fn write_at(&self, slices: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
@@ -75,9 +76,10 @@ impl Disk for FileSystem {
         Ok(Arc::new(OpenOptions::new().write(true).open(self.path(path))?))
     }
 
-    fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
-        let file = File::open(self.path(path))?;
-        // A hint that costs nothing: files are read once, from the beginning to the end.
+    fn reader(&self, path: &Path, offset: u64) -> io::Result<Box<dyn Read + Send>> {
+        let mut file = File::open(self.path(path))?;
+        file.seek(SeekFrom::Start(offset))?;
+        // A hint that costs nothing: files are read once, up to the end.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
         Ok(Box::new(file))
     }
@@ -107,7 +109,7 @@ impl Disk for FileSystem {
 }
 
 impl DiskFile for File {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         self.metadata().map(|metadata| metadata.len())
     }
 

@@ -284,8 +284,9 @@ impl Journal {
         self.publish_answerable(offset);
     }
 
-    pub(crate) fn publish_answerable(&self, offset: u64) {
-        self.answerable.fetch_max(offset, Release);
+    /// Whether that is news.
+    pub(crate) fn publish_answerable(&self, offset: u64) -> bool {
+        self.answerable.fetch_max(offset, Release) < offset
     }
 
     /// Up to where the AOF stream is in a file.
@@ -356,6 +357,11 @@ impl Drop for Reader {
         stream.remove_reader(self.number);
         if !stream.has_readers() {
             self.journal.wanted.fetch_and(!self.destination.bit().bits(), Relaxed);
+            if self.destination == Destination::Aof {
+                // Nobody will write what waits, so nobody has to wait for it.
+                state.rotations.clear();
+                self.journal.congestion.store(0, Relaxed);
+            }
         }
     }
 }

@@ -82,9 +82,10 @@ pub enum Event {
     /// Nothing becomes durable until `Recovered`.
     Failing(Failure),
     Recovered,
-    /// What is behind this cut goes to a new file.
+    /// What is behind this cut goes to a new file, of this name.
     Rotated {
         at: u64,
+        name: String,
     },
     /// Everything goes to the same file as before; the rewrite that wanted the cut has failed.
     RotationFailed {
@@ -94,6 +95,7 @@ pub enum Event {
     /// The rewrite is complete: the base of this cut counts.
     BaseInstalled {
         at: u64,
+        name: String,
     },
     BaseFailed {
         at: u64,
@@ -210,7 +212,7 @@ pub(crate) struct Appender {
     events: Vec<Event>,
     chunks: Vec<Chunk>,
     figures: Figures,
-    /// Base and incremental files before the current one.
+    /// All files but the current one.
     earlier_bytes: u64,
     last_group_units: u64,
 }
@@ -361,8 +363,7 @@ impl Appender {
         self.write().map_err(|error| (Stage::Write, error))?;
         if self.policy == Fsync::Always && !self.is_suspended {
             self.sync().map_err(|error| (Stage::Sync, error))?;
-        } else if self.policy == Fsync::Always {
-            self.journal().publish_answerable(self.written);
+        } else if self.policy == Fsync::Always && self.journal().publish_answerable(self.written) {
             self.events.push(Event::Progress);
         }
         if self.is_at_rotation {
@@ -558,18 +559,19 @@ impl Appender {
     fn have_gone_over(&mut self, file: Arc<dyn DiskFile>) {
         let at = self.journal().end_rotation();
         self.is_at_rotation = false;
-        self.earlier_bytes += self.position(self.written);
         self.file = file;
         self.origin = (self.written, 0);
+        self.earlier_bytes = self.files.sizes().1;
         self.cuts.push((at, self.files.last_sequence()));
-        self.events.push(Event::Rotated { at });
+        self.events.push(Event::Rotated { at, name: self.files.last_name() });
     }
 
     fn install_bases(&mut self) {
         while let Some(base) = self.bases.front() {
             let at = base.at;
-            if self.journal().is_rotation_ahead(at) || self.unsettled_base.is_some() {
-                // Its cut is still ahead, the old file cannot be left yet; or the base before it does not count yet.
+            if self.journal().is_rotation_ahead(at) || self.unsettled_base.is_some() || self.is_removing {
+                // Its cut is still ahead, the old file cannot be left yet; or the base before it does not count yet; or history is about to be
+                // forgotten as a whole.
                 return;
             }
             let base = self.bases.pop_front().expect("looked at above");
@@ -596,7 +598,7 @@ impl Appender {
     fn have_installed(&mut self, at: u64) {
         self.cuts.retain(|(cut, _)| *cut >= at);
         self.settle_at = Some(self.now);
-        self.events.push(Event::BaseInstalled { at });
+        self.events.push(Event::BaseInstalled { at, name: self.files.base_name() });
         let (_, size_bytes) = self.files.sizes();
         self.earlier_bytes = size_bytes.saturating_sub(self.position(self.written));
         self.figures.base_size_bytes = size_bytes;
@@ -754,7 +756,10 @@ impl Appender {
             }
             appender.sync().map_err(|error| (Stage::Sync, error))
         };
-        let done = advance(self).map_err(|(_, error)| error);
+        let done = match advance(self) {
+            Ok(()) if self.gap != Gap::None => Err(io::Error::other("what was lost has not been rewritten")),
+            done => done.map_err(|(_, error)| error),
+        };
         self.release();
         self.refresh_figures();
         done

@@ -67,6 +67,24 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
+impl LoadError {
+    /// Why the server does not start: Redis's advice, and what Redis does not say.
+    pub fn refusal(&self, name: &str) -> String {
+        match &self.kind {
+            LoadErrorKind::Truncated { .. } => format!(
+                "Unexpected end of file reading the append only file {name}. You can: 1) Make a backup of your AOF file, then use \
+                 ./redis-check-aof --fix <filename.manifest>. 2) Alternatively you can set the 'aof-load-truncated' configuration \
+                 option to yes and restart the server. ({self})"
+            ),
+            LoadErrorKind::Malformed(_) => format!(
+                "Bad file format reading the append only file {name}: make a backup of your AOF file, then use \
+                 ./redis-check-aof --fix <filename.manifest> ({self})"
+            ),
+            LoadErrorKind::Io(_) => format!("Unrecoverable error reading the append only file {name}: {self}"),
+        }
+    }
+}
+
 /// The commands of a file.
 pub struct Commands<R> {
     source: R,

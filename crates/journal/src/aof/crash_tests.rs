@@ -222,7 +222,7 @@ fn recover(disk: &Simulated, has_dropped: bool) -> u64 {
     let mut last = 0;
     for part in files.parts().unwrap_or_else(|error| panic!("{error}")) {
         let name = String::from_utf8_lossy(&part.name).into_owned();
-        let mut commands = Commands::new(disk.reader(&part.path).expect("no faults"), 0);
+        let mut commands = Commands::new(disk.reader(&part.path, 0).expect("no faults"), 0);
         loop {
             match commands.next_unit() {
                 Ok(Some(unit)) => {

@@ -15,7 +15,7 @@
 //!   nothing that the old one lists is deleted until a later attempt succeeds.
 
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -198,6 +198,13 @@ impl Files {
         &self.disk
     }
 
+    /// Whether a part begins with a snapshot: the caller loads that, and reads on with [`Commands`](super::Commands) where it ends.
+    pub fn is_rdb(&self, part: &Part) -> io::Result<bool> {
+        let mut beginning = Vec::new();
+        self.disk.reader(&part.path, 0)?.take(8).read_to_end(&mut beginning)?;
+        Ok(super::is_rdb(&beginning))
+    }
+
     /// Cuts a file where its last whole unit ends, before anything is written behind.
     pub fn truncate(&self, part: &Part, length: u64) -> io::Result<()> {
         let file = self.disk.open(&part.path)?;
@@ -240,7 +247,7 @@ impl Files {
             None => Ok(None),
             Some(last) => {
                 let file = self.disk.open(&self.path(&last.name))?;
-                let length = file.len()?;
+                let length = file.size()?;
                 Ok(Some((file, length)))
             }
         }
@@ -279,6 +286,16 @@ impl Files {
                 Ok(file)
             }
         }
+    }
+
+    /// The name of the base, for the log.
+    pub(crate) fn base_name(&self) -> String {
+        self.manifest.base.as_ref().map_or_else(String::new, Entry::display_name)
+    }
+
+    /// The name of the file that is written, for the log.
+    pub(crate) fn last_name(&self) -> String {
+        self.manifest.incremental.last().map_or_else(String::new, Entry::display_name)
     }
 
     /// The number of the file that is written.
@@ -417,7 +434,7 @@ fn is_missing(size: io::Result<u64>) -> io::Result<bool> {
 
 fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    disk.reader(path)?.read_to_end(&mut content)?;
+    disk.reader(path, 0)?.read_to_end(&mut content)?;
     Ok(content)
 }
 

@@ -50,6 +50,11 @@ impl Entry {
     pub fn new(name: impl Into<Vec<u8>>, sequence: u64) -> Entry {
         Entry { name: name.into(), sequence, start_offset: None, end_offset: None }
     }
+
+    /// Its name for people.
+    pub fn display_name(&self) -> String {
+        String::from_utf8_lossy(&self.name).into_owned()
+    }
 }
 
 /// All files of the append-only file.

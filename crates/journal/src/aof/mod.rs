@@ -1,6 +1,12 @@
 //! The append-only file: its files, who writes them and who reads them.
 //!
-//! Start at [`Writer`] for a server that runs, at [`Files`] and [`Commands`] for one that starts.
+//! | a server | does |
+//! |---|---|
+//! | starts | [`Files::open`], loads [`Files::parts`] (a base with [`Files::is_rdb`] as a snapshot, all else by [`Commands`]), [cuts](Files::truncate) what a crash has left half written; an [empty](Files::is_empty) set gets its [first base](Files::create_base); then [`Journal::reader`](crate::Journal::reader) and [`Writer::start`] |
+//! | rewrites | in one wide access [`Writer::cut`] and the cut of a snapshot; the snapshot is written to [`Files::temporary_base_path`] and synchronised; [`Writer::install_base`]; waits for [`Event::BaseInstalled`] or the failure of either half |
+//! | switches it on | in one wide access `reader` and the cut of a snapshot; [`Files::begin_anew`], `start`, and `install_base` for the offset where the reader began |
+//! | switches it off, ends | [`Writer::stop`], and drops the reader in a wide access |
+//! | is asked to be sure | holds a reply until [`Journal::answerable`](crate::Journal::answerable) or [`Journal::durable`](crate::Journal::durable) has passed what the command could see |
 
 mod appender;
 mod commands;

@@ -189,10 +189,10 @@ impl Disk for Simulated {
         Ok(Arc::new(SimulatedFile(self.0.clone(), Simulated::find(&state, path)?)))
     }
 
-    fn reader(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    fn reader(&self, path: &Path, offset: u64) -> io::Result<Box<dyn Read + Send>> {
         let state = self.0.lock();
         let file = Simulated::find(&state, path)?;
-        Ok(Box::new(io::Cursor::new(state.files[file].seen.clone())))
+        Ok(Box::new(io::Cursor::new(state.files[file].seen[offset as usize..].to_vec())))
     }
 
     fn size(&self, path: &Path) -> io::Result<u64> {
@@ -235,7 +235,7 @@ impl Disk for Simulated {
 }
 
 impl DiskFile for SimulatedFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.lock().files[self.1].seen.len() as u64)
     }
 

@@ -273,3 +273,128 @@ impl Run {
         journal.sleep(units, bytes, Some(due.map_or(until, |due| due.min(until))));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aof::simulated::{Faults, Simulated};
+    use crate::aof::{Failure, Stage};
+    use crate::{Batch, Destinations};
+
+    struct Rig {
+        disk: Arc<Simulated>,
+        journal: Arc<Journal>,
+        writer: Writer,
+        events: mpsc::Receiver<Event>,
+        batch: Batch,
+    }
+
+    impl Rig {
+        fn new(fsync: Fsync) -> Rig {
+            let disk = Arc::new(Simulated::new(testkit::seed()));
+            let mut files = Files::open(disk.clone(), b"folder", b"aof").unwrap();
+            files.create_base(b"", BaseForm::Commands).unwrap();
+            let journal = Arc::new(Journal::new(1 << 20));
+            let (told, events) = mpsc::channel();
+            let settings = Settings { fsync, keep_history: false };
+            let notify = move |event| drop(told.send(event));
+            let writer = Writer::start(journal.reader(Destination::Aof), files, settings, notify).unwrap();
+            Rig { disk, journal, writer, events, batch: Batch::new() }
+        }
+
+        fn append(&mut self, length: usize) -> u64 {
+            self.batch.serve(self.journal.wanted());
+            self.batch.unit_begin();
+            self.batch.effect(0, [b"SET".as_slice(), b"k", &vec![b'x'; length]], Destinations::all());
+            self.batch.unit_end();
+            self.journal.append(&mut self.batch, 0).aof
+        }
+
+        fn wait_durable(&self, offset: u64) {
+            let is_durable = testkit::wait_until(Duration::from_secs(20), || self.journal.durable() >= offset);
+            assert!(is_durable, "{:?}", self.writer.figures());
+        }
+
+        fn wait_for(&self, wanted: impl Fn(&Event) -> bool) -> Event {
+            loop {
+                let event = self.events.recv_timeout(Duration::from_secs(20)).expect("it comes in time");
+                if wanted(&event) {
+                    return event;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_appended_becomes_durable_under_each_policy() {
+        let mut rig = Rig::new(Fsync::Always);
+        for round in 0..200 {
+            let offset = rig.append(round * 10);
+            rig.wait_durable(offset);
+        }
+        rig.writer.set_fsync(Fsync::EverySecond);
+        let offset = rig.append(100);
+        rig.wait_durable(offset);
+        rig.writer.set_fsync(Fsync::No);
+        let offset = rig.append(100);
+        rig.writer.stop().0.unwrap();
+        assert_eq!(rig.journal.durable(), offset);
+    }
+
+    #[test]
+    fn a_full_disk_is_a_state_that_ends_by_itself() {
+        let mut rig = Rig::new(Fsync::Always);
+        let before = rig.append(10);
+        rig.wait_durable(before);
+        rig.disk.set_faults(Faults { is_full: true, ..Faults::default() });
+        let mut last = rig.append(10);
+        let failing = rig.wait_for(|event| matches!(event, Event::Failing(_)));
+        assert!(
+            matches!(&failing, Event::Failing(Failure { stage: Stage::Write, error, .. }) if error == "No space left on device"),
+            "{failing:?}"
+        );
+        while !rig.journal.is_congested() {
+            last = rig.append(100_000);
+        }
+        let figures = rig.writer.figures();
+        assert!(figures.failure.is_some() && figures.buffer_bytes > 1 << 20);
+        assert_eq!(rig.journal.durable(), before);
+        rig.disk.set_faults(Faults::default());
+        rig.wait_for(|event| *event == Event::Recovered);
+        rig.wait_durable(last);
+        assert!(!rig.journal.is_congested() && rig.writer.figures().failure.is_none());
+        rig.writer.stop().0.unwrap();
+    }
+
+    /// With `no-appendfsync-on-rewrite` replies leave as under `appendfsync no`, and nothing is called durable that is not.
+    #[test]
+    fn suspended_syncs_hold_nobody_up() {
+        let mut rig = Rig::new(Fsync::Always);
+        rig.writer.suspend_syncs(true);
+        let offset = rig.append(10);
+        let is_answerable = testkit::wait_until(Duration::from_secs(20), || rig.journal.answerable() >= offset);
+        assert!(is_answerable && rig.journal.durable() == 0);
+        rig.writer.suspend_syncs(false);
+        rig.wait_durable(offset);
+    }
+
+    #[test]
+    fn a_rewrite_replaces_what_went_before() {
+        let mut rig = Rig::new(Fsync::EverySecond);
+        rig.append(5000);
+        let at = rig.writer.cut();
+        let end = rig.append(10);
+        let path = std::path::Path::new("folder/temp");
+        rig.disk.create(path).unwrap().sync_data().unwrap();
+        rig.writer.install_base(at, path.to_owned(), BaseForm::Rdb);
+        rig.wait_for(|event| *event == Event::BaseInstalled { at, name: "aof.2.base.rdb".to_owned() });
+        rig.wait_for(|event| matches!(event, Event::Removed(path) if path.ends_with("aof.1.incr.aof")));
+        let is_written = testkit::wait_until(Duration::from_secs(20), || rig.writer.figures().size_bytes == end - at);
+        assert!(is_written, "{:?}", rig.writer.figures());
+        rig.writer.stop().0.unwrap();
+        let files = Files::open(rig.disk, b"folder", b"aof").unwrap();
+        let names: Vec<_> =
+            files.parts().unwrap().into_iter().map(|part| String::from_utf8(part.name).unwrap()).collect();
+        assert_eq!(names, ["aof.2.base.rdb", "aof.2.incr.aof"]);
+    }
+}

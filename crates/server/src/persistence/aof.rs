@@ -43,6 +43,8 @@ pub struct Status {
     /// The file is there, and `appendfsync` is `always`.
     pub holds_replies: AtomicBool,
     pub is_failing: AtomicBool,
+    /// Only a rewrite makes the set of files whole again.
+    rewrite_needed: AtomicBool,
     /// The first offset that somebody waits for (WAITAOF) to be durable.
     pub wanted_durable: AtomicU64,
     failure: Mutex<String>,
@@ -53,6 +55,7 @@ impl Default for Status {
         Status {
             holds_replies: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
+            rewrite_needed: AtomicBool::new(false),
             wanted_durable: AtomicU64::new(u64::MAX),
             failure: Mutex::default(),
         }
@@ -121,11 +124,14 @@ impl Shared {
                 announce_durable(&status, &of_writer, &mailboxes);
             }
             Event::Removed(path) => LOG.notice(&format!("Removed the history file {}", path.display())),
+            Event::RewriteNeeded => {
+                LOG.warning("A part of the append-only file may be lost: it is written anew.");
+                status.rewrite_needed.store(true, Relaxed);
+            }
             Event::Rotated { .. }
             | Event::RotationFailed { .. }
             | Event::BaseInstalled { .. }
-            | Event::BaseFailed { .. }
-            | Event::RewriteNeeded => {
+            | Event::BaseFailed { .. } => {
                 // Nobody listens any more when the server ends.
                 let _ = sender.send(event);
             }
@@ -206,7 +212,7 @@ impl Shared {
             figures.load_done_bytes.store(done, Relaxed);
             let reader = files
                 .disk()
-                .reader(&part.path)
+                .reader(&part.path, 0)
                 .map_err(|error| LoadError(format!("Cannot open the append-only file {name}: {error}")))?;
             let cut = replayer.load(reader, part, config, &loading)?;
             if let Some(length) = cut {
@@ -268,6 +274,7 @@ impl Shared {
         let file = aof.as_mut().expect("it was begun just now");
         // What earlier rewrites were told.
         while file.events.try_recv().is_ok() {}
+        self.persistence.status.rewrite_needed.store(false, Relaxed);
         file.cut = Some(file.writer.cut());
         file.writer.suspend_syncs(global.config.get(directives::NO_APPENDFSYNC_ON_REWRITE));
         Ok(())
@@ -312,7 +319,7 @@ impl Shared {
         file.writer.install_base(at, file.temporary.clone(), base_form(&config));
         let result = loop {
             match file.events.recv_timeout(Duration::from_millis(100)) {
-                Ok(Event::BaseInstalled { at: of }) if of == at => break Ok(()),
+                Ok(Event::BaseInstalled { at: of, .. }) if of == at => break Ok(()),
                 Ok(Event::BaseFailed { at: of, error } | Event::RotationFailed { at: of, error }) if of == at => {
                     break Err(error);
                 }
@@ -406,8 +413,8 @@ impl Shared {
     pub(super) fn aof_wants_rewrite(&self, config: &Config, rewrite_scheduled: bool) -> bool {
         let aof = self.persistence.aof.lock();
         let Some(file) = &*aof else { return false };
-        if rewrite_scheduled {
-            return true;
+        if rewrite_scheduled || self.persistence.status.rewrite_needed.load(Relaxed) {
+            return self.persistence.rewrite_limit.lock().allows(self.persistence.began.elapsed());
         }
         let percentage = config.get(directives::AUTO_AOF_REWRITE_PERCENTAGE).max(0) as u64;
         let size_min = config.get(directives::AUTO_AOF_REWRITE_MIN_SIZE).max(0) as u64;
@@ -484,10 +491,7 @@ impl Replayer<'_> {
                     let may_be_cut = part.is_last && config.get(directives::AOF_LOAD_TRUNCATED);
                     return match error.kind {
                         LoadErrorKind::Truncated { .. } if may_be_cut => Ok(Some(error.valid_bytes)),
-                        LoadErrorKind::Truncated { .. } if part.is_last => Err(damaged(&format!(
-                            "{error}; set aof-load-truncated to yes to go on with what is whole"
-                        ))),
-                        _ => Err(damaged(&error)),
+                        _ => Err(LoadError(error.refusal(&name))),
                     };
                 }
             }
