@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use keyspace::ValueRef;
+use keyspace::{Object, ValueRef};
 
 use crate::checksum::Checksum;
 use crate::decode::{Cursor, Input, Limits, Value, value_from};
@@ -44,9 +44,19 @@ pub fn dump(value: &ValueRef<'_>, compress: bool) -> Vec<u8> {
 
 /// The payload for a server that reads this version.
 pub fn dump_as(value: &ValueRef<'_>, options: &Options) -> Vec<u8> {
-    let mut out = Vec::new();
-    out.push(encode::value_type(value, options.version).code());
+    let mut out = vec![encode::value_type(value, options.version).code()];
     encode::value(&mut out, value, options);
+    finish(out, options)
+}
+
+/// The same of a value that is not in a keyspace.
+pub fn dump_object(object: &Object, options: &Options) -> Vec<u8> {
+    let mut out = vec![encode::object_type(object, options.version).code()];
+    encode::object(&mut out, object, options);
+    finish(out, options)
+}
+
+fn finish(mut out: Vec<u8>, options: &Options) -> Vec<u8> {
     out.extend_from_slice(&options.version.number().to_le_bytes());
     let checksum = Checksum::of(&out);
     encode::footer(&mut out, checksum);

@@ -26,6 +26,7 @@ pub mod decode;
 pub mod dump;
 pub mod encode;
 mod error;
+pub mod fuzz;
 mod version;
 
 pub use checksum::Checksum;

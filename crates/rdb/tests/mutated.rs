@@ -1,22 +1,20 @@
 //! Damaged payloads and files: an error or a value that can be used, never a panic, and memory that follows the bytes that are there.
 //!
-//! `SPINEL_RDB_MUTATIONS` says how many payloads of each form are damaged (2,000; 10,000 have been, now and then).
+//! `SPINEL_RDB_MUTATIONS` says how many payloads of each form are damaged (2,000), `SPINEL_FUZZ_SECONDS` how long each test goes on
+//! instead. `fuzz/` has the same checks for `cargo fuzz`.
 
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use common::old::{OLD, old_value, payload};
 use common::{content_of_decoded, random_limits, random_text, random_value, with_value};
-use keyspace::collection::limits::StreamLimits;
-use keyspace::collection::sorted_set::{LexBound, LexRange};
-use keyspace::collection::stream::{References, StreamId, Trim, TrimTo};
-use keyspace::{Collection, End, Expiry, Millis, NewItem, Object};
+use keyspace::Millis;
 use rand::Rng;
 use rdb::encode::{self, Options};
-use rdb::{Checksum, Item, Limits, Reader, Value, Version, dump};
+use rdb::{Checksum, Item, Limits, Reader, Value, Version, dump, fuzz};
 use testkit::Random;
 
 /// Counts what a thread has allocated.
@@ -95,87 +93,23 @@ fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Whatever was read must be good for commands.
-fn use_value(random: &mut Random, value: Value<'_>, limits: &Limits) {
-    content_of_decoded(&value);
-    let Value::Object(mut object) = value else { return };
-    assert!(!object.is_empty() || matches!(object, Object::Stream(_)), "an empty {}", object.type_name());
-    let text = random_text(random);
-    let payload_before = object_payload(&object);
-    match &mut object {
-        Object::List(list) => {
-            list.grow(text.len(), 1, limits.list);
-            list.push(End::Front, NewItem::from(&text[..]));
-            list.remove_range(list.len() / 2, 2);
-            list.walk(0, true, |_| ControlFlow::Continue(()));
-            list.pop(End::Back, 3, |_| {});
-            list.shrink(limits.list);
-        }
-        Object::Set(set) => {
-            let members: Vec<Vec<u8>> = common::members_of(set);
-            set.insert(&text, &limits.set);
-            for member in &members {
-                assert!(set.contains(member));
-                assert!(set.remove(member));
-            }
-        }
-        Object::Hash(hash) => {
-            let now = Millis(4_500_000_000_000);
-            hash.set(&text, &text, Expiry::Keep, &limits.hash);
-            hash.set_expiry(&text, Some(now));
-            while hash.is_due(now) && hash.expire_due(now, 100, |_| {}) > 0 {}
-            for name in hash.due_names(Millis(i64::MAX)) {
-                assert!(hash.remove(&name));
-            }
-            hash.random(now, || 1 << 40);
-        }
-        Object::SortedSet(set) => {
-            let members: Vec<(Vec<u8>, f64)> = set.all().map(|(member, score)| (member.to_vec(), score)).collect();
-            assert!(members.is_sorted_by(|one, other| one.1 <= other.1));
-            set.ranks_by_lex(
-                &LexRange { min: LexBound::Included(&text), max: LexBound::Highest },
-                keyspace::collection::sorted_set::Direction::Up,
-            );
-            set.update(&text, &limits.sorted_set, |_| Some(1.5));
-            for (rank, (member, score)) in members.iter().enumerate().take(20) {
-                assert!(set.score(member).is_some(), "rank {rank}");
-                assert!(*member == text || set.remove(member) == Some(*score));
-            }
-        }
-        Object::Stream(stream) => {
-            let ids: Vec<StreamId> =
-                stream.entries.range(StreamId::MIN, StreamId::MAX).map(|entry| entry.id()).collect();
-            assert!(
-                stream
-                    .entries
-                    .range_back(StreamId::MIN, StreamId::MAX)
-                    .map(|entry| entry.id())
-                    .eq(ids.iter().rev().copied())
-            );
-            if let Some(next) = stream.entries.last_id().next() {
-                stream.entries.append(next, &[b"field", &text], StreamLimits::default());
-            }
-            for &id in ids.iter().step_by(2) {
-                assert!(stream.entries.contains(id));
-                stream.delete(id, References::Delete);
-            }
-            let trim = |to| Trim { to, approximate: false, limit: 0, references: References::Keep };
-            stream.trim(&trim(TrimTo::MaxLen(2)));
-            let last_id = stream.entries.last_id();
-            stream.trim(&trim(TrimTo::MinId(last_id)));
-        }
-    }
-    drop(payload_before);
+/// So many damages of one payload before the next is made.
+const DAMAGES: usize = 20;
+
+fn number(variable: &str) -> Option<usize> {
+    std::env::var(variable).ok()?.parse().ok()
 }
 
-fn object_payload(object: &Object) -> Vec<u8> {
-    let mut out = Vec::new();
-    encode::object(&mut out, object, &Options::default());
-    out
-}
-
-fn mutations() -> usize {
-    std::env::var("SPINEL_RDB_MUTATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
+/// How often a payload of a form is made, where there are so many forms.
+fn rounds(forms: usize) -> impl Iterator<Item = ()> {
+    let until = number("SPINEL_FUZZ_SECONDS")
+        .map(|seconds| Instant::now() + Duration::from_secs_f64(seconds as f64 / forms as f64));
+    let count = number("SPINEL_RDB_MUTATIONS").unwrap_or(2_000) / DAMAGES;
+    let mut round = 0;
+    std::iter::from_fn(move || {
+        round += 1;
+        until.map_or(round <= count, |until| Instant::now() < until).then_some(())
+    })
 }
 
 /// Damages a payload many times. Its own footer is made anew.
@@ -188,21 +122,23 @@ fn damage(random: &mut Random, code: u8, body: &[u8], version: u16, rounds: usiz
         let (restored, peak) = peak_of(|| dump::restore(&payload, &limits));
         assert!(peak <= bound_bytes(payload.len()), "{peak} bytes for a payload of {}", payload.len());
         match restored {
-            Ok(value) => use_value(random, value, &limits),
+            Ok(value) => {
+                content_of_decoded(&value);
+                if let Value::Object(object) = value {
+                    fuzz::exercise(object, &limits, &random_text(random));
+                }
+            }
             Err(error) => drop(error.to_string()),
         }
     }
 }
-
-/// So many damages of one payload before the next is made.
-const DAMAGES: usize = 20;
 
 #[test]
 fn payloads_of_today() {
     let mut random = testkit::random_from(testkit::seed());
     for version in [Version::REDIS_7_0, Version::REDIS_7_4, Version::VALKEY_9] {
         for kind in 0..common::KINDS {
-            for _ in 0..mutations() / DAMAGES {
+            for () in rounds(18) {
                 let limits = random_limits(&mut random);
                 let value = random_value(&mut random, &limits, kind);
                 let compress = random.random_range(0..4) == 0;
@@ -219,7 +155,7 @@ fn payloads_of_today() {
 fn payloads_of_old() {
     let mut random = testkit::random_from(testkit::seed());
     for value_type in OLD {
-        for _ in 0..mutations() / DAMAGES {
+        for () in rounds(OLD.len()) {
             let old = old_value(&mut random, value_type);
             if old.body.len() < 4000 {
                 damage(&mut random, value_type.code(), &old.body, 9, DAMAGES);
@@ -231,7 +167,7 @@ fn payloads_of_old() {
 #[test]
 fn files() {
     let mut random = testkit::random_from(testkit::seed());
-    for _ in 0..mutations() / 100 {
+    for () in rounds(1) {
         let mut file = Vec::new();
         let options = Options { version: Version::LATEST, compress: random.random() };
         encode::header(&mut file, options.version);
@@ -247,7 +183,7 @@ fn files() {
             });
         }
         encode::end(&mut file);
-        for _ in 0..100 {
+        for _ in 0..DAMAGES {
             let mut damaged = file.clone();
             mutate(&mut random, &mut damaged);
             let checksum = Checksum::of(&damaged);
@@ -256,6 +192,7 @@ fn files() {
             let ((), peak) = peak_of(|| read(&damaged, &limits));
             // A block of the reader, and the next one.
             assert!(peak <= bound_bytes(damaged.len()) + (1 << 20), "{peak} bytes for a file of {}", damaged.len());
+            fuzz::rdb_file(&damaged);
         }
     }
 }

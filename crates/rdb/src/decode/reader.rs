@@ -16,6 +16,9 @@ use crate::{Access, Checksum, Version};
 /// How much is read at once, and the size of most batches.
 const BLOCK_BYTES: usize = 256 << 10;
 
+/// The least that is asked for at once.
+const ROOM_BYTES_MIN: usize = 4 << 10;
+
 /// Longer records are decoded while they are read.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
 
@@ -34,6 +37,8 @@ pub struct Reader<R> {
     at: usize,
     summed: usize,
     base: u64,
+    /// How much is read next.
+    room: usize,
     source_is_at_end: bool,
     checks: bool,
     checksum: Checksum,
@@ -42,6 +47,8 @@ pub struct Reader<R> {
     /// Records of the block that were found.
     marks: Vec<Mark>,
     ready: VecDeque<Item>,
+    /// What is wrong behind the items that are ready.
+    failed: Option<Error>,
     is_done: bool,
 }
 
@@ -228,6 +235,7 @@ impl<R: Read> Reader<R> {
             at: 0,
             summed: 0,
             base: 0,
+            room: BLOCK_BYTES,
             source_is_at_end: false,
             checks: true,
             checksum: Checksum::new(),
@@ -235,6 +243,7 @@ impl<R: Read> Reader<R> {
             db: 0,
             marks: Vec::new(),
             ready: VecDeque::new(),
+            failed: None,
             is_done: false,
         };
         while reader.block.len() < HEADER_BYTES && reader.fill()? {}
@@ -275,10 +284,14 @@ impl<R: Read> Reader<R> {
             if self.is_done {
                 return Ok(None);
             }
-            let parsed = self.parse();
-            if let Err(error) = parsed {
+            if let Some(error) = self.failed.take() {
                 self.is_done = true;
                 return Err(error);
+            }
+            if let Err(error) = self.parse() {
+                // The records before it are good.
+                self.end_batch();
+                self.failed = Some(error);
             }
         }
     }
@@ -335,7 +348,7 @@ impl<R: Read> Reader<R> {
                     let wanted = (self.block.len() as u64).saturating_add(missing);
                     while (self.block.len() as u64) < wanted {
                         if !self.fill()? {
-                            return Err(error);
+                            return Err(self.ends_here());
                         }
                     }
                 }
@@ -359,18 +372,25 @@ impl<R: Read> Reader<R> {
             return Ok(false);
         }
         let len = self.block.len();
-        // Never more than what has arrived, once more.
-        let room = BLOCK_BYTES.max(len);
-        self.block.resize(len + room, 0);
+        self.block.resize(len + self.room, 0);
         let read = read_some(&mut self.source, &mut self.block[len..]);
         self.block.truncate(len + *read.as_ref().unwrap_or(&0));
         match read {
             Ok(count) => {
                 self.source_is_at_end = count == 0;
+                // Room is cleared before it is read into: not much of it where little comes at a time.
+                self.room = if count == self.room { 2 * self.room } else { count.next_power_of_two() };
+                self.room = self.room.clamp(ROOM_BYTES_MIN, BLOCK_BYTES);
                 Ok(count > 0)
             }
             Err(error) => Err(Error::new(self.base + len as u64, ErrorKind::Io(error))),
         }
+    }
+
+    /// There is nothing behind what was read.
+    #[cold]
+    fn ends_here(&self) -> Error {
+        Error::new(self.base + self.block.len() as u64, ErrorKind::Truncated)
     }
 
     /// Hands the block over with the records found in it. What follows them begins the next one.
@@ -429,7 +449,7 @@ impl<R: Read> Reader<R> {
         }
         while self.block.len() < self.at + CHECKSUM_BYTES {
             if !self.fill()? {
-                return Err(Error::new(self.base + self.block.len() as u64, ErrorKind::Truncated));
+                return Err(self.ends_here());
             }
         }
         let mut input = Cursor::new(&self.block[self.at..], self.base + self.at as u64);
@@ -543,7 +563,7 @@ impl<R: Read> Streaming<'_, R> {
         reader.forget_parsed();
         while reader.block.len() < len {
             if !reader.fill()? {
-                return Err(Error::new(reader.base + reader.block.len() as u64, ErrorKind::Truncated));
+                return Err(reader.ends_here());
             }
         }
         Ok(())

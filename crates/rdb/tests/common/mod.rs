@@ -302,9 +302,3 @@ pub fn random_limits(random: &mut Random) -> Limits {
     }
     limits
 }
-
-pub fn members_of(set: &Set) -> Vec<Vec<u8>> {
-    let mut members = Vec::new();
-    set.for_each(|member| members.push(member.to_vec()));
-    members
-}
