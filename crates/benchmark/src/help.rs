@@ -41,7 +41,7 @@ pub fn usage(program: &str) -> String {
 
 /// The manual page, in the language of man(7).
 pub fn manual() -> String {
-    let mut text = String::from(".\\\" Made by `make contrib` from crates/benchmark/src/options.rs.\n");
+    let mut text = String::from(".\\\" Made from crates/benchmark/src/options.rs.\n");
     text.push_str(".TH SPINEL-BENCHMARK 1 \"\" \"Spinel\" \"Spinel Manual\"\n.SH NAME\n");
     text.push_str("spinel-benchmark \\- load generator for servers that speak the Redis protocol\n.SH SYNOPSIS\n");
     text.push_str(".B spinel-benchmark\n[\\fIOPTIONS\\fR] [\\fB\\-\\-\\fR] [\\fICOMMAND ARGS\\fR... [\\fB;\\fR [\\fINUMBER\\fR] \\fICOMMAND ARGS\\fR...]...]\n");
@@ -74,8 +74,7 @@ pub fn manual() -> String {
 
 /// Completion for bash, for all names of the program.
 pub fn bash_completion() -> String {
-    let mut text =
-        String::from("# Made by `make contrib` from crates/benchmark/src/options.rs.\n_spinel_benchmark() {\n");
+    let mut text = String::from("# Made from crates/benchmark/src/options.rs.\n_spinel_benchmark() {\n");
     text.push_str(
         "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}\n    case $previous in\n",
     );
@@ -111,7 +110,7 @@ pub fn bash_completion() -> String {
 /// Completion for zsh.
 pub fn zsh_completion() -> String {
     let mut text = String::from(
-        "#compdef spinel-benchmark redis-benchmark\n# Made by `make contrib` from crates/benchmark/src/options.rs.\n_arguments \\\n",
+        "#compdef spinel-benchmark redis-benchmark\n# Made from crates/benchmark/src/options.rs.\n_arguments \\\n",
     );
     for option in OPTIONS {
         // Brackets and colons end the parts of a specification.
@@ -131,7 +130,7 @@ pub fn zsh_completion() -> String {
 
 /// Completion for fish.
 pub fn fish_completion() -> String {
-    let mut text = String::from("# Made by `make contrib` from crates/benchmark/src/options.rs.\n");
+    let mut text = String::from("# Made from crates/benchmark/src/options.rs.\n");
     for program in ["spinel-benchmark", "redis-benchmark"] {
         for option in OPTIONS {
             let name = match option.name.strip_prefix("--") {

@@ -153,7 +153,7 @@ pub const OPTIONS: &[Opt] = &[
         Group::Requests,
         "--ratio",
         "reads:writes",
-        "Instead of the tests: GET and SET of random keys in this ratio, as 9:1",
+        "Instead of the tests: GET and SET of the keys of -r in this ratio, as 9:1",
     ),
     flag(
         Group::Requests,

@@ -17,6 +17,8 @@ pub fn histogram() -> Histogram<u64> {
 pub struct Sample {
     /// Intervals since the measurement began; the warm-up has negative numbers.
     pub index: i64,
+    /// The run ended within it.
+    pub cut_off: bool,
     pub latencies_us: Histogram<u64>,
     pub errors: u64,
 }
@@ -107,7 +109,7 @@ mod tests {
         let sample = |index, latency_us, count| {
             let mut latencies_us = histogram();
             latencies_us.record_n(latency_us, count).expect("in range");
-            Sample { index, latencies_us, errors: 0 }
+            Sample { index, cut_off: false, latencies_us, errors: 0 }
         };
         assert_eq!(record.add(sample(-1, 7, 5)), None);
         assert!(record.add(sample(-1, 7, 5)).is_some(), "the warm-up is shown");

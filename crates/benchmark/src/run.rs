@@ -145,16 +145,16 @@ pub fn run(settings: &Settings, test: &Test, targets: &[Target], choices: &Choic
                     ready += 1;
                     if ready == workers {
                         let begin = plan.origin.elapsed().as_nanos() as u64;
-                        let from = begin;
                         for (worker, start) in starts.iter().enumerate() {
-                            let pace = settings.rate.map(|rate| Pace::new(rate, worker, workers, from));
+                            let pace = settings.rate.map(|rate| Pace::new(rate, worker, workers, begin));
                             let _ = start.send((begin, pace));
                         }
                     }
                 }
                 Message::Sample(sample) => {
-                    let index = sample.index;
-                    if let Some(interval) = record.add(sample) {
+                    let (index, cut_off) = (sample.index, sample.cut_off);
+                    // Of a part of an interval the rate would be wrong, and the report follows at once.
+                    if let Some(interval) = record.add(sample).filter(|_| !cut_off) {
                         if index == 0 {
                             live.forget();
                         }
@@ -165,9 +165,7 @@ pub fn run(settings: &Settings, test: &Test, targets: &[Target], choices: &Choic
                 Message::Failed(text) => {
                     // The others see it within an interval; those that wait for the start find nobody to give it.
                     plan.stop.store(true, Ordering::Relaxed);
-                    if ready == workers && live.len == 0 {
-                        live.clear();
-                    }
+                    live.clear();
                     return Err(text);
                 }
             }

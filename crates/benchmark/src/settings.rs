@@ -17,6 +17,9 @@ const SEQUENCE_MAX: u64 = 100_000;
 /// A million bytes in flight on each connection is more than any socket's buffer.
 const PIPELINE_MAX: u32 = 1_000_000;
 
+/// A command's words.
+pub type Command = Vec<Vec<u8>>;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     pub host: String,
@@ -57,7 +60,7 @@ pub struct Settings {
     pub cluster: bool,
     pub read_from: ReadFrom,
     /// Commands of one's own and how often each, or its weight.
-    pub commands: Vec<(u64, Vec<Vec<u8>>)>,
+    pub commands: Vec<(u64, Command)>,
     /// Said before anything else.
     pub warnings: Vec<String>,
 }
@@ -310,7 +313,7 @@ pub fn parse(words: Vec<OsString>, input: impl FnOnce() -> std::io::Result<Vec<u
 }
 
 /// Cuts `set a b ; 4 get a` into commands and their numbers.
-fn sequence(words: Vec<Vec<u8>>, weights: bool) -> Result<Vec<(u64, Vec<Vec<u8>>)>, Mistake> {
+fn sequence(words: Vec<Vec<u8>>, weights: bool) -> Result<Vec<(u64, Command)>, Mistake> {
     if words.is_empty() {
         return Ok(Vec::new());
     }
@@ -395,6 +398,9 @@ impl Settings {
         }
         if matches!(self.order, KeyOrder::Zipf(_) | KeyOrder::Sequential) && self.keyspace.is_none() {
             return wrong("--zipf and --sequential need the size of the key space, -r.");
+        }
+        if self.ratio.is_some() && self.keyspace.is_none() {
+            return wrong("--ratio needs the number of keys, -r.");
         }
         if self.mix && self.commands.is_empty() {
             return wrong("--mix needs commands, separated by ';'.");
@@ -498,6 +504,7 @@ mod tests {
         for line in [
             "-c abc",
             "-n 0",
+            "--ratio 9:1",
             "-n 5 --duration 3",
             "--rfr yes",
             "--zipf 1",

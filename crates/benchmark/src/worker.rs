@@ -559,6 +559,7 @@ impl<'a> Worker<'a> {
         while now >= self.interval_end || std::mem::take(&mut unfinished) {
             let sample = Sample {
                 index: self.interval_index,
+                cut_off: now < self.interval_end,
                 latencies_us: self.latencies_us.clone(),
                 errors: std::mem::take(&mut self.errors),
             };
