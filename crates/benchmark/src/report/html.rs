@@ -17,10 +17,10 @@ const STYLE: &str = "
 :root { color-scheme: light dark }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 900px; margin: 2rem auto; padding: 0 1rem; background: #fff; color: #1b1f24 }
 h1 { font-size: 1.5rem } h2 { font-size: 1.2rem; margin-top: 2.5rem; overflow-wrap: anywhere } h3 { font-size: 1rem; margin: 1.5rem 0 .3rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } th, td { padding: .2rem .9rem .2rem 0; text-align: right }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums } th, td { padding: .2rem .9rem .2rem 0; text-align: right; white-space: nowrap }
 th { font-weight: 600; border-bottom: 1px solid #c8ccd1 } th:first-child, td:first-child { text-align: left }
 .wide { overflow-x: auto } .note { color: #57606a }
-svg { width: 100%; height: auto; display: block } svg text { font: 12px system-ui, sans-serif; fill: #424a53 }
+svg { width: 100%; min-width: 620px; height: auto; display: block } svg text { font: 12px system-ui, sans-serif; fill: #424a53 }
 svg .title { font-weight: 600; fill: #1b1f24 } svg .grid { stroke: #e3e6ea } svg .axis { stroke: #6e7781 }
 svg polyline { fill: none; stroke-linecap: round; stroke-width: 2; stroke-linejoin: round } svg .low { stroke: #0a69c7; stroke-width: 2 }
 svg .middle { stroke: #b45309; stroke-width: 2 } svg .high { stroke: #b3186b; stroke-width: 2 }
@@ -74,7 +74,7 @@ fn write_test(html: &mut String, outcome: &Outcome) -> std::fmt::Result {
     if outcome.replies() == 0 {
         return writeln!(html, "<p class=\"note\">No replies.</p>");
     }
-    writeln!(html, "<h3>Latency distribution</h3>\n{}", distribution(outcome))?;
+    writeln!(html, "<h3>Latency distribution</h3>\n<div class=\"wide\">{}</div>", distribution(outcome))?;
     html.push_str("<div class=\"wide\"><table><tr><th>Percentile</th>");
     NAMED.iter().try_for_each(|(name, _)| write!(html, "<th>{name}</th>"))?;
     html.push_str("<th>max</th></tr><tr><td>Latency, ms</td>");
@@ -87,8 +87,8 @@ fn write_test(html: &mut String, outcome: &Outcome) -> std::fmt::Result {
     if course.len() < 3 {
         return writeln!(html, "<p class=\"note\">Too short a run for charts over time.</p>");
     }
-    writeln!(html, "<h3>Throughput over time</h3>\n{}", throughput(outcome, &course))?;
-    writeln!(html, "<h3>Latency over time</h3>\n{}", latency_over_time(outcome, &course))
+    writeln!(html, "<h3>Throughput over time</h3>\n<div class=\"wide\">{}</div>", throughput(outcome, &course))?;
+    writeln!(html, "<h3>Latency over time</h3>\n<div class=\"wide\">{}</div>", latency_over_time(outcome, &course))
 }
 
 /// What was measured, in a sentence.
