@@ -61,6 +61,8 @@ pub struct Settings {
     pub read_from: ReadFrom,
     /// Commands of one's own and how often each, or its weight.
     pub commands: Vec<(u64, Command)>,
+    /// `-x`: the last word of the last command came from standard input.
+    pub last_is_input: bool,
     /// Said before anything else.
     pub warnings: Vec<String>,
 }
@@ -295,10 +297,11 @@ pub fn parse(words: Vec<OsString>, input: impl FnOnce() -> std::io::Result<Vec<u
     }
 
     command.extend(words.map(OsString::into_vec));
-    if last_from_input && !command.is_empty() {
-        command.push(input().or_else(|error| wrong(format!("-x: standard input: {error}")))?);
-    }
     settings.commands = sequence(command, settings.mix)?;
+    if let Some((_, last)) = settings.commands.last_mut().filter(|_| last_from_input) {
+        last.push(input().or_else(|error| wrong(format!("-x: standard input: {error}")))?);
+        settings.last_is_input = true;
+    }
     settings.tls = with_tls.then_some(tls);
     if sequential {
         settings.order = KeyOrder::Sequential;
@@ -379,6 +382,7 @@ impl Default for Settings {
             cluster: false,
             read_from: ReadFrom::Primaries,
             commands: Vec::new(),
+            last_is_input: false,
             warnings: Vec::new(),
         }
     }

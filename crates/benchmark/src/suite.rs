@@ -118,7 +118,11 @@ fn own_commands(settings: &Settings, placeholders: &Placeholders) -> Result<Test
         let text = String::from_utf8_lossy(&words.join(&b' ')).into_owned();
         if *number == 1 && !settings.mix { text } else { format!("{number} {text}") }
     };
-    let title: Vec<String> = settings.commands.iter().map(|(number, words)| shown(number, words)).collect();
+    let mut title: Vec<String> = settings.commands.iter().map(|(number, words)| shown(number, words)).collect();
+    if let (true, Some((number, words))) = (settings.last_is_input, settings.commands.last()) {
+        // What was read may be long and of several lines: as in Redis's tool it is no part of the title.
+        *title.last_mut().expect("as many as commands") = shown(number, &words[..words.len() - 1]);
+    }
     let commands = settings
         .commands
         .iter()
@@ -183,6 +187,7 @@ mod tests {
     fn own_commands_are_their_own_title() {
         assert_eq!(titles("set a b"), ["set a b"]);
         assert_eq!(titles("-- set a b ; 4 get a"), ["set a b ; 4 get a"]);
+        assert_eq!(titles("-x set a"), ["set a"]);
         assert_eq!(titles("--ratio 9:1 -r 5"), ["GET:SET 9:1"]);
     }
 }
