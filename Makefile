@@ -13,7 +13,7 @@ FAST := --profile fast --features planted
 export SPINEL_BIN ?= $(abspath $(TARGET)/fast/spinel)
 
 # Links that `make install` makes: the names of parts that exist.
-PARTS := server benchmark
+PARTS := server benchmark check-rdb check-aof
 # Manual pages, and completions as SHELL/FILE; where each shell looks for them.
 MANUALS := $(notdir $(wildcard contrib/man/*))
 COMPLETIONS := $(patsubst contrib/completion/%,%,$(wildcard contrib/completion/*/*))

@@ -23,6 +23,8 @@ fn main() -> ExitCode {
     match part {
         Part::Server => server::run(arguments),
         Part::Benchmark => benchmark::run(arguments),
+        Part::CheckRdb => check::rdb::run(arguments),
+        Part::CheckAof => check::aof::run(arguments),
         missing => {
             eprintln!("spinel: {missing} is not part of this version yet; so far there is the server.");
             ExitCode::FAILURE
