@@ -13,7 +13,7 @@ FAST := --profile fast --features planted
 export SPINEL_BIN ?= $(abspath $(TARGET)/fast/spinel)
 
 # Links that `make install` makes: the names of parts that exist.
-PARTS := server
+PARTS := server cli
 LINKS := $(foreach part,$(PARTS),redis-$(part) spinel-$(part))
 
 .PHONY: help build fast peers test units harnesses clients check oracle coverage compare growth expiry narrow linearize model fuzz \

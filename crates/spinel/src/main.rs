@@ -22,8 +22,9 @@ fn main() -> ExitCode {
     }
     match part {
         Part::Server => server::run(arguments),
+        Part::Cli => cli::run(arguments),
         missing => {
-            eprintln!("spinel: {missing} is not part of this version yet; so far there is the server.");
+            eprintln!("spinel: {missing} is not part of this version yet; so far there are server and cli.");
             ExitCode::FAILURE
         }
     }
