@@ -113,11 +113,16 @@ fn number(out: &mut Vec<u8>, index: usize, width: usize, mark: &[u8], indent: &[
     out.extend_from_slice(mark);
 }
 
+/// Whether an aggregate takes more than one line; then it begins on one of its own.
 fn holds_lines(value: &Value) -> bool {
+    line_count(value) > 1
+}
+
+fn line_count(value: &Value) -> usize {
     match value {
-        Value::Map(pairs) => !pairs.is_empty(),
-        Value::Attribute(_, value) => holds_lines(value),
-        other => other.elements().is_some_and(|elements| !elements.is_empty()),
+        Value::Map(pairs) => pairs.iter().map(|(_, value)| line_count(value)).sum::<usize>().max(1),
+        Value::Attribute(_, value) => line_count(value),
+        other => other.elements().map_or(1, |elements| elements.iter().map(line_count).sum::<usize>().max(1)),
     }
 }
 
@@ -336,7 +341,7 @@ mod tests {
 
     #[test]
     fn nested_replies_are_indented_under_their_number() {
-        let expected = "1) 1# \"a\" => \n      1) (integer) 1\n      2) (integer) 2\n   2# \"b\" => \n      1~ (true)\n   3# \"c\" => (empty array)\n2) (error) ERR x\n3) (nil)\n";
+        let expected = "1) 1# \"a\" => \n      1) (integer) 1\n      2) (integer) 2\n   2# \"b\" => 1~ (true)\n   3# \"c\" => (empty array)\n2) (error) ERR x\n3) (nil)\n";
         assert_eq!(shown(&nested(), Output::Pretty), expected);
     }
 

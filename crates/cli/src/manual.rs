@@ -83,7 +83,7 @@ fn wrap(text: &str, columns: usize) -> Vec<String> {
 pub fn man_page() -> String {
     let escape = |text: &str| text.replace('\\', "\\e").replace('-', "\\-").replace("\n.", "\n\\&.");
     let mut out = format!(
-        ".\\\" Made from the table of options by `cargo test -p spinel-cli`; see crates/cli/tests/generated.rs.\n\
+        ".\\\" Made from the table of options by `UPDATE_DOCS=1 cargo test -p spinel-cli`; see crates/cli/tests/generated.rs.\n\
          .TH REDIS\\-CLI 1 \"\" \"Spinel {}\" \"Spinel\"\n\
          .SH NAME\nredis\\-cli, spinel\\-cli \\- client of Redis, Valkey and Spinel servers\n\
          .SH SYNOPSIS\n.B redis\\-cli\n[\\fIoptions\\fR] [\\fIcommand\\fR [\\fIargument\\fR ...]]\n\

@@ -30,6 +30,8 @@ pub struct Options {
     pub database: i64,
     /// Whether RESP2 was asked for, and RESP3; not both.
     pub protocols: (bool, bool),
+    /// JSON was asked for, perhaps with another form behind it.
+    pub wants_json: bool,
     /// How often a command is run; negative: for ever.
     pub repeat: i64,
     pub interval: Duration,
@@ -129,6 +131,7 @@ impl Default for Options {
             auth_warning: true,
             database: 0,
             protocols: (false, false),
+            wants_json: false,
             repeat: 1,
             interval: Duration::ZERO,
             has_interval: false,
@@ -166,10 +169,10 @@ impl Options {
 
     /// The protocol to greet the server with: JSON wants the types that only RESP3 has.
     pub fn greeting(&self) -> Option<u8> {
-        match (self.protocols, self.output) {
-            ((true, _), _) => None,
-            ((_, true), _) | (_, Some(Output::Json | Output::QuotedJson)) => Some(3),
-            _ => None,
+        match self.protocols {
+            (true, _) => None,
+            (_, true) => Some(3),
+            _ => self.wants_json.then_some(3),
         }
     }
 }
@@ -238,7 +241,7 @@ pub fn parse(words: &[OsString], warn: &mut dyn FnMut(String)) -> Result<Options
 fn check(options: &Options) -> Result<(), Refusal> {
     let refuse = |why: &str| Err(Refusal::Usage(why.to_string()));
     if options.debug_script && options.eval.is_none() {
-        return refuse("Options --ldb and --ldb-sync-mode require --eval.\nTry --help for more information.");
+        return refuse("Options --ldb and --ldb-sync-mode require --eval.\nTry redis-cli --help for more information.");
     }
     if options.protocols == (true, true) {
         return refuse("Options -2 and -3 are mutually exclusive.");

@@ -83,7 +83,7 @@ impl Session {
     pub fn new(options: Options) -> Session {
         let terminal = io::stdout().is_terminal();
         let output = options.output.unwrap_or(if terminal { Output::Pretty } else { Output::Raw });
-        let credentials = options.password.clone().map(|password| Credentials { user: options.user.clone(), password });
+        let credentials = given_credentials(&options);
         Session {
             output,
             interactive: false,
@@ -114,6 +114,16 @@ impl Session {
             None if target.host.contains(':') => format!("[{}]:{}", target.host, target.port),
             None => format!("{}:{}", target.host, target.port),
         }
+    }
+
+    /// Another server is meant from now on. Who we are there is what the command line says: what was typed since was for the old one.
+    pub fn retarget(&mut self, host: String, port: u16) {
+        let target = &mut self.options.target;
+        target.host = host;
+        target.port = port;
+        target.socket = None;
+        self.credentials = given_credentials(&self.options);
+        self.docs = None;
     }
 
     /// Opens a connection and greets the server. What fails is told. Says whether all went well; without a connection it is an error.
@@ -254,7 +264,8 @@ impl Session {
         }
         match kind {
             Kind::Monitor => self.follow(),
-            Kind::Subscribe => self.follow_messages(),
+            // At the prompt they are followed once the command is done, whichever it was.
+            Kind::Subscribe if !self.at_prompt() => self.follow_messages(),
             _ => Ok(()),
         }
     }
@@ -354,7 +365,7 @@ impl Session {
         }
         self.options.target.port = port;
         self.options.target.socket = None;
-        if self.output == Output::Pretty || self.options.verbose {
+        if self.interactive || self.options.verbose {
             let line = format!("-> Redirected to slot [{slot}] located at {}\n", self.address());
             self.show(line.as_bytes());
         }
@@ -512,6 +523,10 @@ impl Session {
         }
         print_bytes(text);
     }
+}
+
+fn given_credentials(options: &Options) -> Option<Credentials> {
+    options.password.clone().map(|password| Credentials { user: options.user.clone(), password })
 }
 
 /// Bytes to the standard output, at once. A reader that has gone ends the program.

@@ -357,14 +357,20 @@ pub static TABLE: &[Entry] = &[
         &["--json"],
         "",
         S::Output,
-        Flag(|options| options.output = Some(Output::Json)),
+        Flag(|options| {
+            options.output = Some(Output::Json);
+            options.wants_json = true;
+        }),
         "Replies as JSON. Asks for RESP3, which tells objects from lists; -2 keeps to RESP2.",
     ),
     entry(
         &["--quoted-json"],
         "",
         S::Output,
-        Flag(|options| options.output = Some(Output::QuotedJson)),
+        Flag(|options| {
+            options.output = Some(Output::QuotedJson);
+            options.wants_json = true;
+        }),
         "The same in plain ASCII: strings are quoted as the prompt quotes them, so any bytes survive.",
     ),
     entry(

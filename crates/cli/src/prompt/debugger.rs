@@ -13,6 +13,11 @@ use crate::session::{Session, print_bytes};
 
 const END: &str = "<endsession>";
 
+const WELCOME: &[u8] = b"Lua debugging session started, please use:\n\
+    quit    -- End the session.\n\
+    restart -- Restart the script in debug mode again.\n\
+    help    -- Show Lua script debugging commands.\n\n";
+
 /// Where lines come from.
 enum Input {
     Terminal(Box<DefaultEditor>),
@@ -50,17 +55,13 @@ pub fn run(mut session: Session, mut script: Vec<Vec<u8>>) -> ExitCode {
         Ok(editor) if io::stdin().is_terminal() => Input::Terminal(Box::new(editor)),
         _ => Input::Pipe(io::stdin().lock()),
     };
-    print_bytes(
-        b"Lua debugging session started, please use:\n\
-          quit    -- End the session.\n\
-          restart -- Restart the script in debug mode again.\n\
-          help    -- Show Lua script debugging commands.\n\n",
-    );
     session.output = Output::Pretty;
     session.interactive = true;
     loop {
+        print_bytes(WELCOME);
         match debug(&mut session, &script, &mut input) {
             Ended::Restart => {
+                print_bytes(b"\n");
                 // The file may have been changed: that is what one restarts for.
                 if let Some(file) = session.options.eval.clone() {
                     match once::script(&session, &file) {

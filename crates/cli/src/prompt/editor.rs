@@ -16,6 +16,7 @@ pub struct Assistant {
     pub docs: Rc<Docs>,
     pub hints: bool,
     pub colours: bool,
+    pub prompt_columns: usize,
     /// Whether anything was in the line when it was last drawn: the editor does not say when Ctrl-C ends it.
     pub line_is_begun: Cell<bool>,
 }
@@ -27,8 +28,8 @@ const OWN_WORDS: [&str; 7] = ["help", "connect", "clear", "quit", "exit", ":set"
 const SETTINGS: [&str; 4] = ["hints", "nohints", "pager", "nopager"];
 
 impl Assistant {
-    pub fn new(docs: Rc<Docs>, hints: bool) -> Assistant {
-        Assistant { docs, hints, colours: crate::terminal::colours(), line_is_begun: Cell::new(false) }
+    pub fn new(docs: Rc<Docs>, hints: bool, prompt_columns: usize) -> Assistant {
+        Assistant { docs, hints, colours: crate::terminal::colours(), prompt_columns, line_is_begun: Cell::new(false) }
     }
 
     /// What can stand in place of `begun`, behind these words.
@@ -110,11 +111,20 @@ impl Hinter for Assistant {
         if start < line.len() {
             words.push(line[start..].to_string());
         }
-        if let Some(hint) = own_hint(&words) {
-            return Some(spaced(line, hint));
-        }
-        let expected = self.docs.expected(&words)?;
-        (!expected.hint.is_empty()).then(|| spaced(line, &expected.hint))
+        let hint = match own_hint(&words) {
+            Some(hint) => hint.to_string(),
+            None => self.docs.expected(&words)?.hint,
+        };
+        // On one line, so that nothing below jumps while one types.
+        let taken = self.prompt_columns + line.rsplit('\n').next().unwrap_or(line).chars().count();
+        let room = crate::terminal::size().0.saturating_sub(taken + 1);
+        let hint = spaced(line, &hint);
+        let shown: String = if hint.chars().count() <= room {
+            hint
+        } else {
+            hint.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+        };
+        Some(shown).filter(|shown| room > 8 && !shown.trim().is_empty())
     }
 }
 

@@ -83,6 +83,8 @@ fn at_terminal(mut session: Session) -> ExitCode {
         }
     };
     editor.bind_sequence(Event::from(KeyEvent(KeyCode::Enter, Modifiers::ALT)), Cmd::Newline);
+    // Also while a command runs: what is typed ahead waits for the next prompt, and is not echoed into the replies.
+    let _keys = terminal::KeyByKey::start();
     let file = HistoryFile::find();
     for line in file.load() {
         let _ = editor.history_mut().add(&line);
@@ -90,8 +92,9 @@ fn at_terminal(mut session: Session) -> ExitCode {
     loop {
         let docs =
             if session.is_connected() && session.subscriptions == 0 { session.docs() } else { session.known_docs() };
-        editor.set_helper(Some(Assistant::new(docs, settings.hints)));
-        match editor.readline(&prompt_text(&session)) {
+        let prompt = prompt_text(&session);
+        editor.set_helper(Some(Assistant::new(docs, settings.hints, prompt.chars().count())));
+        match editor.readline(&prompt) {
             Ok(line) => {
                 if line.trim().is_empty() {
                     continue;
@@ -104,7 +107,16 @@ fn at_terminal(mut session: Session) -> ExitCode {
                 session.hold_back = settings.pager;
                 let next = {
                     let _caught = interrupt::catch();
-                    obey(&mut session, &mut settings, line.as_bytes())
+                    let next = obey(&mut session, &mut settings, line.as_bytes());
+                    // As long as there are subscriptions messages are what is shown; a key brings the prompt back.
+                    while next == Next::Line && session.subscriptions > 0 && session.is_connected() {
+                        let followed = session.follow_messages();
+                        after_command(&mut session, followed);
+                        if followed.is_ok() {
+                            break;
+                        }
+                    }
+                    next
                 };
                 session.hold_back = false;
                 if settings.pager {
@@ -114,9 +126,12 @@ fn at_terminal(mut session: Session) -> ExitCode {
                     break;
                 }
             }
-            // A line that was begun is given up; on an empty one the program is.
+            // A line that was begun is given up; on an empty one subscriptions are, or the program.
             Err(ReadlineError::Interrupted)
                 if editor.helper().is_some_and(|assistant| assistant.line_is_begun.get()) => {}
+            Err(ReadlineError::Interrupted) if session.subscriptions > 0 => {
+                let _ = session.connect();
+            }
             Err(ReadlineError::Interrupted | ReadlineError::Eof) => break,
             Err(error) => {
                 eprintln!("The terminal cannot be read: {error}");
@@ -188,9 +203,8 @@ fn obey(session: &mut Session, settings: &mut Settings, line: &[u8]) -> Next {
         return Next::Line;
     }
     if is("connect") && words.len() == 3 {
-        session.options.target.host = String::from_utf8_lossy(&words[1]).into_owned();
-        session.options.target.port = resp::number::parse_i64(&words[2]).unwrap_or(0) as u16;
-        session.options.target.socket = None;
+        let port = resp::number::parse_i64(&words[2]).unwrap_or(0) as u16;
+        session.retarget(String::from_utf8_lossy(&words[1]).into_owned(), port);
         let _ = session.connect();
         return Next::Line;
     }
