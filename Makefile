@@ -16,7 +16,7 @@ export SPINEL_BIN ?= $(abspath $(TARGET)/fast/spinel)
 PARTS := server cli
 LINKS := $(foreach part,$(PARTS),redis-$(part) spinel-$(part))
 
-.PHONY: help build fast peers test units harnesses clients check oracle coverage compare growth expiry narrow linearize model fuzz \
+.PHONY: help build fast peers test units harnesses clients cli check oracle coverage compare growth expiry narrow linearize model fuzz \
 	install uninstall clean
 
 help: ## this list
@@ -31,7 +31,7 @@ fast:
 peers: ## the real servers that tests compare with, into .peers/ (Debian and PyPI packages)
 	tools/peers.sh
 
-test: peers units harnesses clients ## everything: unit and generated tests, then each harness for a short while
+test: peers units harnesses clients cli ## everything: unit and generated tests, then each harness for a short while
 
 units: fast
 	$(CARGO) test --workspace $(FAST)
@@ -47,6 +47,9 @@ harnesses: fast
 
 clients: peers fast ## redis-py, redis-cli, redis-benchmark, a web application, Celery and RQ, unmodified
 	tests/clients/run.sh
+
+cli: peers fast ## the command-line client beside redis-cli, and in a real terminal (needs tmux)
+	tests/cli/run.sh
 
 check: ## format, lints, and licences and advisories where cargo-deny is installed
 	$(CARGO) fmt --all --check
@@ -97,6 +100,13 @@ install: ## the program and its links to PREFIX (/usr/local), below DESTDIR
 	install -D -m 755 $(TARGET)/release/spinel $(DESTDIR)$(PREFIX)/bin/spinel
 	for name in $(LINKS); do ln -sfn spinel $(DESTDIR)$(PREFIX)/bin/$$name; done
 	install -D -m 644 spinel.conf $(DESTDIR)$(PREFIX)/share/spinel/spinel.conf
+	install -D -m 644 contrib/man/redis-cli.1 $(DESTDIR)$(PREFIX)/share/man/man1/redis-cli.1
+	ln -sfn redis-cli.1 $(DESTDIR)$(PREFIX)/share/man/man1/spinel-cli.1
+	install -D -m 644 contrib/completions/redis-cli.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/redis-cli
+	ln -sfn redis-cli $(DESTDIR)$(PREFIX)/share/bash-completion/completions/spinel-cli
+	install -D -m 644 contrib/completions/_redis-cli $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_redis-cli
+	install -D -m 644 contrib/completions/redis-cli.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/redis-cli.fish
+	ln -sfn redis-cli.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/spinel-cli.fish
 	sed 's|@PREFIX@|$(PREFIX)|g' contrib/systemd/spinel.service > $(TARGET)/spinel.service
 	install -D -m 644 $(TARGET)/spinel.service $(DESTDIR)$(PREFIX)/lib/systemd/system/spinel.service
 
@@ -104,6 +114,9 @@ uninstall: ## what install has put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/spinel $(DESTDIR)$(PREFIX)/lib/systemd/system/spinel.service
 	for name in $(LINKS); do \
 		if [ -L $(DESTDIR)$(PREFIX)/bin/$$name ]; then rm $(DESTDIR)$(PREFIX)/bin/$$name; fi; done
+	rm -f $(foreach name,redis-cli spinel-cli,$(DESTDIR)$(PREFIX)/share/man/man1/$(name).1 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$(name) \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$(name).fish) $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_redis-cli
 	rm -rf $(DESTDIR)$(PREFIX)/share/spinel
 
 clean: ## what was built (.peers and results stay)

@@ -4,6 +4,7 @@ it, resizing, lost servers, the live screen.
 With `--write` the screens in docs/cli.md are taken anew.
 """
 
+import itertools
 import os
 import pathlib
 import re
@@ -15,13 +16,15 @@ import tempfile
 
 from harness import ROOT, SPINEL, Server, encode, wait_until
 
-SOCKET = f"spinel-cli-test-{os.getpid()}"
+# Each terminal has a tmux of its own: one that is just ending takes no new window.
+SOCKETS = (f"spinel-cli-test-{os.getpid()}-{number}" for number in itertools.count())
+OPEN = set()
 DOCUMENT = ROOT / "docs/cli.md"
 SCREENS = {}
 
 
-def tmux(*arguments):
-    return subprocess.run(["tmux", "-L", SOCKET, "-f", "/dev/null", *arguments], check=True, capture_output=True, text=True).stdout
+def tmux(socket, *arguments):
+    return subprocess.run(["tmux", "-L", socket, "-f", "/dev/null", *arguments], check=True, capture_output=True, text=True).stdout
 
 
 class Terminal:
@@ -29,16 +32,18 @@ class Terminal:
 
     def __init__(self, *options, home, columns=80, rows=24, env=()):
         words = ["env", "-u", "NO_COLOR", f"HOME={home}", "TERM=screen-256color", "PAGER=cat", *env, SPINEL, "cli", *options]
-        tmux("new-session", "-d", "-s", "cli", "-x", str(columns), "-y", str(rows), shlex.join(words) + "; echo 'left the client'; cat")
+        self.socket = next(SOCKETS)
+        OPEN.add(self.socket)
+        tmux(self.socket, "new-session", "-d", "-s", "cli", "-x", str(columns), "-y", str(rows), shlex.join(words) + "; echo 'left the client'; cat")
 
     def screen(self):
-        return "\n".join(line.rstrip() for line in tmux("capture-pane", "-p", "-t", "cli").rstrip("\n").split("\n"))
+        return "\n".join(line.rstrip() for line in tmux(self.socket, "capture-pane", "-p", "-t", "cli").rstrip("\n").split("\n"))
 
     def keys(self, *keys):
-        tmux("send-keys", "-t", "cli", *keys)
+        tmux(self.socket, "send-keys", "-t", "cli", *keys)
 
     def type(self, text):
-        tmux("send-keys", "-l", "-t", "cli", text)
+        tmux(self.socket, "send-keys", "-l", "-t", "cli", text)
 
     def line(self, text):
         self.type(text)
@@ -59,10 +64,11 @@ class Terminal:
         return seen[0]
 
     def resize(self, columns, rows):
-        tmux("resize-window", "-t", "cli", "-x", str(columns), "-y", str(rows))
+        tmux(self.socket, "resize-window", "-t", "cli", "-x", str(columns), "-y", str(rows))
 
     def close(self):
-        tmux("kill-server")
+        tmux(self.socket, "kill-server")
+        OPEN.discard(self.socket)
 
 
 def keep(name, screen, port):
@@ -186,12 +192,13 @@ def interrupting(server, home):
     terminal.shows("QUEUED")
     terminal.line("exec")
     terminal.shows(r"1\) OK")
-    terminal.line("monitor")
-    # The client's own OK, and then what others do.
-    terminal.shows(r"monitor\nOK")
-    server.ask(encode(["ECHO", "seen by monitor"]))
-    terminal.shows("seen by monitor")
-    terminal.keys("C-c")
+    if b"monitor" in server.ask(encode(["COMMAND", "INFO", "MONITOR"]), 2):
+        terminal.line("monitor")
+        # The client's own OK, and then what others do.
+        terminal.shows(r"monitor\nOK")
+        server.ask(encode(["ECHO", "seen by monitor"]))
+        terminal.shows("seen by monitor")
+        terminal.keys("C-c")
     terminal.line("ping")
     terminal.shows(r"> ping\nPONG")
     terminal.close()
@@ -286,12 +293,18 @@ def live(server, home):
     terminal.close()
 
 
+def close_what_is_open():
+    for socket_name in OPEN:
+        subprocess.run(["tmux", "-L", socket_name, "kill-server"], capture_output=True)
+    OPEN.clear()
+
+
 def in_document(text):
     """The document with the screens that were just taken."""
     def screen(found):
         return f"<!-- screen: {found[1]} -->\n```text\n{SCREENS[found[1]]}\n```"
 
-    return re.sub(r"<!-- screen: (\w+) -->\n```text\n.*?\n```", screen, text, flags=re.S)
+    return re.sub(r"<!-- screen: (\w+) -->\n```text\n(?:.*?\n)??```", screen, text, flags=re.S)
 
 
 def main():
@@ -302,13 +315,13 @@ def main():
                 test(server, home)
                 print(f"tests/cli/terminal.py: {test.__name__}: ok")
         finally:
-            subprocess.run(["tmux", "-L", SOCKET, "kill-server"], capture_output=True)
+            close_what_is_open()
             server.stop()
         try:
             losing_the_server(home)
             print("tests/cli/terminal.py: losing_the_server: ok")
         finally:
-            subprocess.run(["tmux", "-L", SOCKET, "kill-server"], capture_output=True)
+            close_what_is_open()
     if "--write" in sys.argv:
         DOCUMENT.write_text(in_document(DOCUMENT.read_text()))
 

@@ -26,6 +26,11 @@ pub fn happened() -> bool {
     HAPPENED.load(Ordering::Relaxed)
 }
 
+/// It has been dealt with.
+pub fn forget() {
+    HAPPENED.store(false, Ordering::Relaxed);
+}
+
 /// Sleeps; Ctrl-C ends it. Says whether the time has passed whole.
 pub fn pause(time: std::time::Duration) -> bool {
     let deadline = std::time::Instant::now() + time;

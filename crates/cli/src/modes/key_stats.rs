@@ -218,14 +218,11 @@ fn percentiles(histogram: &Histogram<u64>) -> Vec<(u64, f64, u64)> {
     let mut rows: Vec<(u64, f64, u64)> = Vec::new();
     let total = histogram.len();
     let mut percentile = 0.0;
-    while total > 0 {
+    let mut counted = 0;
+    while counted < total {
         let value = histogram.value_at_quantile(percentile / 100.0).min(histogram.max());
-        let counted = histogram.count_between(0, value);
-        let done = counted == total;
-        rows.push((value, if done { 100.0 } else { percentile }, counted));
-        if done {
-            break;
-        }
+        counted = histogram.count_between(0, value);
+        rows.push((value, if counted == total { 100.0 } else { percentile }, counted));
         percentile += (100.0 - percentile) / 2.0;
     }
     rows

@@ -228,6 +228,7 @@ fn obey(session: &mut Session, settings: &mut Settings, line: &[u8]) -> Next {
 fn after_command(session: &mut Session, ran: Result<(), Stopped>) {
     if ran == Err(Stopped::Interrupted) {
         print_bytes(b"\n");
+        interrupt::forget();
         let _ = session.connect();
     }
 }
