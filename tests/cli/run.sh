@@ -26,8 +26,9 @@ export SPINEL_BIN PYTHONDONTWRITEBYTECODE=1
 status=0
 if [ -x .peers/redis-7.0/redis-cli ] && [ -x .peers/redis-8.2/redis-server ]; then
     python3 tests/cli/side_by_side.py "$@" || status=1
+    python3 tests/cli/transfers.py || status=1
 else
-    echo "SKIPPED tests/cli/side_by_side.py: no real redis-cli and redis-server here (run tools/peers.sh)" >&2
+    echo "SKIPPED tests/cli/side_by_side.py and transfers.py: no real redis-cli and redis-server here (run tools/peers.sh)" >&2
 fi
 if command -v tmux >/dev/null; then
     python3 tests/cli/terminal.py || status=1

@@ -84,7 +84,7 @@ impl Connection {
                 tcp.set_nodelay(true)?;
                 keep_alive(&tcp);
                 match &target.tls {
-                    Some(options) => Stream::Tls(Box::new(tls::start(tcp, options, &target.host)?)),
+                    Some(options) => Stream::Tls(Box::new(tls::start(tcp, options, &target.host, target.timeout)?)),
                     None => Stream::Tcp(tcp),
                 }
             }

@@ -61,9 +61,13 @@ fn install(handler: libc::sighandler_t) {
     }
 }
 
-/// Lets a closed pipe end the program quietly, as it ends `cat`; Rust ignores that signal, which makes it an error of each print.
-/// Writes to sockets do not raise it (the library sends with MSG_NOSIGNAL).
-pub fn die_of_closed_pipes() {
-    // SAFETY: installs the default handler.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+/// Ends the program as a closed pipe ends `cat`: quietly, by its signal. Not for sockets, where the same signal is ignored: a server
+/// that has gone is an error to be told.
+pub fn die_of_closed_pipe() -> ! {
+    // SAFETY: installs the default handler and raises the signal, which ends the process.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        libc::raise(libc::SIGPIPE);
+    }
+    std::process::exit(1)
 }

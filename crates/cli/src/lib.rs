@@ -29,7 +29,6 @@ use session::Session;
 
 /// Runs the client; the first of `arguments` is the program's name.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
-    interrupt::die_of_closed_pipes();
     let parsed = options::parse(arguments.get(1..).unwrap_or_default(), &mut |warning| eprintln!("{warning}"));
     let mut options = match parsed {
         Ok(options) => options,

@@ -532,8 +532,13 @@ fn given_credentials(options: &Options) -> Option<Credentials> {
 /// Bytes to the standard output, at once. A reader that has gone ends the program.
 pub fn print_bytes(bytes: &[u8]) {
     let mut out = io::stdout().lock();
-    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
-        std::process::exit(1);
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => interrupt::die_of_closed_pipe(),
+        Err(error) => {
+            eprintln!("Cannot write the output: {}", reason(&error));
+            std::process::exit(1);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -14,17 +15,32 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStor
 
 use crate::options::Tls;
 
-/// Shakes hands over a connection that is open.
-pub fn start(mut tcp: TcpStream, options: &Tls, host: &str) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+/// Shakes hands over a connection that is open. A server that does not speak TLS says nothing, which only the timeout ends.
+pub fn start(
+    mut tcp: TcpStream,
+    options: &Tls,
+    host: &str,
+    timeout: Option<Duration>,
+) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let name = options.sni.as_deref().unwrap_or(host).to_string();
     let name = ServerName::try_from(name).map_err(|_| io::Error::other("the host is no name that TLS can check"))?;
     let config = configure(options)?;
     let mut connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
     // Now, so that a refusal is an error of connecting.
+    tcp.set_read_timeout(timeout)?;
     while connection.is_handshaking() {
-        connection.complete_io(&mut tcp)?;
+        connection.complete_io(&mut tcp).map_err(in_words)?;
     }
+    tcp.set_read_timeout(None)?;
     Ok(StreamOwned::new(connection, tcp))
+}
+
+/// A read that has taken too long is called "temporarily unavailable" by the system.
+fn in_words(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => io::Error::other("the server does not answer to TLS"),
+        _ => error,
+    }
 }
 
 fn configure(options: &Tls) -> io::Result<ClientConfig> {
