@@ -273,6 +273,9 @@ def paging(server, home):
     terminal.line("lrange long 0 3")
     terminal.line(":page")
     terminal.shows(r'(?s):page\n1\) "line 0"\n2\) "line 1"\n3\) "line 2"\n127')
+    # What has no end does not wait for one.
+    terminal.line("subscribe endless")
+    terminal.shows(r'2\) "endless"')
     terminal.close()
 
 

@@ -41,7 +41,9 @@ pub struct Session {
     pub paged: Vec<u8>,
     /// What the server tells of its commands, once it was asked.
     pub docs: Option<Rc<Docs>>,
-    /// Shown replies are kept back for the pager rather than printed.
+    /// What is shown is also kept for the pager.
+    pub keep_shown: bool,
+    /// It is only kept, not printed: the pager will show it.
     pub hold_back: bool,
 }
 
@@ -97,6 +99,7 @@ impl Session {
             last_shown: Vec::new(),
             paged: Vec::new(),
             docs: None,
+            keep_shown: false,
             hold_back: false,
             options,
         }
@@ -228,6 +231,11 @@ impl Session {
             self.notice_what_came()?;
         }
         let kind = kind_of(arguments);
+        if matches!(kind, Kind::Subscribe | Kind::Monitor | Kind::Replica) {
+            // There is no last line that a pager could wait for, nor an end to what would be kept for it.
+            self.hold_back = false;
+            self.keep_shown = false;
+        }
         let started = Instant::now();
         if let Err(error) = self.send(arguments) {
             return Err(self.broken(&error));
@@ -515,11 +523,11 @@ impl Session {
 
     /// Prints, at once.
     pub fn show(&mut self, text: &[u8]) {
-        if self.at_prompt() {
+        if self.keep_shown {
             self.last_shown.extend_from_slice(text);
-            if self.hold_back {
-                return;
-            }
+        }
+        if self.hold_back {
+            return;
         }
         print_bytes(text);
     }

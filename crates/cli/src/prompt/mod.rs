@@ -104,6 +104,7 @@ fn at_terminal(mut session: Session) -> ExitCode {
                     file.append(&line);
                 }
                 session.paged = std::mem::take(&mut session.last_shown);
+                session.keep_shown = true;
                 session.hold_back = settings.pager;
                 let next = {
                     let _caught = interrupt::catch();
@@ -118,8 +119,7 @@ fn at_terminal(mut session: Session) -> ExitCode {
                     }
                     next
                 };
-                session.hold_back = false;
-                if settings.pager {
+                if std::mem::take(&mut session.hold_back) {
                     show_held_back(&session.last_shown);
                 }
                 if next == Next::End {
