@@ -78,6 +78,11 @@ pub mod access {
         i64::from(lru_clock(now).wrapping_sub(bits) & 0x00FF_FFFF) * 1000
     }
 
+    /// LRU bits of a key that was last touched so many seconds ago.
+    pub fn idle_for(seconds: i64, now: Millis) -> u32 {
+        lru_clock(now).wrapping_sub(seconds as u32) & 0x00FF_FFFF
+    }
+
     fn minutes(now: Millis) -> u32 {
         (now.0 / 60_000) as u32 & 0xFFFF
     }

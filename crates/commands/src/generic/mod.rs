@@ -2,6 +2,7 @@
 
 mod copy;
 mod del;
+mod dump;
 mod exists;
 mod expire;
 mod keys;
@@ -10,6 +11,7 @@ mod object;
 mod persist;
 mod randomkey;
 mod rename;
+mod restore;
 pub(crate) mod scan;
 mod sort;
 mod touch;
@@ -23,6 +25,7 @@ use crate::spec::Spec;
 pub const SPECS: &[&Spec] = &[
     &copy::SPEC,
     &del::DEL,
+    &dump::SPEC,
     &exists::SPEC,
     &expire::EXPIRE,
     &expire::EXPIREAT,
@@ -38,6 +41,8 @@ pub const SPECS: &[&Spec] = &[
     &randomkey::SPEC,
     &rename::RENAME,
     &rename::RENAMENX,
+    &restore::RESTORE,
+    &restore::RESTORE_ASKING,
     &scan::SPEC,
     &sort::SORT,
     &sort::SORT_RO,

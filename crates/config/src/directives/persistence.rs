@@ -30,7 +30,7 @@ rows! { super::memory::END;
     /// Whether writes are refused after a snapshot has failed.
     STOP_WRITES_ON_BGSAVE_ERROR: bool = row("stop-writes-on-bgsave-error", Kind::Bool, "yes");
     /// Whether serialized values are checked in depth before they are trusted.
-    SANITIZE_DUMP_PAYLOAD: SanitizeDumpPayload = row("sanitize-dump-payload", Kind::Choice(SanitizeDumpPayload::NAMES), "no").later("persistence");
+    SANITIZE_DUMP_PAYLOAD: SanitizeDumpPayload = row("sanitize-dump-payload", Kind::Choice(SanitizeDumpPayload::NAMES), "no").no_effect("everything is checked in depth, always");
     /// Whether every change is written to the append-only file.
     APPENDONLY: bool = row("appendonly", Kind::Bool, "no");
     /// First part of the append-only file's names.
