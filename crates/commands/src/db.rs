@@ -35,8 +35,7 @@ impl Manners {
                 || global.role == Role::Replica
                 || global.settings.import_mode
                 || global.pause_at(now).is_some(),
-            see_expired: session.replays
-                || (global.settings.import_mode && session.has(ClientFlags::IMPORT_SOURCE)),
+            see_expired: session.replays || (global.settings.import_mode && session.has(ClientFlags::IMPORT_SOURCE)),
             lfu: global.settings.lfu.then(|| Lfu::of(&global.settings)),
         }
     }

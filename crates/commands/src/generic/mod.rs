@@ -6,6 +6,7 @@ mod dump;
 mod exists;
 mod expire;
 mod keys;
+pub mod migrate;
 mod r#move;
 mod object;
 mod persist;
@@ -31,6 +32,7 @@ pub const SPECS: &[&Spec] = &[
     &expire::EXPIREAT,
     &ttl::EXPIRETIME,
     &keys::SPEC,
+    &migrate::SPEC,
     &r#move::SPEC,
     &object::SPEC,
     &persist::SPEC,

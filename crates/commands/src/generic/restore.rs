@@ -165,7 +165,6 @@ impl Options {
 mod tests {
     use keyspace::DbIndex;
 
-    use super::*;
     use crate::testing::{Rig, effects, events, script};
 
     /// `hello`, as Redis 7.0 dumps it, in a line of a script.
@@ -303,7 +302,10 @@ mod tests {
         for (command, expected) in [
             ("RESTORE a 0 HELLO", "RESTORE a 0 HELLO"),
             ("restore a 100 HELLO REPLACE", "restore a 1700000000100 HELLO REPLACE ABSTTL"),
-            ("RESTORE-ASKING a 100 HELLO IDLETIME 5 REPLACE", "RESTORE-ASKING a 1700000000100 HELLO IDLETIME 5 REPLACE ABSTTL"),
+            (
+                "RESTORE-ASKING a 100 HELLO IDLETIME 5 REPLACE",
+                "RESTORE-ASKING a 1700000000100 HELLO IDLETIME 5 REPLACE ABSTTL",
+            ),
             ("RESTORE b 1700000000200 HELLO ABSTTL FREQ 5", "RESTORE b 1700000000200 HELLO ABSTTL FREQ 5"),
         ] {
             rig.run(&command.replace("HELLO", HELLO));
