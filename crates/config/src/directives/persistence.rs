@@ -48,7 +48,7 @@ rows! { super::memory::END;
     /// Whether a file whose last command is cut short is loaded.
     AOF_LOAD_TRUNCATED: bool = row("aof-load-truncated", Kind::Bool, "yes");
     /// Whether a rewritten append-only file begins with a snapshot.
-    AOF_USE_RDB_PREAMBLE: bool = row("aof-use-rdb-preamble", Kind::Bool, "yes").later("persistence");
+    AOF_USE_RDB_PREAMBLE: bool = row("aof-use-rdb-preamble", Kind::Bool, "yes");
     /// Whether the append-only file notes the time of its commands.
     AOF_TIMESTAMP_ENABLED: bool = row("aof-timestamp-enabled", Kind::Bool, "no");
     /// Whether a rewrite reaches the disk piece by piece.
