@@ -242,7 +242,7 @@ fn damaged(random: &mut Random, payload: &[u8], other: &[u8]) -> Vec<u8> {
             }
             _ => {
                 let from = random.random_range(0..other.len());
-                let count = random.random_range(0..(other.len() - from).min(40).max(1));
+                let count = random.random_range(0..(other.len() - from).clamp(1, 40));
                 bytes.splice(at..at, other[from..from + count].iter().copied());
             }
         }

@@ -25,7 +25,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let compress = cx.global().config.get(directives::RDBCOMPRESSION);
     match cx.db.read(cx.keys[0]) {
         None => cx.reply.null(),
-        Some(entry) => cx.reply.bulk(&rdb::dump::dump(&entry.value(), compress)),
+        Some(entry) => cx.reply.bulk(rdb::dump::dump(&entry.value(), compress)),
     }
     Ok(())
 }

@@ -9,8 +9,9 @@
 //! | stream | `XADD` each entry, or `XADD … MAXLEN 0` where none is left; `XSETID`; `XGROUP CREATE`, `XCLAIM`, `XGROUP CREATECONSUMER` |
 //! | any, with an expiry | `PEXPIREAT` behind all that |
 //!
-//! One command has at most 64 elements, as in Redis 8.2, which was observed: `tests/aof` loads these files there. What the form cannot say
-//! is when consumers were last seen.
+//! One command has at most 64 elements, as in Redis 8.2, which was observed; all of them execute these files
+//! (`crates/robustness/tests/commands_form.rs`). What the form cannot say is when consumers were last seen, and who has yet to acknowledge an
+//! entry that is deleted.
 
 use std::ops::ControlFlow;
 
