@@ -21,7 +21,7 @@ completion = share/$(patsubst bash/%,bash-completion/completions/%,$(patsubst zs
 	$(patsubst fish/%,fish/vendor_completions.d/%,$(1))))
 LINKS := $(foreach part,$(PARTS),redis-$(part) spinel-$(part))
 
-.PHONY: help build fast peers test units harnesses clients cli check oracle coverage compare growth expiry clients-cpu narrow linearize model fuzz \
+.PHONY: help build fast peers test units harnesses clients cli check oracle coverage compare growth expiry clients-cpu narrow linearize model fuzz payloads \
 	install uninstall clean
 
 help: ## this list
@@ -92,6 +92,9 @@ clients-cpu: ## what a request costs the benchmark tool, beside redis-benchmark
 
 narrow: ## two threads beside one without sockets, and what wide commands cost
 	$(CARGO) bench --profile fast -p spinel-server --bench narrow
+
+payloads: fast ## 10,000 damaged payloads of every type through RESTORE into a running server
+	SPINEL_PAYLOADS=10000 $(CARGO) test $(FAST) -p spinel-robustness --test payloads damaged -- --nocapture
 
 FUZZ_SECONDS ?= 600
 fuzz: ## the decoders under mutated input for FUZZ_SECONDS; guided by coverage where cargo-fuzz is installed
