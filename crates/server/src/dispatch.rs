@@ -819,10 +819,7 @@ impl Access {
             thread,
             began: Instant::now(),
             latency_tracking: global.settings.latency_tracking,
-            is_guarded: pause.is_some()
-                || is_congested
-                || !global.waiters.is_empty()
-                || !global.departing.is_empty(),
+            is_guarded: pause.is_some() || is_congested || !global.waiters.is_empty() || !global.departing.is_empty(),
             pause,
             is_congested,
             in_transaction: false,

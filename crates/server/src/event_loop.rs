@@ -1050,8 +1050,7 @@ impl EventLoop {
         self.accept_more();
         if !self.paused.is_empty() {
             let world = self.shared.gates.narrow(self.index);
-            let is_over =
-                world.global.pause_at(now).is_none() && !self.shared.persistence.journal.is_congested();
+            let is_over = world.global.pause_at(now).is_none() && !self.shared.persistence.journal.is_congested();
             drop(world);
             if is_over {
                 self.resume_paused();

@@ -44,7 +44,12 @@ pub struct Mailbox {
 
 impl Mailbox {
     pub fn new(waker: Waker) -> Arc<Mailbox> {
-        Arc::new(Mailbox { queue: Mutex::default(), woken: AtomicBool::new(false), waker, waits_for_durable: AtomicBool::new(false) })
+        Arc::new(Mailbox {
+            queue: Mutex::default(),
+            woken: AtomicBool::new(false),
+            waker,
+            waits_for_durable: AtomicBool::new(false),
+        })
     }
 
     /// Enqueues, and wakes the loop if it has not been woken since it last looked.

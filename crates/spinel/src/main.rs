@@ -27,7 +27,9 @@ fn main() -> ExitCode {
         Part::CheckAof => check::aof::run(arguments),
         Part::Cli => cli::run(arguments),
         missing => {
-            eprintln!("spinel: {missing} is not part of this version yet; so far there are the server, cli, benchmark, check-rdb and check-aof.");
+            eprintln!(
+                "spinel: {missing} is not part of this version yet; so far there are the server, cli, benchmark, check-rdb and check-aof."
+            );
             ExitCode::FAILURE
         }
     }

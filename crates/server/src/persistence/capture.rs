@@ -320,7 +320,10 @@ impl Sink for Collector {
         let len = out.len();
         let mut text = None;
         match &value {
-            ValueRef::Str(string) if let StrRepr::Large(large) = &string.repr && large.len() >= SHARED_TEXT_BYTES_MIN => {
+            ValueRef::Str(string)
+                if let StrRepr::Large(large) = &string.repr
+                    && large.len() >= SHARED_TEXT_BYTES_MIN =>
+            {
                 match self.form {
                     Form::Records => self.begin_record(out, &entry, ValueType::String, &options),
                     Form::Commands => commands_form::set_before_text(out, entry.key(), large.len()),

@@ -38,8 +38,11 @@ pub struct Target {
 
 impl Target {
     pub fn of(config: &Config, name: PathBuf, is_aof_base: bool) -> Target {
-        let incremental =
-            if is_aof_base { directives::AOF_REWRITE_INCREMENTAL_FSYNC } else { directives::RDB_SAVE_INCREMENTAL_FSYNC };
+        let incremental = if is_aof_base {
+            directives::AOF_REWRITE_INCREMENTAL_FSYNC
+        } else {
+            directives::RDB_SAVE_INCREMENTAL_FSYNC
+        };
         Target {
             name,
             with_checksum: config.get(directives::RDBCHECKSUM),
