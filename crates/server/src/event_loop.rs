@@ -389,6 +389,14 @@ impl EventLoop {
         }
     }
 
+    /// Nothing more comes. Replies that wait for the disk are still owed: the peer may have closed only its own side.
+    fn input_ended(&mut self, token: usize) {
+        match self.connection(token) {
+            Some(connection) if !connection.undurable.is_empty() => connection.session.close_after_reply = true,
+            _ => self.close(token),
+        }
+    }
+
     /// Reads from all connections that are ready, a few at a time.
     fn read_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
@@ -499,7 +507,7 @@ impl EventLoop {
             }
         };
         if count == 0 {
-            self.close(token);
+            self.input_ended(token);
             return None;
         }
         self.stats.reads.add(1);
@@ -520,7 +528,7 @@ impl EventLoop {
             };
             let room = spare.len();
             let count = match connection.stream.read(spare) {
-                Ok(0) => return self.close(token),
+                Ok(0) => return self.input_ended(token),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
