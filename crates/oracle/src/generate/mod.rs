@@ -12,6 +12,7 @@ pub mod collections;
 mod forms;
 mod grammar;
 mod mutate;
+pub mod persistence;
 mod pools;
 
 use std::collections::BTreeSet;
