@@ -312,6 +312,10 @@ impl Pair {
     }
 
     fn play_batch(&mut self, steps: &[Step], start: usize, end: usize) -> Result<Option<Difference>> {
+        if steps[start..end].iter().any(ends_snapshot) {
+            persistence::wait_until_idle(&mut self.subject)?;
+            persistence::wait_until_idle(&mut self.reference)?;
+        }
         let mut batch_connection = 0;
         for step in &steps[start..end] {
             let Step::Command { connection, arguments } = step else { unreachable!("a batch holds commands") };
@@ -457,7 +461,11 @@ fn batch_end(steps: &[Step], start: usize, commands_max: usize) -> usize {
     let length = steps[start..]
         .iter()
         .take(commands_max)
-        .take_while(|step| matches!(step, Step::Command { connection, .. } if connection == of) && !goes_alone(step))
+        .take_while(|step| {
+            matches!(step, Step::Command { connection, .. } if connection == of)
+                && !goes_alone(step)
+                && !ends_snapshot(step)
+        })
         .count();
     start + length.max(1)
 }
@@ -466,6 +474,11 @@ fn batch_end(steps: &[Step], start: usize, commands_max: usize) -> usize {
 /// do). Nobody wants that equalled, so it is sent by itself.
 fn goes_alone(step: &Step) -> bool {
     matches!(step, Step::Command { arguments, .. } if arguments.iter().any(|word| word.eq_ignore_ascii_case(b"AUTH")))
+}
+
+/// FLUSHALL cancels a snapshot that is being taken: what is on disk afterwards hangs on how fast it was.
+fn ends_snapshot(step: &Step) -> bool {
+    matches!(step, Step::Command { arguments, .. } if arguments[0].eq_ignore_ascii_case(b"FLUSHALL"))
 }
 
 fn tail(log: &str) -> String {
