@@ -43,6 +43,8 @@ pub struct Status {
     /// The file is there, and `appendfsync` is `always`.
     pub holds_replies: AtomicBool,
     pub is_failing: AtomicBool,
+    /// There is a set of files that could be loaded: not before the first rewrite of one that was switched on at run time has ended.
+    pub is_published: AtomicBool,
     /// Only a rewrite makes the set of files whole again.
     rewrite_needed: AtomicBool,
     /// The first offset that somebody waits for (WAITAOF) to be durable.
@@ -55,6 +57,7 @@ impl Default for Status {
         Status {
             holds_replies: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
+            is_published: AtomicBool::new(false),
             rewrite_needed: AtomicBool::new(false),
             wanted_durable: AtomicU64::new(u64::MAX),
             failure: Mutex::default(),
@@ -71,7 +74,8 @@ impl Status {
 
 /// Tells the event loops that the journal is durable further than it was, if somebody waits for that.
 fn announce_durable(status: &Status, journal: &Journal, mailboxes: &[Arc<Mailbox>]) {
-    if status.wanted_durable.load(Relaxed) <= journal.durable()
+    if status.is_published.load(Relaxed)
+        && status.wanted_durable.load(Relaxed) <= journal.durable()
         && let Some(first) = mailboxes.first()
     {
         first.send(Mail::Durable);
@@ -177,6 +181,7 @@ impl Shared {
             .start_aof(config, files, false)
             .map_err(|error| LoadError(format!("Cannot write the append-only file: {error}")))?;
         *self.persistence.aof.lock() = Some(file);
+        self.persistence.status.is_published.store(true, Relaxed);
         self.aof_changed(&mut self.gates.wide().global);
         Ok(())
     }
@@ -299,6 +304,7 @@ impl Shared {
         match &result {
             Ok(()) => {
                 limit.succeeded();
+                self.persistence.status.is_published.store(true, Relaxed);
                 LOG.notice("Background AOF rewrite finished successfully");
             }
             Err(reason) => {
@@ -315,6 +321,7 @@ impl Shared {
         if let Some(file) = &*self.persistence.aof.lock() {
             file.writer.suspend_syncs(false);
         }
+        self.announce_durable();
         result
     }
 
@@ -379,6 +386,7 @@ impl Shared {
         }
         let mut files = files_of(&global.config).map_err(|error| error.to_string())?;
         files.begin_anew();
+        self.persistence.status.is_published.store(false, Relaxed);
         let file = self.start_aof(&global.config, files, false).map_err(|error| error.to_string())?;
         *self.persistence.aof.lock() = Some(file);
         self.persistence.jobs.lock().rewrite_scheduled = true;

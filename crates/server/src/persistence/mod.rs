@@ -113,7 +113,8 @@ impl Persistence {
 
     #[inline]
     pub fn journal_durable(&self) -> u64 {
-        self.journal.durable()
+        // What is in files that nobody would load is not safe.
+        if self.status.is_published.load(Relaxed) { self.journal.durable() } else { 0 }
     }
 
     /// Notes whether the last snapshot is a reason to refuse writes. The caller is alone, or changes what this depends on.
