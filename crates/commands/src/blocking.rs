@@ -50,7 +50,10 @@ pub enum BlockOn {
     /// No key, but something that the server does for it (SAVE): [`finish`] ends it, and nobody else.
     Job,
     /// No key, but that the journal is safe on disk up to here, and on replicas, of which there are none.
-    Durable { offset: u64, needs_replicas: bool },
+    Durable {
+        offset: u64,
+        needs_replicas: bool,
+    },
 }
 
 /// A command that cannot go on yet.
@@ -351,7 +354,7 @@ pub fn release(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client
         }
     }
     count_call(&waiter, error.is_some(), stats, global.settings.latency_tracking);
-    host.unblock(&waiter.session.client, reply, why == Release::RoleChanged);
+    host.unblock(&waiter.session.client, reply, false, why == Release::RoleChanged);
     true
 }
 
@@ -371,7 +374,7 @@ pub fn finish(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client_
         }
     }
     count_call(&waiter, result.is_err(), stats, global.settings.latency_tracking);
-    host.unblock(&waiter.session.client, reply, false);
+    host.unblock(&waiter.session.client, reply, false, false);
 }
 
 /// Ends the waiting of all clients.
@@ -530,7 +533,8 @@ impl Serving<'_> {
             host: self.host,
         };
         let (outcome, ns) = run(&mut cx);
-        cx.db.effects.end(&args, self.stats.dirty.get() != dirty_before);
+        let changed = self.stats.dirty.get() != dirty_before;
+        cx.db.effects.end(&args, changed);
         cx.db.effects.close_unit();
         cx.tell_watchers();
         drop(cx);
@@ -556,7 +560,7 @@ impl Serving<'_> {
         };
         self.global.waiters.forget(arrival, &waiter);
         count_call(&waiter, failed, self.stats, latency_tracking);
-        self.host.unblock(&waiter.session.client, reply, false);
+        self.host.unblock(&waiter.session.client, reply, changed, false);
     }
 }
 
@@ -756,11 +760,8 @@ mod tests {
             rig.client(1).script(&[("RPUSH a 1", ":1"), ("EXISTS a b", ":0")]);
             served(rig, &[(2, "$1 1"), (3, "$1 1"), (4, "*2 $1 a $1 1")]);
             // Each command is a unit of its own.
-            let units: Vec<Vec<String>> = rig
-                .effects
-                .units()
-                .map(|unit| unit.iter().map(|effect| effect.to_string()).collect())
-                .collect();
+            let units: Vec<Vec<String>> =
+                rig.effects.units().map(|unit| unit.iter().map(|effect| effect.to_string()).collect()).collect();
             assert_eq!(units, [["RPUSH a 1"], ["LMOVE a b LEFT RIGHT"], ["LMOVE b a LEFT RIGHT"], ["LPOP a"]]);
         });
     }

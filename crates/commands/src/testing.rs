@@ -117,7 +117,7 @@ impl Default for Rig {
                     arguments: Vec::new(),
                     last_save: now,
                     loading: false,
-            journal_kept: false,
+                    journal_kept: false,
                 },
                 keyspace: Keyspace::new(&Options { seed: [1, 2, 3, 4], ..Options::default() }),
             },
@@ -445,7 +445,7 @@ impl Host for TestHost {
         self.subscriptions.remove_client(client);
         self.clients.remove(client.id);
     }
-    fn unblock(&self, client: &Client, reply: Reply, close: bool) {
+    fn unblock(&self, client: &Client, reply: Reply, _changed: bool, close: bool) {
         assert!(!close, "no test of a command makes this server a replica");
         self.unblocked.lock().push((client.id, reply));
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use commands::pubsub::{Pending, Subscriptions};
 use commands::persistence::{Alone, Persistence};
+use commands::pubsub::{Pending, Subscriptions};
 use commands::{
     Client, ClientFlags, Clients, Db, Error, Global, Host, Settings, Shutdown, ShutdownOptions, ThreadStats, World,
 };
@@ -45,8 +45,8 @@ impl Host for Shared {
         Shared::kill(self, client);
     }
 
-    fn unblock(&self, client: &Client, reply: Reply, close: bool) {
-        let mail = Mail::Unblocked { token: client.token, id: client.id, reply: Box::new(reply), close };
+    fn unblock(&self, client: &Client, reply: Reply, changed: bool, close: bool) {
+        let mail = Mail::Unblocked { token: client.token, id: client.id, reply: Box::new(reply), changed, close };
         self.mailboxes[client.thread].send(mail);
     }
 

@@ -16,7 +16,7 @@ pub enum Mail {
     /// Close this client.
     Kill { token: usize, id: u64 },
     /// The reply that a blocked client has waited for; `close` ends the connection behind it.
-    Unblocked { token: usize, id: u64, reply: Box<Reply>, close: bool },
+    Unblocked { token: usize, id: u64, reply: Box<Reply>, changed: bool, close: bool },
     /// Pushes wait in this client's inbox.
     Pushes { token: usize, id: u64 },
     /// Look again: a pause has ended, a setting has changed, the server ends.
@@ -41,7 +41,12 @@ pub struct Mailbox {
 
 impl Mailbox {
     pub fn new(waker: Waker) -> Arc<Mailbox> {
-        Arc::new(Mailbox { queue: Mutex::default(), woken: AtomicBool::new(false), waker, waits_for_durable: AtomicBool::new(false) })
+        Arc::new(Mailbox {
+            queue: Mutex::default(),
+            woken: AtomicBool::new(false),
+            waker,
+            waits_for_durable: AtomicBool::new(false),
+        })
     }
 
     /// Enqueues, and wakes the loop if it has not been woken since it last looked.
