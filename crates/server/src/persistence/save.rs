@@ -14,7 +14,7 @@ use keyspace::{DbIndex, Millis};
 use parking_lot::Mutex;
 use rdb::encode;
 
-use super::capture::{Claimed, Collector, SPILL_BYTES, Traces};
+use super::capture::{Claimed, Collector, Traces};
 use super::output::Output;
 use super::{Figures, helper_count};
 use crate::operation::memory;
@@ -37,8 +37,11 @@ pub struct Target {
 
 impl Target {
     pub fn of(config: &Config, name: PathBuf, is_aof_base: bool) -> Target {
-        let incremental =
-            if is_aof_base { directives::AOF_REWRITE_INCREMENTAL_FSYNC } else { directives::RDB_SAVE_INCREMENTAL_FSYNC };
+        let incremental = if is_aof_base {
+            directives::AOF_REWRITE_INCREMENTAL_FSYNC
+        } else {
+            directives::RDB_SAVE_INCREMENTAL_FSYNC
+        };
         Target {
             name,
             with_checksum: config.get(directives::RDBCHECKSUM),
@@ -174,12 +177,9 @@ fn walk(shared: &Shared, cut: &Cut, output: &Mutex<Claimed>, index: usize, figur
             }
         }
         figures.keys_done.store(collector.keys.load(Relaxed), Relaxed);
-        collector.flush(output, false)?;
-        while collector.waiting_bytes.load(Relaxed) > SPILL_BYTES && !collector.is_cancelled() {
-            // Somebody else is at the output, which is slow: what has been captured must not pile up behind it.
-            collector.spill()?;
-            collector.flush(output, false)?;
-        }
+        collector.flush(output)?;
+        // Somebody else may be at the output, which is slow: what has been captured must not pile up behind it.
+        collector.relieve(output)?;
     }
 }
 
