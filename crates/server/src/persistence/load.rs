@@ -155,13 +155,14 @@ fn insert(shared: &Shared, index: usize, parts: &Mutex<mpsc::Receiver<Part>>, te
             Ok(Part::Batch(batch)) => insert_batch(shared, gate, &batch, &terms, loading),
             Ok(Part::Decoded(decoded)) => {
                 let Decoded { offset, db, key, expire_at, access, value } = decoded;
-                insert_keys(shared, gate, &terms, loading, db, SmallVec::from_iter([Loaded {
-                    offset,
-                    key: key.into(),
-                    expire_at,
-                    access,
-                    value,
-                }]))
+                insert_keys(
+                    shared,
+                    gate,
+                    &terms,
+                    loading,
+                    db,
+                    SmallVec::from_iter([Loaded { offset, key: key.into(), expire_at, access, value }]),
+                )
             }
         };
         if let Err(reason) = inserted {
@@ -179,13 +180,7 @@ struct Loaded<'a> {
     value: Value<'a>,
 }
 
-fn insert_batch(
-    shared: &Shared,
-    gate: usize,
-    batch: &Batch,
-    terms: &Terms,
-    loading: &Loading,
-) -> Result<(), String> {
+fn insert_batch(shared: &Shared, gate: usize, batch: &Batch, terms: &Terms, loading: &Loading) -> Result<(), String> {
     let mut records = batch.records();
     loop {
         let mut keys = SmallVec::<[Loaded<'_>; KEYS_AT_ONCE]>::new();
@@ -345,6 +340,7 @@ impl Shared {
     pub(super) fn end_loading(&self) {
         let mut world = self.gates.wide();
         world.global.loading = false;
+        self.follow_config(&mut world.global);
         self.persistence.figures.loading.store(false, Relaxed);
         // What was loaded is what is saved.
         self.persistence.figures.saved_changes.store(self.changes(), Relaxed);
@@ -363,9 +359,10 @@ impl Shared {
             Error::text(text)
         };
         let source = match reload {
-            Reload::Snapshot { .. } => Some(File::open(snapshot_path(&config)).map_err(|error| {
-                failed("ERR Error trying to load the RDB dump, check server logs.", &error)
-            })?),
+            Reload::Snapshot { .. } => Some(
+                File::open(snapshot_path(&config))
+                    .map_err(|error| failed("ERR Error trying to load the RDB dump, check server logs.", &error))?,
+            ),
             Reload::AppendOnlyFile => None,
         };
         if flush {
@@ -381,13 +378,13 @@ impl Shared {
             Some(file) => {
                 let loading = Loading::default();
                 let loaded = load(self, file, Manner { merge, keep_expired: false }, &loading);
-                loaded.map(|_| self.note_loaded(&loading, began)).map_err(|error| {
-                    failed("ERR Error trying to load the RDB dump, check server logs.", &error)
-                })
+                loaded
+                    .map(|_| self.note_loaded(&loading, began))
+                    .map_err(|error| failed("ERR Error trying to load the RDB dump, check server logs.", &error))
             }
-            None => self.load_aof_again(&config).map_err(|error| {
-                failed("ERR Error trying to load the AOF files, check server logs.", &error)
-            }),
+            None => self
+                .load_aof_again(&config)
+                .map_err(|error| failed("ERR Error trying to load the AOF files, check server logs.", &error)),
         };
         self.persistence.figures.loading.store(false, Relaxed);
         result

@@ -30,7 +30,7 @@ use parking_lot::Mutex;
 use self::aof::Status;
 pub use self::figures::Figures;
 use self::jobs::{Jobs, Kind};
-pub use self::jobs::start;
+pub use self::jobs::{start, stop};
 use crate::shared::Shared;
 
 /// More threads than this write or read a file together only in turns.
