@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use commands::blocking::{self, Release};
 use commands::client::Place;
+use commands::generic::migrate::Arrival;
 use commands::pubsub::notify;
 use commands::{Client, ClientFlags, Session, Settings, ThreadStats};
 use config::LogLevel;
@@ -220,9 +221,17 @@ impl EventLoop {
                 Mail::Durable => self.release_durable(),
                 Mail::NotDurable(error) => self.fail_undurable(&error),
                 Mail::Look => self.look(),
+                Mail::Migrated(arrival) => self.conclude(*arrival),
                 Mail::Accept => self.accept_more(),
             }
         }
+    }
+
+    /// A migration has come to its end: what waited behind its keys goes on.
+    fn conclude(&mut self, arrival: Arrival) {
+        let (shared, thread, stats) = (&*self.shared, self.index, &*self.stats);
+        Dispatcher { shared, thread, stats, scratch: &mut self.scratch }.conclude(arrival);
+        self.shared.wake_all();
     }
 
     /// Takes over what may have changed: settings, listeners, the end of a pause.

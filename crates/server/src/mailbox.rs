@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use commands::generic::migrate::Arrival;
 use mio::Waker;
 use parking_lot::Mutex;
 use resp::Reply;
@@ -25,6 +26,8 @@ pub enum Mail {
     Durable,
     /// What the journal holds cannot be written: replies that wait for it are replaced by this error.
     NotDurable(Arc<str>),
+    /// Keys have arrived at another server, or not.
+    Migrated(Box<Arrival>),
     /// Go on accepting connections.
     Accept,
 }

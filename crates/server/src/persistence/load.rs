@@ -84,11 +84,9 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
         let world = shared.gates.narrow(shared.loops());
         let global = &world.global;
         let settings = &global.settings;
-        let limits =
-            Limits { list: settings.list, set: settings.set, hash: settings.hash, sorted_set: settings.sorted_set };
         let databases = u64::from(settings.databases);
         let delay = Duration::from_micros(global.config.get(directives::KEY_LOAD_DELAY).max(0) as u64);
-        let terms = Terms { manner, limits, databases, now: now(), lfu: settings.lfu, delay };
+        let terms = Terms { manner, limits: settings.encodings(), databases, now: now(), lfu: settings.lfu, delay };
         (terms, global.config.get(directives::RDBCHECKSUM))
     };
     let text = |error: rdb::Error| LoadError(error.to_string());
