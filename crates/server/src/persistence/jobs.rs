@@ -318,7 +318,7 @@ impl Shared {
             let point = config
                 .get(directives::SAVE)
                 .iter()
-                .find(|point| changes >= point.changes as u64 && since_seconds > point.seconds as i64);
+                .find(|point| changes >= point.changes as u64 && since_seconds > point.seconds);
             match point {
                 Some(point) if may_try && changes > 0 => {
                     LOG.notice(&format!("{} changes in {} seconds. Saving...", point.changes, point.seconds));
