@@ -30,8 +30,8 @@ use parking_lot::Mutex;
 
 use self::aof::Status;
 pub use self::figures::Figures;
-pub use self::jobs::start;
 use self::jobs::{Jobs, Kind};
+pub use self::jobs::{start, stop};
 use crate::shared::Shared;
 
 /// More threads than this write or read a file together only in turns.

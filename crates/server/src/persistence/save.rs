@@ -14,7 +14,7 @@ use keyspace::{DbIndex, Millis};
 use parking_lot::Mutex;
 use rdb::encode;
 
-use super::capture::{Claimed, Collector, Form, SPILL_BYTES, Traces};
+use super::capture::{Claimed, Collector, Form, Traces};
 use super::output::Output;
 use super::{Figures, helper_count};
 use crate::operation::memory;
@@ -184,12 +184,9 @@ fn walk(shared: &Shared, cut: &Cut, output: &Mutex<Claimed>, index: usize, figur
             }
         }
         figures.keys_done.store(collector.keys.load(Relaxed), Relaxed);
-        collector.flush(output, false)?;
-        while collector.waiting_bytes.load(Relaxed) > SPILL_BYTES && !collector.is_cancelled() {
-            // Somebody else is at the output, which is slow: what has been captured must not pile up behind it.
-            collector.spill()?;
-            collector.flush(output, false)?;
-        }
+        collector.flush(output)?;
+        // Somebody else may be at the output, which is slow: what has been captured must not pile up behind it.
+        collector.relieve(output)?;
     }
 }
 
