@@ -668,7 +668,7 @@ impl EventLoop {
         first: usize,
         large: &[(usize, Arc<Vec<u8>>)],
     ) -> Progress {
-        let EventLoop { connections, shared, stats, scratch, reply, index, changed, .. } = self;
+        let EventLoop { connections, shared, stats, scratch, reply, index, .. } = self;
         let connection = connections[token].as_mut().expect("the connection has no seat");
         let Connection { session, output, proto, .. } = &mut **connection;
         let holds_replies = shared.persistence.holds_replies();
@@ -679,7 +679,6 @@ impl EventLoop {
                 reply
             }
         };
-        *changed = stats.dirty.get();
         let mut jobs = [Job::new(requests, first, large, session, reply)];
         Dispatcher { shared, thread: *index, stats, scratch }.run(&mut jobs);
         let [job] = jobs;
@@ -782,13 +781,14 @@ impl EventLoop {
         if is_failing && !is_durable && self.changed != self.stats.dirty.get() {
             // It was executed before the failure was known, and nobody can vouch for it.
             connection.stow(reply, until);
-            self.changed = self.stats.dirty.get();
             let error = persistence.status.failure();
             self.connections[token].as_mut().expect("the connection has no seat").fail_undurable(&error);
             return;
         }
         // While the disk fails, reads tell what is in memory.
         if (is_durable || is_failing) && connection.undurable.is_empty() {
+            // These are answered: an error for what waits later does not count them again.
+            connection.commands_stowed = connection.session.client.commands.get();
             match &mut connection.output {
                 Some(output) => output.append(&mut reply),
                 None => self.reply = reply,
