@@ -9,6 +9,7 @@
 
 mod aof;
 mod capture;
+mod commands_form;
 mod figures;
 mod jobs;
 mod load;
@@ -29,8 +30,8 @@ use parking_lot::Mutex;
 
 use self::aof::Status;
 pub use self::figures::Figures;
-use self::jobs::{Jobs, Kind};
 pub use self::jobs::start;
+use self::jobs::{Jobs, Kind};
 use crate::shared::Shared;
 
 /// More threads than this write or read a file together only in turns.
