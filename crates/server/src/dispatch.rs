@@ -883,7 +883,7 @@ impl Access {
                 return self.after_reply(cx, mark, None);
             }
         };
-        let mut refusal = refusal(cx, command);
+        let mut refusal = refusal(cx, command, self.in_transaction);
         if cx.session.is_subscriber && !self.in_transaction {
             refusal = refusal.or_else(|| pubsub::refusal(cx.session, cx.reply.proto(), command));
         }
@@ -1060,7 +1060,7 @@ fn drop_browser(cx: &mut Ctx<'_>) {
 
 /// Why this client may not run this command now.
 #[inline]
-fn refusal(cx: &Ctx<'_>, command: &Command) -> Option<Error> {
+fn refusal(cx: &Ctx<'_>, command: &Command, in_transaction: bool) -> Option<Error> {
     let flags = command.spec.flags;
     if cx.session.replays {
         return None;
@@ -1082,7 +1082,9 @@ fn refusal(cx: &Ctx<'_>, command: &Command) -> Option<Error> {
     if cx.global().role == Role::Replica && flags.contains(Flags::WRITE) && cx.global().settings.replica_read_only {
         return Some(Error::text("READONLY You can't write against a read only replica."));
     }
-    if cx.host.persistence().is_failing()
+    // A disk begins to fail at any instant, and half of a transaction must not be refused: what was queued is executed.
+    if !in_transaction
+        && cx.host.persistence().is_failing()
         && (flags.contains(Flags::WRITE) || command.spec.name == "ping")
         && cx.global().role == Role::Primary
     {
