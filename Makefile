@@ -13,10 +13,15 @@ FAST := --profile fast --features planted
 export SPINEL_BIN ?= $(abspath $(TARGET)/fast/spinel)
 
 # Links that `make install` makes: the names of parts that exist.
-PARTS := server
+PARTS := server benchmark
+# Manual pages, and completions as SHELL/FILE; where each shell looks for them.
+MANUALS := $(notdir $(wildcard contrib/man/*))
+COMPLETIONS := $(patsubst contrib/completion/%,%,$(wildcard contrib/completion/*/*))
+completion = share/$(patsubst bash/%,bash-completion/completions/%,$(patsubst zsh/%,zsh/site-functions/%,$\
+	$(patsubst fish/%,fish/vendor_completions.d/%,$(1))))
 LINKS := $(foreach part,$(PARTS),redis-$(part) spinel-$(part))
 
-.PHONY: help build fast peers test units harnesses clients check oracle coverage compare growth expiry narrow linearize model fuzz \
+.PHONY: help build fast peers test units harnesses clients check oracle coverage compare growth expiry clients-cpu narrow linearize model fuzz \
 	install uninstall clean
 
 help: ## this list
@@ -79,6 +84,9 @@ expiry: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)
 expiry: build ## a million keys that expire in the same second
 	$(CARGO) run --profile fast -p spinel-compare -- expiry
 
+clients-cpu: ## what a request costs the benchmark tool, beside redis-benchmark
+	$(CARGO) bench --profile fast -p spinel-benchmark --bench clients
+
 narrow: ## two threads beside one without sockets, and what wide commands cost
 	$(CARGO) bench --profile fast -p spinel-server --bench narrow
 
@@ -101,6 +109,8 @@ install: ## the program and its links to PREFIX (/usr/local), below DESTDIR
 	@if command -v $(CARGO) >/dev/null; then $(MAKE) build; fi
 	install -D -m 755 $(TARGET)/release/spinel $(DESTDIR)$(PREFIX)/bin/spinel
 	for name in $(LINKS); do ln -sfn spinel $(DESTDIR)$(PREFIX)/bin/$$name; done
+	for file in $(MANUALS); do install -D -m 644 contrib/man/$$file $(DESTDIR)$(PREFIX)/share/man/man1/$$file; done
+	$(foreach file,$(COMPLETIONS),install -D -m 644 contrib/completion/$(file) $(DESTDIR)$(PREFIX)/$(call completion,$(file)) &&) true
 	install -D -m 644 spinel.conf $(DESTDIR)$(PREFIX)/share/spinel/spinel.conf
 	sed 's|@PREFIX@|$(PREFIX)|g' contrib/systemd/spinel.service > $(TARGET)/spinel.service
 	install -D -m 644 $(TARGET)/spinel.service $(DESTDIR)$(PREFIX)/lib/systemd/system/spinel.service
@@ -109,6 +119,8 @@ uninstall: ## what install has put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/spinel $(DESTDIR)$(PREFIX)/lib/systemd/system/spinel.service
 	for name in $(LINKS); do \
 		if [ -L $(DESTDIR)$(PREFIX)/bin/$$name ]; then rm $(DESTDIR)$(PREFIX)/bin/$$name; fi; done
+	rm -f $(foreach file,$(MANUALS),$(DESTDIR)$(PREFIX)/share/man/man1/$(file))
+	rm -f $(foreach file,$(COMPLETIONS),$(DESTDIR)$(PREFIX)/$(call completion,$(file)))
 	rm -rf $(DESTDIR)$(PREFIX)/share/spinel
 
 clean: ## what was built (.peers and results stay)

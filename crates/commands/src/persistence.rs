@@ -19,6 +19,16 @@ pub enum Started {
     Scheduled,
 }
 
+/// How soon a snapshot is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    Now,
+    /// When nothing else is under way.
+    Scheduled,
+    /// Not in the middle of the transaction in execution, half of which would be in the snapshot.
+    AfterTransaction,
+}
+
 /// What BGSAVE CANCEL has called off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {
@@ -41,11 +51,13 @@ pub trait Persistence: Send + Sync {
     /// SAVE. The client, who waits ([`BlockOn::Job`](crate::blocking::BlockOn)), has its reply when the file is on disk.
     fn save(&self, alone: Alone<'_, '_>, client_id: u64) -> Result<(), Error>;
     /// BGSAVE.
-    fn background_save(&self, alone: Alone<'_, '_>, schedule: bool) -> Result<Started, Error>;
+    fn background_save(&self, alone: Alone<'_, '_>, wish: Wish) -> Result<Started, Error>;
     /// BGSAVE CANCEL.
     fn cancel_background_save(&self) -> Result<Cancelled, Error>;
     /// BGREWRITEAOF.
-    fn rewrite(&self, alone: Alone<'_, '_>) -> Result<Started, Error>;
+    fn rewrite(&self, alone: Alone<'_, '_>, wish: Wish) -> Result<Started, Error>;
+    /// FLUSHALL was executed: as in Redis, a background save ends, and where there are save points the empty data set is saved.
+    fn flushed_all(&self, alone: Alone<'_, '_>, wish: Wish);
     /// DEBUG RELOAD and LOADAOF. The client waits, and everybody else with it.
     fn reload(&self, alone: Alone<'_, '_>, client_id: u64, reload: Reload) -> Result<(), Error>;
     /// Whether something cannot be written to disk: one load, for every command.

@@ -22,7 +22,7 @@ use crate::effects::{Effect, Effects, Event, EventClass, Readers, Unit};
 use crate::error::{Error, Stop};
 use crate::global::{DebugSettings, Global, Role, World};
 use crate::keys;
-use crate::persistence::{Alone, Cancelled, Persistence, Reload, Started};
+use crate::persistence::{Alone, Cancelled, Persistence, Reload, Started, Wish};
 use crate::pubsub::{Pending, Subscriptions};
 use crate::registry::Registry;
 use crate::scripting::{self, ScriptCall};
@@ -497,14 +497,15 @@ impl Persistence for TestHost {
     fn save(&self, _alone: Alone<'_, '_>, _client_id: u64) -> Result<(), Error> {
         Ok(())
     }
-    fn background_save(&self, _alone: Alone<'_, '_>, schedule: bool) -> Result<Started, Error> {
-        Ok(if schedule { Started::Scheduled } else { Started::Now })
+    fn background_save(&self, _alone: Alone<'_, '_>, wish: Wish) -> Result<Started, Error> {
+        Ok(if wish == Wish::Now { Started::Now } else { Started::Scheduled })
     }
     fn cancel_background_save(&self) -> Result<Cancelled, Error> {
         Ok(Cancelled::Running)
     }
-    fn rewrite(&self, _alone: Alone<'_, '_>) -> Result<Started, Error> {
-        Ok(Started::Now)
+    fn flushed_all(&self, _alone: Alone<'_, '_>, _wish: Wish) {}
+    fn rewrite(&self, _alone: Alone<'_, '_>, wish: Wish) -> Result<Started, Error> {
+        Ok(if wish == Wish::Now { Started::Now } else { Started::Scheduled })
     }
     fn reload(&self, _alone: Alone<'_, '_>, _client_id: u64, reload: Reload) -> Result<(), Error> {
         self.reloads.lock().push(reload);

@@ -119,7 +119,7 @@ fn what_is_refused_says_why() {
         ),
         (
             b"REDIS0011\xFE\x00\x02\x01k\x02\x01a\x01a\xFF\0\0\0\0\0\0\0\0".to_vec(),
-            "offset 17, key \"k\": the member \"a\" appears twice",
+            "offset 14, key \"k\": the member \"a\" appears twice",
         ),
         (
             b"REDIS0011\xFE\x00\xFF\x01\x02\x03\x04\x05\x06\x07\x08".to_vec(),

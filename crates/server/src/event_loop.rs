@@ -799,6 +799,7 @@ impl EventLoop {
         if !self.undurable.contains(&token) {
             self.undurable.push(token);
         }
+        self.mailbox.wait_for_durable();
         // It may have become so before anybody knew that this loop waits for it.
         if until <= self.shared.persistence.journal.answerable() {
             self.mailbox.send(Mail::Durable);
@@ -821,6 +822,12 @@ impl EventLoop {
             }
             if self.write(token, now) {
                 self.account(token);
+            }
+        }
+        if !self.undurable.is_empty() {
+            self.mailbox.wait_for_durable();
+            if self.shared.persistence.journal.answerable() > durable {
+                self.mailbox.send(Mail::Durable);
             }
         }
         if self.index == 0 {

@@ -35,11 +35,13 @@ pub struct Mailbox {
     /// Whether a wake-up is on its way, so that a burst of mail costs one.
     woken: AtomicBool,
     waker: Waker,
+    /// The loop has replies that wait for the journal.
+    waits_for_durable: AtomicBool,
 }
 
 impl Mailbox {
     pub fn new(waker: Waker) -> Arc<Mailbox> {
-        Arc::new(Mailbox { queue: Mutex::default(), woken: AtomicBool::new(false), waker })
+        Arc::new(Mailbox { queue: Mutex::default(), woken: AtomicBool::new(false), waker, waits_for_durable: AtomicBool::new(false) })
     }
 
     /// Enqueues, and wakes the loop if it has not been woken since it last looked.
@@ -66,6 +68,16 @@ impl Mailbox {
             self.queue.lock().extend(mail);
         }
         is_some
+    }
+
+    /// The loop wants to hear when the journal is durable further. Whoever sets this looks again then, since that may just have happened.
+    pub fn wait_for_durable(&self) {
+        self.waits_for_durable.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it does; once.
+    pub fn wants_durable(&self) -> bool {
+        self.waits_for_durable.swap(false, Ordering::SeqCst)
     }
 
     pub fn is_empty(&self) -> bool {

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     }
     match part {
         Part::Server => server::run(arguments),
+        Part::Benchmark => benchmark::run(arguments),
         missing => {
             eprintln!("spinel: {missing} is not part of this version yet; so far there is the server.");
             ExitCode::FAILURE

@@ -4,6 +4,7 @@ use keyspace::DbIndex;
 
 use crate::context::{Ctx, Outcome};
 use crate::error::Error;
+use crate::persistence::Wish;
 use crate::spec::{Acl, Arg, Flags, Group, Side, Spec};
 
 pub const FLUSHALL: Spec = Spec {
@@ -75,7 +76,10 @@ fn flush(cx: &mut Ctx<'_>, all: bool) -> Outcome {
 const FREED_AT_ONCE_KEYS_MAX: usize = 256;
 
 fn flushall(cx: &mut Ctx<'_>) -> Outcome {
-    flush(cx, true)
+    flush(cx, true)?;
+    let wish = if cx.may_block { Wish::Now } else { Wish::AfterTransaction };
+    cx.host.persistence().flushed_all(cx.alone()?, wish);
+    Ok(())
 }
 
 fn flushdb(cx: &mut Ctx<'_>) -> Outcome {

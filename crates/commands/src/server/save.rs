@@ -5,7 +5,7 @@
 use crate::blocking::{Block, BlockOn};
 use crate::context::{Ctx, Outcome};
 use crate::error::Error;
-use crate::persistence::{Cancelled, Started};
+use crate::persistence::{Cancelled, Started, Wish};
 use crate::spec::{Acl, Arg, Flags, Group, Side, Spec};
 
 pub const SAVE: Spec = Spec {
@@ -81,12 +81,14 @@ fn bgsave(cx: &mut Ctx<'_>) -> Outcome {
         });
         return Ok(());
     }
-    let schedule = match cx.args.len() {
-        1 => false,
-        2 if cx.word(1, "SCHEDULE") => true,
+    let wish = match cx.args.len() {
+        1 if !cx.may_block => Wish::AfterTransaction,
+        1 => Wish::Now,
+        2 if cx.word(1, "SCHEDULE") && !cx.may_block => Wish::AfterTransaction,
+        2 if cx.word(1, "SCHEDULE") => Wish::Scheduled,
         _ => return Err(Error::Syntax.into()),
     };
-    let started = persistence.background_save(cx.alone()?, schedule)?;
+    let started = persistence.background_save(cx.alone()?, wish)?;
     cx.reply.simple(match started {
         Started::Now => "Background saving started",
         Started::Scheduled => "Background saving scheduled",
@@ -95,7 +97,8 @@ fn bgsave(cx: &mut Ctx<'_>) -> Outcome {
 }
 
 fn bgrewriteaof(cx: &mut Ctx<'_>) -> Outcome {
-    let started = cx.host.persistence().rewrite(cx.alone()?)?;
+    let wish = if cx.may_block { Wish::Now } else { Wish::AfterTransaction };
+    let started = cx.host.persistence().rewrite(cx.alone()?, wish)?;
     cx.reply.simple(match started {
         Started::Now => "Background append only file rewriting started",
         Started::Scheduled => "Background append only file rewriting scheduled",
@@ -130,6 +133,17 @@ mod tests {
             ("BGSAVE cancel", "+Background saving cancelled"),
             ("BGREWRITEAOF", "+Background append only file rewriting started"),
             ("LASTSAVE", ":1700000000"),
+        ]);
+    }
+
+    #[test]
+    fn not_in_the_middle_of_a_transaction() {
+        let mut rig = Rig::new();
+        rig.script(&[
+            ("MULTI", "+OK"),
+            ("BGSAVE", "+QUEUED"),
+            ("BGREWRITEAOF", "+QUEUED"),
+            ("EXEC", "*2 +Background saving scheduled +Background append only file rewriting scheduled"),
         ]);
     }
 

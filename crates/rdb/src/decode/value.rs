@@ -215,20 +215,53 @@ fn set<'a>(input: &mut impl Input<'a>, limits: &SetLimits) -> Result<Set> {
     let start = input.offset();
     let count = input.count()?;
     let mut scratch = Vec::new();
-    let mut set: Option<Set> = None;
-    for _ in 0..count {
+    // Of the limits that of integers decides, whatever the members are (observed of all three servers).
+    let mut set = if count > limits.intset_entries_max { Set::Table(Box::default()) } else { Set::default() };
+    let mut read = 0;
+    if count <= limits.intset_entries_max.min(limits.listpack_entries_max) {
+        // To look for each member before it is added would cost more than to look for all of them at the end.
+        let mut few = Listpack::new();
+        let mut is_long = false;
+        while read < count && !is_long {
+            let member = input.string(&mut scratch)?;
+            is_long = member.len() > limits.listpack_value_bytes_max;
+            few.push_back(member);
+            read += 1;
+        }
+        check_distinct(start, &few, 1, "member")?;
+        if !is_long {
+            return few_members(start, few);
+        }
+        let mut buffer = IntBuffer::new();
+        for member in few.iter() {
+            set.insert(member.bytes(&mut buffer), limits);
+        }
+    }
+    for _ in read..count {
         let at = input.offset();
         let member = input.string(&mut scratch)?;
-        let set = set.get_or_insert_with(|| match count {
-            // Of the limits that of integers decides, whatever the members are (observed of all three servers).
-            _ if count > limits.intset_entries_max => Set::Table(Box::default()),
-            _ => Set::for_members(member, count, limits),
-        });
         if !set.insert(member, limits) {
             return Err(repeated(at, "member", member));
         }
     }
-    set.ok_or_else(|| empty(start))
+    if set.is_empty() { Err(empty(start)) } else { Ok(set) }
+}
+
+/// A set of members that all are different, and none too long for a listpack.
+fn few_members(start: u64, members: Listpack) -> Result<Set> {
+    if members.is_empty() {
+        return Err(empty(start));
+    }
+    if members.iter().any(|member| matches!(member, Item::Bytes(_))) {
+        return Ok(Set::Packed(members));
+    }
+    let mut numbers: Vec<i64> = members.iter().filter_map(|member| member.as_int()).collect();
+    numbers.sort_unstable();
+    let mut ints = Intset::default();
+    for number in numbers {
+        ints.insert(number);
+    }
+    Ok(Set::Ints(ints))
 }
 
 fn intset<'a>(input: &mut impl Input<'a>, limits: &SetLimits) -> Result<Set> {

@@ -24,7 +24,7 @@ pub struct File {
     /// Where a new base is written.
     temporary: PathBuf,
     /// What the writer tells of rewrites.
-    events: mpsc::Receiver<Event>,
+    events: Arc<Mutex<mpsc::Receiver<Event>>>,
     /// The cut of the rewrite under way.
     cut: Option<u64>,
     /// It was made for one BGREWRITEAOF only (`appendonly` is `no`).
@@ -71,8 +71,13 @@ impl Status {
 
 /// Tells the event loops that the journal is durable further than it was, if somebody waits for that.
 fn announce_durable(status: &Status, journal: &Journal, mailboxes: &[Arc<Mailbox>]) {
-    if status.holds_replies.load(Relaxed) || status.wanted_durable.load(Relaxed) <= journal.durable() {
-        mailboxes.iter().for_each(|mailbox| mailbox.send(Mail::Durable));
+    if status.wanted_durable.load(Relaxed) <= journal.durable()
+        && let Some(first) = mailboxes.first()
+    {
+        first.send(Mail::Durable);
+    }
+    if status.holds_replies.load(Relaxed) {
+        mailboxes.iter().filter(|mailbox| mailbox.wants_durable()).for_each(|mailbox| mailbox.send(Mail::Durable));
     }
 }
 
@@ -137,6 +142,7 @@ impl Shared {
             }
         };
         let writer = Writer::start(journal.reader(Destination::Aof), files, settings, notify)?;
+        let events = Arc::new(Mutex::new(events));
         Ok(File { writer, temporary, events, cut: None, is_for_one_rewrite })
     }
 
@@ -273,7 +279,7 @@ impl Shared {
         let mut aof = self.persistence.aof.lock();
         let file = aof.as_mut().expect("it was begun just now");
         // What earlier rewrites were told.
-        while file.events.try_recv().is_ok() {}
+        while file.events.lock().try_recv().is_ok() {}
         self.persistence.status.rewrite_needed.store(false, Relaxed);
         file.cut = Some(file.writer.cut());
         file.writer.suspend_syncs(global.config.get(directives::NO_APPENDFSYNC_ON_REWRITE));
@@ -312,24 +318,27 @@ impl Shared {
     }
 
     fn install_base(&self) -> Result<(), String> {
-        // The receiver is taken out of its place, so that nobody waits for a disk with the lock in hand.
-        let mut file = self.persistence.aof.lock().take().ok_or("the append-only file was switched off")?;
-        let at = file.cut.take().expect("a rewrite has begun with a cut");
-        let config = self.gates.narrow(self.loops()).global.config.clone();
-        file.writer.install_base(at, file.temporary.clone(), base_form(&config));
-        let result = loop {
-            match file.events.recv_timeout(Duration::from_millis(100)) {
-                Ok(Event::BaseInstalled { at: of, .. }) if of == at => break Ok(()),
+        const SWITCHED_OFF: &str = "the append-only file was switched off";
+        let form = base_form(&self.gates.narrow(self.loops()).global.config);
+        let (at, events) = {
+            let mut aof = self.persistence.aof.lock();
+            let file = aof.as_mut().ok_or(SWITCHED_OFF)?;
+            let at = file.cut.take().expect("a rewrite has begun with a cut");
+            file.writer.install_base(at, file.temporary.clone(), form);
+            (at, file.events.clone())
+        };
+        loop {
+            let event = events.lock().recv_timeout(Duration::from_millis(100));
+            match event {
+                Ok(Event::BaseInstalled { at: of, .. }) if of == at => return Ok(()),
                 Ok(Event::BaseFailed { at: of, error } | Event::RotationFailed { at: of, error }) if of == at => {
-                    break Err(error);
+                    return Err(error);
                 }
                 Ok(_) => {}
                 Err(mpsc::RecvTimeoutError::Timeout) if !self.is_ending() => {}
-                Err(_) => break Err("the server ends".to_owned()),
+                Err(_) => return Err(SWITCHED_OFF.to_owned()),
             }
-        };
-        *self.persistence.aof.lock() = Some(file);
-        result
+        }
     }
 
     /// CONFIG SET, with the new values in place. The caller is alone.
@@ -410,10 +419,10 @@ impl Shared {
     }
 
     /// Whether the file has grown so that it is to be written anew.
-    pub(super) fn aof_wants_rewrite(&self, config: &Config, rewrite_scheduled: bool) -> bool {
+    pub(super) fn aof_wants_rewrite(&self, config: &Config) -> bool {
         let aof = self.persistence.aof.lock();
         let Some(file) = &*aof else { return false };
-        if rewrite_scheduled || self.persistence.status.rewrite_needed.load(Relaxed) {
+        if self.persistence.status.rewrite_needed.load(Relaxed) {
             return self.persistence.rewrite_limit.lock().allows(self.persistence.began.elapsed());
         }
         let percentage = config.get(directives::AUTO_AOF_REWRITE_PERCENTAGE).max(0) as u64;

@@ -27,8 +27,8 @@ pub enum Kind {
     BackgroundSave,
     Rewrite,
     Reload(u64, Reload),
-    /// The last save before the end.
-    Shutdown(Option<u64>),
+    /// The last save before the end, which comes whatever becomes of it (`force`).
+    Shutdown { client_id: Option<u64>, force: bool },
 }
 
 /// One job, on its way to the thread that does it.
@@ -106,14 +106,14 @@ impl Shared {
         }
         let config = &alone.global.config;
         let target = match kind {
-            Kind::Save(_) | Kind::BackgroundSave | Kind::Shutdown(_) | Kind::Reload(_, Reload::Snapshot { save: true, .. }) => {
+            Kind::Save(_) | Kind::BackgroundSave | Kind::Shutdown { .. } | Kind::Reload(_, Reload::Snapshot { save: true, .. }) => {
                 Some(Target::of(config, save::snapshot_path(config), false))
             }
             Kind::Rewrite => Some(Target::of(config, self.aof_base_temporary(), true)),
             Kind::Reload(..) => None,
         };
         let cut = target.map(|target| save::cut(self, alone, target));
-        let paused = matches!(kind, Kind::Reload(..) | Kind::Shutdown(_)).then(|| {
+        let paused = matches!(kind, Kind::Reload(..) | Kind::Shutdown { .. }).then(|| {
             let before = alone.global.pause;
             alone.global.pause = Some(Pause { until: Millis(i64::MAX), writes_only: false });
             before
@@ -134,7 +134,7 @@ impl Shared {
             LOG.notice(match job.kind {
                 Kind::Rewrite => "Background append only file rewriting started",
                 Kind::Save(_) | Kind::Reload(..) => "Saving started",
-                Kind::Shutdown(_) => "Saving the final RDB snapshot before exiting.",
+                Kind::Shutdown { .. } => "Saving the final RDB snapshot before exiting.",
                 Kind::BackgroundSave => "Background saving started",
             });
             save::write(self, cut, &self.persistence.figures)
@@ -213,7 +213,10 @@ impl Shared {
         let stats = &self.job_stats;
         let mut resumed = false;
         if let Some(paused) = job.paused {
-            let ends = matches!(job.kind, Kind::Shutdown(_)) && result.is_ok();
+            let ends = match job.kind {
+                Kind::Shutdown { force, .. } => result.is_ok() || force,
+                _ => false,
+            };
             if !ends {
                 global.pause = paused;
                 resumed = true;
@@ -223,8 +226,8 @@ impl Shared {
             Kind::Save(client_id) | Kind::Reload(client_id, _) => {
                 blocking::finish(global, self, stats, client_id, result);
             }
-            Kind::Shutdown(client_id) => {
-                if result.is_ok() {
+            Kind::Shutdown { client_id, force } => {
+                if result.is_ok() || force {
                     drop(jobs);
                     drop(world);
                     return self.end_after_saving();
@@ -296,7 +299,9 @@ impl Shared {
                     LOG.notice(&format!("{} changes in {} seconds. Saving...", point.changes, point.seconds));
                     Some(Kind::BackgroundSave)
                 }
-                _ => self.aof_wants_rewrite(config, jobs.rewrite_scheduled).then_some(Kind::Rewrite),
+                _ if jobs.save_scheduled => Some(Kind::BackgroundSave),
+                _ if jobs.rewrite_scheduled => Some(Kind::Rewrite),
+                _ => self.aof_wants_rewrite(config).then_some(Kind::Rewrite),
             }
         };
         let Some(kind) = wanted else { return };
@@ -305,6 +310,7 @@ impl Shared {
         let mut jobs = self.persistence.jobs.lock();
         if jobs.running.is_none() {
             jobs.rewrite_scheduled &= kind != Kind::Rewrite;
+            jobs.save_scheduled &= kind != Kind::BackgroundSave;
             // SAFETY: all gates are closed, and no other Space exists.
             let mut space = unsafe { keyspace.wide() };
             if let Err(error) = self.begin(&mut Alone { global, space: &mut space }, &mut jobs, kind) {
@@ -328,12 +334,13 @@ impl commands::persistence::Persistence for Shared {
         self.begin(&mut alone, &mut jobs, Kind::Save(client_id))
     }
 
-    fn background_save(&self, mut alone: Alone<'_, '_>, schedule: bool) -> Result<Started, Error> {
+    fn background_save(&self, mut alone: Alone<'_, '_>, wish: Wish) -> Result<Started, Error> {
         let mut jobs = self.persistence.jobs.lock();
+        let schedule = wish != Wish::Now;
         if jobs.is_saving() {
             return Err(Error::text("ERR Background save already in progress"));
         }
-        if jobs.running.is_some() {
+        if jobs.running.is_some() || wish == Wish::AfterTransaction {
             if schedule {
                 jobs.save_scheduled = true;
                 return Ok(Started::Scheduled);
@@ -358,7 +365,7 @@ impl commands::persistence::Persistence for Shared {
         Err(Error::text("ERR Background saving is currently not in progress or scheduled"))
     }
 
-    fn rewrite(&self, mut alone: Alone<'_, '_>) -> Result<Started, Error> {
+    fn rewrite(&self, mut alone: Alone<'_, '_>, wish: Wish) -> Result<Started, Error> {
         let mut jobs = self.persistence.jobs.lock();
         match &jobs.running {
             Some(Running { kind: Kind::Rewrite, .. }) => {
@@ -368,10 +375,30 @@ impl commands::persistence::Persistence for Shared {
                 jobs.rewrite_scheduled = true;
                 Ok(Started::Scheduled)
             }
+            None if wish == Wish::AfterTransaction => {
+                jobs.rewrite_scheduled = true;
+                Ok(Started::Scheduled)
+            }
             None => {
                 self.begin(&mut alone, &mut jobs, Kind::Rewrite)?;
                 Ok(Started::Now)
             }
+        }
+    }
+
+    fn flushed_all(&self, mut alone: Alone<'_, '_>, wish: Wish) {
+        let mut jobs = self.persistence.jobs.lock();
+        if let Some(running) = jobs.running.as_ref().filter(|running| running.kind == Kind::BackgroundSave) {
+            // What it saves is gone.
+            running.cancel();
+        }
+        if alone.global.config.get(directives::SAVE).is_empty() {
+            return;
+        }
+        if jobs.running.is_some() || wish == Wish::AfterTransaction {
+            jobs.save_scheduled = true;
+        } else if let Err(error) = self.begin(&mut alone, &mut jobs, Kind::BackgroundSave) {
+            LOG.warning(&String::from_utf8_lossy(&error.render()));
         }
     }
 
@@ -426,7 +453,7 @@ impl Shared {
         }
         LOG.warning("User requested shutdown...");
         let mut jobs = self.persistence.jobs.lock();
-        if let Some(Running { kind: Kind::Shutdown(_), .. }) = &jobs.running {
+        if let Some(Running { kind: Kind::Shutdown { .. }, .. }) = &jobs.running {
             return Ok(Shutdown::AfterSaving);
         }
         if let Some(Running { collector: Some(collector), .. }) = &jobs.running {
@@ -443,7 +470,7 @@ impl Shared {
         }
         jobs.save_scheduled = false;
         jobs.rewrite_scheduled = false;
-        let kind = Kind::Shutdown(client_id);
+        let kind = Kind::Shutdown { client_id, force: options.force };
         if jobs.running.is_some() {
             jobs.waiting.push_front(kind);
         } else {

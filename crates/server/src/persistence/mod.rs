@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
-use commands::persistence::{Alone, Cancelled, Started};
+use commands::persistence::{Alone, Cancelled, Started, Wish};
 use commands::{Error, Global, ThreadStats, blocking};
 use config::{Appendfsync, Config, directives};
 use journal::aof::RewriteLimit;
