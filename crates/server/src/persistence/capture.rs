@@ -84,7 +84,12 @@ enum Piece {
 struct Opened {
     value_type: ValueType,
     base: Option<Millis>,
-    bytes: Vec<u8>,
+    /// In pieces: one buffer that grows would be copied while whoever captures holds a shard, and when the output is slow it grows to hundreds of
+    /// megabytes.
+    full: Vec<Vec<u8>>,
+    last: Vec<u8>,
+    /// In all of them.
+    bytes: usize,
     /// Elements that have not come yet.
     left: usize,
 }
@@ -167,12 +172,14 @@ impl Collector {
         loop {
             if let Some(id) = *by {
                 let opened = self.openings.lock().get(&id).cloned().expect("the one that claims is there");
-                let (bytes, is_complete) = {
+                let (pieces, is_complete) = {
                     let mut opened = opened.lock();
-                    (std::mem::take(&mut opened.bytes), opened.left == 0)
+                    (opened.take(), opened.left == 0)
                 };
-                self.waiting_bytes.fetch_sub(bytes.len() as u64, Relaxed);
-                output.write(&bytes)?;
+                for piece in pieces {
+                    self.waiting_bytes.fetch_sub(piece.len() as u64, Relaxed);
+                    output.write(&piece)?;
+                }
                 if !is_complete {
                     return Ok(());
                 }
@@ -200,7 +207,7 @@ impl Collector {
         let openings = self.openings.lock();
         let is_ready = |opened: &Mutex<Opened>| {
             let opened = opened.lock();
-            opened.left == 0 || all || opened.bytes.len() >= CLAIM_BYTES
+            opened.left == 0 || all || opened.bytes >= CLAIM_BYTES
         };
         openings.iter().find(|(_, opened)| is_ready(opened)).map(|(id, _)| *id)
     }
@@ -299,7 +306,10 @@ impl Sink for Collector {
         let len = out.len();
         let mut text = None;
         match &value {
-            ValueRef::Str(string) if let StrRepr::Large(large) = &string.repr && large.len() >= SHARED_TEXT_BYTES_MIN => {
+            ValueRef::Str(string)
+                if let StrRepr::Large(large) = &string.repr
+                    && large.len() >= SHARED_TEXT_BYTES_MIN =>
+            {
                 self.begin_record(out, &entry, ValueType::String, &options);
                 text = Some(Arc::clone(large));
             }
@@ -356,7 +366,7 @@ impl Sink for Collector {
                 }
                 encode::length(&mut bytes, len as u64);
                 self.note_waiting(bytes.len());
-                let opened = Opened { value_type, base, bytes, left: len };
+                let opened = Opened { value_type, base, full: Vec::new(), bytes: bytes.len(), last: bytes, left: len };
                 self.openings.lock().insert(id, Arc::new(Mutex::new(opened)));
             }
         }
@@ -369,7 +379,7 @@ impl Sink for Collector {
         let options = Options { version: Version::LATEST, compress: self.compress };
         let Some(opened) = self.openings.lock().get(&opening).cloned() else { return };
         let mut opened = opened.lock();
-        let Opened { value_type, base, bytes, left } = &mut *opened;
+        let Opened { value_type, base, last: bytes, .. } = &mut *opened;
         let before = bytes.len();
         match element {
             ElementRef::Member(member) => encode::set_member(bytes, member, &options),
@@ -384,8 +394,8 @@ impl Sink for Collector {
                 }
             }
         }
-        *left -= 1;
         let written = bytes.len() - before;
+        opened.note(written);
         drop(opened);
         self.note_waiting(written);
     }
@@ -393,6 +403,26 @@ impl Sink for Collector {
 
 /// What a shared collection is taken to cost in memory.
 const SHARED_COST_BYTES: usize = 16 << 10;
+
+impl Opened {
+    /// An element of so many bytes has come.
+    fn note(&mut self, written: usize) {
+        self.left -= 1;
+        self.bytes += written;
+        if self.last.len() >= FLUSH_BYTES {
+            let next = Vec::with_capacity(FLUSH_BYTES + written);
+            self.full.push(std::mem::replace(&mut self.last, next));
+        }
+    }
+
+    /// What there is, in order.
+    fn take(&mut self) -> Vec<Vec<u8>> {
+        self.bytes = 0;
+        let mut pieces = std::mem::take(&mut self.full);
+        pieces.push(std::mem::take(&mut self.last));
+        pieces
+    }
+}
 
 impl Stripe {
     /// The bytes that the next record of this database is appended to.

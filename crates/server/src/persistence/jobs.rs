@@ -28,7 +28,10 @@ pub enum Kind {
     Rewrite,
     Reload(u64, Reload),
     /// The last save before the end, which comes whatever becomes of it (`force`).
-    Shutdown { client_id: Option<u64>, force: bool },
+    Shutdown {
+        client_id: Option<u64>,
+        force: bool,
+    },
 }
 
 /// One job, on its way to the thread that does it.
@@ -105,11 +108,19 @@ impl Shared {
             self.begin_aof_rewrite(alone.global)?;
         }
         let config = &alone.global.config;
+        // Where somebody waits for the file, all cores write it.
+        let walkers = match kind {
+            Kind::BackgroundSave | Kind::Rewrite => background_helper_count(self.loops()),
+            _ => helper_count(),
+        };
         let target = match kind {
-            Kind::Save(_) | Kind::BackgroundSave | Kind::Shutdown { .. } | Kind::Reload(_, Reload::Snapshot { save: true, .. }) => {
-                Some(Target::of(config, save::snapshot_path(config), false))
+            Kind::Save(_)
+            | Kind::BackgroundSave
+            | Kind::Shutdown { .. }
+            | Kind::Reload(_, Reload::Snapshot { save: true, .. }) => {
+                Some(Target::of(config, save::snapshot_path(config), false, walkers))
             }
-            Kind::Rewrite => Some(Target::of(config, self.aof_base_temporary(), true)),
+            Kind::Rewrite => Some(Target::of(config, self.aof_base_temporary(), true, walkers)),
             Kind::Reload(..) => None,
         };
         let cut = target.map(|target| save::cut(self, alone, target));
@@ -119,8 +130,7 @@ impl Shared {
             before
         });
         let began = Instant::now();
-        jobs.running =
-            Some(Running { kind, began, collector: cut.as_ref().map(|cut| cut.collector.clone()) });
+        jobs.running = Some(Running { kind, began, collector: cut.as_ref().map(|cut| cut.collector.clone()) });
         jobs.last_try = Some(began);
         let job = Job { kind, cut, began, paused };
         let sender = jobs.sender.as_ref().expect("the thread was started with the server");
@@ -192,7 +202,9 @@ impl Shared {
                 ));
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => LOG.notice("Background saving cancelled"),
-            Err(error) => LOG.warning(&format!("Background saving error: cannot write {}: {error}", cut.target.name.display())),
+            Err(error) => {
+                LOG.warning(&format!("Background saving error: cannot write {}: {error}", cut.target.name.display()))
+            }
         }
         // Who has called it off knows; everybody else is told of a failure by the status.
         let cancelled = matches!(written, Err(error) if error.kind() == io::ErrorKind::Interrupted);

@@ -14,9 +14,9 @@ use keyspace::{DbIndex, Millis};
 use parking_lot::Mutex;
 use rdb::encode;
 
+use super::Figures;
 use super::capture::{Claimed, Collector, SPILL_BYTES, Traces};
 use super::output::Output;
-use super::{Figures, helper_count};
 use crate::operation::memory;
 use crate::shared::{Shared, now};
 
@@ -33,18 +33,24 @@ pub struct Target {
     pub delay_us: i64,
     /// It is the base of an append-only file.
     pub is_aof_base: bool,
+    /// So many threads walk over the keyspace.
+    pub walkers: usize,
 }
 
 impl Target {
-    pub fn of(config: &Config, name: PathBuf, is_aof_base: bool) -> Target {
-        let incremental =
-            if is_aof_base { directives::AOF_REWRITE_INCREMENTAL_FSYNC } else { directives::RDB_SAVE_INCREMENTAL_FSYNC };
+    pub fn of(config: &Config, name: PathBuf, is_aof_base: bool, walkers: usize) -> Target {
+        let incremental = if is_aof_base {
+            directives::AOF_REWRITE_INCREMENTAL_FSYNC
+        } else {
+            directives::RDB_SAVE_INCREMENTAL_FSYNC
+        };
         Target {
             name,
             with_checksum: config.get(directives::RDBCHECKSUM),
             incremental: config.get(incremental),
             delay_us: config.get(directives::RDB_KEY_SAVE_DELAY),
             is_aof_base,
+            walkers,
         }
     }
 
@@ -117,7 +123,7 @@ pub fn write(shared: &Shared, cut: &Cut, figures: &Figures) -> io::Result<u64> {
     let output = Mutex::new(Claimed { output, by: None });
     let failure = Mutex::new(None);
     std::thread::scope(|scope| {
-        for index in 0..helper_count() {
+        for index in 0..cut.target.walkers {
             let (output, failure) = (&output, &failure);
             let walk = move || {
                 if let Err(error) = walk(shared, cut, output, index, figures) {
@@ -179,6 +185,9 @@ fn walk(shared: &Shared, cut: &Cut, output: &Mutex<Claimed>, index: usize, figur
             // Somebody else is at the output, which is slow: what has been captured must not pile up behind it.
             collector.spill()?;
             collector.flush(output, false)?;
+            // The elements of an opened collection cannot be put away: only whoever is at the output makes them less. Asking without a pause
+            // would take a core from those who serve clients.
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
