@@ -25,7 +25,7 @@ Options:
   --rounds N                rounds, of which the median counts (5)
   --seconds S               length of one measurement (2)
   --connections N           connections of the load generator (50)
-  --keys N                  keys of growth and of the few of expiry, instead of their own number
+  --keys N                  keys of growth, of the few of expiry and of persistence-stall, instead of their own number
   --results FILE            where raw results are appended (results/compare.jsonl)
   --seed N                  of the random keys
   --quick                   everything once and tiny, judging nothing: to see that it works

@@ -239,10 +239,7 @@ pub static TABLES: &[Table] = &[
         name: "persistence-everysec",
         title: "append-only file, synchronised every second",
         arguments: &["--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"],
-        rows: &[
-            row("SET, 1 in flight", SET, 0.75),
-            Row { depth: Some(16), ..row("SET, 16 in flight", SET, 0.75) },
-        ],
+        rows: &[row("SET, 1 in flight", SET, 0.75), Row { depth: Some(16), ..row("SET, 16 in flight", SET, 0.75) }],
         ..TABLE
     },
 ];

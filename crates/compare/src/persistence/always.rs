@@ -5,7 +5,6 @@
 
 use super::*;
 use serde_json::json;
-use std::time::Instant;
 
 const ARGUMENTS: &[&str] = &["--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"];
 const LIVELY_KEYS: u64 = 100_000;
@@ -16,8 +15,7 @@ pub(super) fn run(options: &Options, cores: &Cores, report: &mut Report) -> Resu
     let template = Template::parse(SET)?;
     let mut random = SmallRng::seed_from_u64(options.seed);
     let mut number = || random.random_range(0..LIVELY_KEYS);
-    let targets =
-        options.servers.iter().map(|&kind| start(kind, cores, ARGUMENTS)).collect::<Result<Vec<Target>>>()?;
+    let targets = options.servers.iter().map(|&kind| start(kind, cores, ARGUMENTS)).collect::<Result<Vec<Target>>>()?;
     let mut figures = vec![Vec::new(); targets.len()];
     for round in 0..options.rounds {
         for turn in 0..targets.len() {

@@ -2,7 +2,6 @@
 
 use super::*;
 use serde_json::json;
-use std::time::Instant;
 
 const SAVE: usize = 0;
 const LOAD_SNAPSHOT: usize = 1;
@@ -81,19 +80,8 @@ fn load(home: &Target, cores: &Cores, appendonly: &str, keys: u64) -> Result<f64
     let arguments = ["--dir", folder, "--appendonly", appendonly, "--auto-aof-rewrite-percentage", "0"];
     let began = Instant::now();
     let server = start(home.kind(), cores, &arguments)?;
-    let mut client = server.client()?;
-    client.set_timeout(PATIENCE)?;
-    loop {
-        let reply = client.command(&["PING"])?;
-        if !reply.is_error() {
-            break;
-        }
-        ensure!(reply.is_error_of("LOADING") && began.elapsed() < PATIENCE, "PING: {reply}");
-        // Seldom enough to be no load: the times are hundreds of it.
-        std::thread::sleep(Duration::from_millis(2));
-    }
     let seconds = began.elapsed().as_secs_f64();
-    let loaded = client.command(&["DBSIZE"])?;
+    let loaded = server.client()?.command(&["DBSIZE"])?;
     ensure!(loaded.integer() == Some(keys as i64), "{loaded} keys were loaded, not {keys}");
     Ok(seconds)
 }

@@ -22,7 +22,7 @@ use rand::{Rng, SeedableRng};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testkit::{Client, Kind, wait_for};
 
 pub const TABLES: [&str; 4] = [FILES, ALWAYS, SINK, STALL];
@@ -39,22 +39,40 @@ const KEYS: u64 = 3_000_000;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 pub fn run(options: &Options, cores: &Cores, report: &mut Report) -> Result<()> {
-    let tables: [(&str, fn(&Options, &Cores, &mut Report) -> Result<()>); 4] =
-        [(FILES, files::run), (ALWAYS, always::run), (SINK, sink::run), (STALL, stall::run)];
-    for (name, table) in tables.into_iter().filter(|(name, _)| options.selects(name)) {
+    for name in TABLES.into_iter().filter(|name| options.selects(name)) {
         eprintln!("{name}");
-        table(options, cores, report).context(name)?;
+        let measured = match name {
+            FILES => files::run(options, cores, report),
+            ALWAYS => always::run(options, cores, report),
+            SINK => sink::run(options, cores, report),
+            STALL => stall::run(options, cores, report),
+            _ => unreachable!("tables are these"),
+        };
+        measured.context(name)?;
     }
     Ok(())
 }
 
-/// Starts a server that may use two cores from its first instruction on: what it does at its start is measured, too.
+/// Starts a server that may use two cores from its first instruction on, and waits until it has loaded its data: what it does at its start is
+/// measured, too.
 fn start(kind: Kind, cores: &Cores, arguments: &[&str]) -> Result<Target> {
     // Children inherit it.
     cpu::pin_self(cores.pair())?;
     let target = Target::start_with(kind, 1, arguments);
     cpu::pin_self(cores.load())?;
-    target
+    let target = target?;
+    let mut client = target.client()?;
+    client.set_timeout(PATIENCE)?;
+    let began = Instant::now();
+    loop {
+        let reply = client.command(&["PING"])?;
+        if !reply.is_error() {
+            return Ok(target);
+        }
+        ensure!(reply.is_error_of("LOADING") && began.elapsed() < PATIENCE, "PING: {reply}");
+        // Seldom enough to be no load: the times are hundreds of it.
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 fn fill(target: &Target, request: &str, count: u64) -> Result<()> {
@@ -74,7 +92,9 @@ fn wait_for_job(client: &mut Client, under_way: &str, status: &str) -> Result<()
         let info = Info::read(client, "persistence");
         match &info {
             // A rewrite that waits for its turn is under way, too.
-            Ok(read) if read.text(under_way) == Some("0") && read.text("aof_rewrite_scheduled") == Some("0") => Some(info),
+            Ok(read) if read.text(under_way) == Some("0") && read.text("aof_rewrite_scheduled") == Some("0") => {
+                Some(info)
+            }
             Ok(_) => None,
             Err(_) => Some(info),
         }
@@ -128,7 +148,8 @@ impl Pressure {
             let mut written = 0;
             while !stopped.load(Relaxed) {
                 for load in &mut loads {
-                    written += load.run(Until::Requests(REQUESTS_A_TURN), &mut || random.random_range(0..keys))?.replies;
+                    written +=
+                        load.run(Until::Requests(REQUESTS_A_TURN), &mut || random.random_range(0..keys))?.replies;
                 }
             }
             Ok(written)

@@ -4,7 +4,6 @@
 
 use super::*;
 use serde_json::json;
-use std::time::Instant;
 
 /// docs/persistence.md: 32 MiB that wait, and what is captured while some of it is being put away.
 const GROWTH_MIB_MAX: f64 = 64.0;
