@@ -13,7 +13,7 @@ FAST := --profile fast --features planted
 export SPINEL_BIN ?= $(abspath $(TARGET)/fast/spinel)
 
 # Links that `make install` makes: the names of parts that exist.
-PARTS := server benchmark
+PARTS := server cli benchmark check-rdb check-aof
 # Manual pages, and completions as SHELL/FILE; where each shell looks for them.
 MANUALS := $(notdir $(wildcard contrib/man/*))
 COMPLETIONS := $(patsubst contrib/completion/%,%,$(wildcard contrib/completion/*/*))
@@ -21,7 +21,7 @@ completion = share/$(patsubst bash/%,bash-completion/completions/%,$(patsubst zs
 	$(patsubst fish/%,fish/vendor_completions.d/%,$(1))))
 LINKS := $(foreach part,$(PARTS),redis-$(part) spinel-$(part))
 
-.PHONY: help build fast peers test units harnesses clients check oracle coverage compare growth expiry clients-cpu narrow linearize model fuzz \
+.PHONY: help build fast peers test units harnesses clients cli check oracle coverage compare growth expiry clients-cpu narrow linearize model fuzz payloads \
 	install uninstall clean
 
 help: ## this list
@@ -36,7 +36,7 @@ fast:
 peers: ## the real servers that tests compare with, into .peers/ (Debian and PyPI packages)
 	tools/peers.sh
 
-test: peers units harnesses clients ## everything: unit and generated tests, then each harness for a short while
+test: peers units harnesses clients cli ## everything: unit and generated tests, then each harness for a short while
 
 units: fast
 	$(CARGO) test --workspace $(FAST)
@@ -52,6 +52,9 @@ harnesses: fast
 
 clients: peers fast ## redis-py, redis-cli, redis-benchmark, a web application, Celery and RQ, unmodified
 	tests/clients/run.sh
+
+cli: peers fast ## the command-line client beside redis-cli, and in a real terminal (needs tmux)
+	tests/cli/run.sh
 
 check: ## format, lints, and licences and advisories where cargo-deny is installed
 	$(CARGO) fmt --all --check
@@ -89,6 +92,9 @@ clients-cpu: ## what a request costs the benchmark tool, beside redis-benchmark
 
 narrow: ## two threads beside one without sockets, and what wide commands cost
 	$(CARGO) bench --profile fast -p spinel-server --bench narrow
+
+payloads: fast ## 10,000 damaged payloads of every type through RESTORE into a running server
+	SPINEL_PAYLOADS=10000 $(CARGO) test $(FAST) -p spinel-robustness --test payloads damaged -- --nocapture
 
 FUZZ_SECONDS ?= 600
 fuzz: ## the decoders under mutated input for FUZZ_SECONDS; guided by coverage where cargo-fuzz is installed

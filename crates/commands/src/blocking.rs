@@ -50,7 +50,10 @@ pub enum BlockOn {
     /// No key, but something that the server does for it (SAVE): [`finish`] ends it, and nobody else.
     Job,
     /// No key, but that the journal is safe on disk up to here, and on replicas, of which there are none.
-    Durable { offset: u64, needs_replicas: bool },
+    Durable {
+        offset: u64,
+        needs_replicas: bool,
+    },
 }
 
 /// A command that cannot go on yet.
@@ -756,11 +759,8 @@ mod tests {
             rig.client(1).script(&[("RPUSH a 1", ":1"), ("EXISTS a b", ":0")]);
             served(rig, &[(2, "$1 1"), (3, "$1 1"), (4, "*2 $1 a $1 1")]);
             // Each command is a unit of its own.
-            let units: Vec<Vec<String>> = rig
-                .effects
-                .units()
-                .map(|unit| unit.iter().map(|effect| effect.to_string()).collect())
-                .collect();
+            let units: Vec<Vec<String>> =
+                rig.effects.units().map(|unit| unit.iter().map(|effect| effect.to_string()).collect()).collect();
             assert_eq!(units, [["RPUSH a 1"], ["LMOVE a b LEFT RIGHT"], ["LMOVE b a LEFT RIGHT"], ["LPOP a"]]);
         });
     }

@@ -10,6 +10,7 @@ use resp::Reply;
 use crate::client::{Client, ClientFlags, Clients, Session};
 use crate::db::Db;
 use crate::error::{Error, Stop};
+use crate::generic::migrate::Migration;
 use crate::global::Global;
 use crate::persistence::{Alone, Persistence};
 use crate::pubsub::{Pending, Subscriptions};
@@ -212,6 +213,10 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// The directive that cannot act and why. The caller reverts the configuration and calls again to undo what acted.
     fn apply_config(&self, global: &mut Global, changes: &Changes) -> Result<(), SetError>;
+    /// Sends keys to another server. Whoever is told the outcome calls [`migrate::conclude`], once for every call.
+    ///
+    /// [`migrate::conclude`]: crate::generic::migrate::conclude
+    fn migrate(&self, migration: Migration);
     /// Frees what a flush has unlinked, elsewhere.
     fn free_later(&self, garbage: Dropped);
     fn log(&self, level: LogLevel, text: &str);

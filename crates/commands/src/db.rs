@@ -35,8 +35,7 @@ impl Manners {
                 || global.role == Role::Replica
                 || global.settings.import_mode
                 || global.pause_at(now).is_some(),
-            see_expired: session.replays
-                || (global.settings.import_mode && session.has(ClientFlags::IMPORT_SOURCE)),
+            see_expired: session.replays || (global.settings.import_mode && session.has(ClientFlags::IMPORT_SOURCE)),
             lfu: global.settings.lfu.then(|| Lfu::of(&global.settings)),
         }
     }
@@ -76,6 +75,11 @@ pub mod access {
     /// Milliseconds since the entry was touched.
     pub fn idle_ms(bits: u32, now: Millis) -> i64 {
         i64::from(lru_clock(now).wrapping_sub(bits) & 0x00FF_FFFF) * 1000
+    }
+
+    /// LRU bits of a key that was last touched so many seconds ago.
+    pub fn idle_for(seconds: i64, now: Millis) -> u32 {
+        lru_clock(now).wrapping_sub(seconds as u32) & 0x00FF_FFFF
     }
 
     fn minutes(now: Millis) -> u32 {

@@ -7,6 +7,7 @@ use config::Config;
 use keyspace::{Keyspace, Millis};
 
 use crate::blocking::Waiters;
+use crate::generic::migrate::Departing;
 use crate::registry::Registry;
 use crate::scripting::Scripts;
 use crate::settings::Settings;
@@ -28,6 +29,8 @@ pub struct Global {
     pub pause: Option<Pause>,
     /// The clients that are blocked in a command.
     pub waiters: Waiters,
+    /// Keys that MIGRATE has sent and not yet deleted.
+    pub departing: Departing,
     /// Who watches keys for EXEC.
     pub watches: Watches,
     /// The scripts that EVALSHA finds, and their interpreter.

@@ -55,6 +55,9 @@ pub struct KeyAt {
 /// The keys that a spec finds in these arguments, in the order of its specifications. `None` where the arguments contradict the
 /// specification (a count of keys that is no number, or more keys than arguments): the handler will say what is wrong.
 pub fn find(spec: &Spec, args: &[&[u8]]) -> Option<Vec<KeyAt>> {
+    if let Some(keys_of_call) = spec.keys_of_call {
+        return keys_of_call(args);
+    }
     let mut found = Vec::new();
     for key_spec in spec.keys {
         if key_spec.flags.contains(KeyFlags::NOT_KEY) {

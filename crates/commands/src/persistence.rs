@@ -41,7 +41,11 @@ pub enum Cancelled {
 pub enum Reload {
     /// The file of a snapshot, which is saved before (`save`); what is there goes first (`flush`), or is kept beside, and
     /// replaced (`merge`) or not.
-    Snapshot { save: bool, flush: bool, merge: bool },
+    Snapshot {
+        save: bool,
+        flush: bool,
+        merge: bool,
+    },
     AppendOnlyFile,
 }
 

@@ -117,6 +117,11 @@ impl Settings {
             unlink_deleted: config.get(directives::LAZYFREE_LAZY_SERVER_DEL),
         }
     }
+
+    /// When small encodings end, for values that are read from files and payloads.
+    pub fn encodings(&self) -> rdb::Limits {
+        rdb::Limits { list: self.list, set: self.set, hash: self.hash, sorted_set: self.sorted_set }
+    }
 }
 
 /// The letters K and E.

@@ -409,6 +409,9 @@ pub type KeyFlagsOf = fn(args: &[&[u8]]) -> KeyFlags;
 /// Finds a key in the arguments of one call.
 pub type KeyElsewhere = fn(args: &[&[u8]]) -> Option<KeyAt>;
 
+/// Finds the keys in the arguments of one call.
+pub type KeysOfCall = fn(args: &[&[u8]]) -> Option<Vec<KeyAt>>;
+
 /// Everything known about a command. See [`Spec::NEW`] for the defaults.
 #[derive(Clone, Copy)]
 pub struct Spec {
@@ -423,6 +426,8 @@ pub struct Spec {
     pub key_flags: Option<KeyFlagsOf>,
     /// A key where no key specification finds it (SORT's STORE).
     pub key_elsewhere: Option<KeyElsewhere>,
+    /// Where the key specifications cannot say it: they are for COMMAND INFO only (MIGRATE).
+    pub keys_of_call: Option<KeysOfCall>,
     pub group: Group,
     pub since: &'static str,
     /// One line, in our own words.
@@ -455,6 +460,7 @@ impl Spec {
         keys: &[],
         key_flags: None,
         key_elsewhere: None,
+        keys_of_call: None,
         group: Group::Generic,
         since: "1.0.0",
         summary: "",

@@ -20,6 +20,7 @@ use crate::context::{Ctx, Host, Reach, Shutdown, ShutdownOptions};
 use crate::db::{Db, Manners};
 use crate::effects::{Effect, Effects, Event, EventClass, Readers, Unit};
 use crate::error::{Error, Stop};
+use crate::generic::migrate::{self, Arrival, Migration};
 use crate::global::{DebugSettings, Global, Role, World};
 use crate::keys;
 use crate::persistence::{Alone, Cancelled, Persistence, Reload, Started, Wish};
@@ -108,6 +109,7 @@ impl Default for Rig {
                     role: Role::Primary,
                     pause: None,
                     waiters: Default::default(),
+                    departing: Default::default(),
                     watches: Default::default(),
                     scripts: Default::default(),
                     debug: DebugSettings::default(),
@@ -117,7 +119,7 @@ impl Default for Rig {
                     arguments: Vec::new(),
                     last_save: now,
                     loading: false,
-            journal_kept: false,
+                    journal_kept: false,
                 },
                 keyspace: Keyspace::new(&Options { seed: [1, 2, 3, 4], ..Options::default() }),
             },
@@ -199,6 +201,22 @@ impl Rig {
         let stats = self.host.stats[0].clone();
         let released = blocking::release(&mut self.world.global, &self.host, &stats, number, Release::Timeout);
         assert!(released, "client {number} is not blocked");
+    }
+
+    /// The last migration has come to its end.
+    pub fn conclude_migration(&mut self, arrived: &[bool], result: Result<(), Error>) {
+        let migration = self.host.migrations.lock().pop().expect("MIGRATE has asked for it");
+        let arrival = Arrival { migration, arrived: arrived.to_vec(), result };
+        let World { global, keyspace } = &mut self.world;
+        self.effects.serve(Readers { waiters: !global.waiters.is_empty(), ..self.readers });
+        let stats = self.host.stats[0].clone();
+        // SAFETY: the rig has one thread, and the space before this one was dropped.
+        let space = unsafe { keyspace.wide() };
+        let (effects, now) = (&mut self.effects, self.now);
+        let mut db = Db { space, index: DbIndex(0), now, stats: &stats, manners: Manners::default(), effects };
+        migrate::conclude(global, &mut db, &self.host, arrival);
+        drop(db);
+        self.serve();
     }
 
     #[track_caller]
@@ -405,6 +423,7 @@ pub struct TestHost {
     pub log: Mutex<Vec<String>>,
     pub shutdowns: Mutex<Vec<ShutdownOptions>>,
     pub reloads: Mutex<Vec<Reload>>,
+    pub migrations: Mutex<Vec<Migration>>,
     /// Replies of clients that were blocked, by id.
     pub unblocked: Mutex<Vec<(u64, Reply)>>,
 }
@@ -418,6 +437,7 @@ impl TestHost {
             log: Mutex::default(),
             shutdowns: Mutex::default(),
             reloads: Mutex::default(),
+            migrations: Mutex::default(),
             unblocked: Mutex::default(),
         }
     }
@@ -471,6 +491,9 @@ impl Host for TestHost {
     fn apply_config(&self, global: &mut Global, _changes: &Changes) -> Result<(), SetError> {
         global.settings = Settings::of(&global.config);
         Ok(())
+    }
+    fn migrate(&self, migration: Migration) {
+        self.migrations.lock().push(migration);
     }
     fn free_later(&self, garbage: Dropped) {
         drop(garbage);

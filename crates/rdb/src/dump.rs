@@ -73,9 +73,9 @@ pub fn restore<'a>(payload: &'a [u8], limits: &Limits) -> Result<Value<'a>, Rest
     // Redis takes payloads of version 0 as well: the format has had none.
     let number = u64::from(u16::from_le_bytes([number[0], number[1]]));
     let version = Version::known(number.max(1)).ok_or(RestoreError::Footer)?;
+    // Unlike in files, 0 is no checksum that was left out: no server takes such a payload.
     let computed = Checksum::of(&payload[..payload.len() - 8]);
-    // 0: it was made without one.
-    if stored != computed.to_le_bytes() && stored != [0; 8] {
+    if stored != computed.to_le_bytes() {
         return Err(RestoreError::Footer);
     }
     let mut input = Cursor::new(body, 0);

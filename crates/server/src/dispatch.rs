@@ -15,6 +15,7 @@ use std::time::Duration;
 use commands::blocking::{Block, Serving};
 use commands::db::{Db, Manners};
 use commands::effects::Readers;
+use commands::generic::migrate::{self, Arrival};
 use commands::global::{Global, Pause, Role, World};
 use commands::keys::{self, KeyPlan};
 use commands::pubsub::{self, notify};
@@ -166,7 +167,7 @@ struct Plan<'a> {
 pub enum Progress {
     /// All were executed.
     Done,
-    /// This one has to wait behind CLIENT PAUSE; it and what follows were not executed.
+    /// This one has to wait behind CLIENT PAUSE or MIGRATE; it and what follows were not executed.
     Paused { at: usize },
     /// The one before this waits for a key. What follows was not executed.
     Blocked { at: usize, timeout: Option<Duration> },
@@ -665,6 +666,23 @@ impl Dispatcher<'_> {
         self.scratch.record(self.shared, now);
     }
 
+    /// A migration has come to its end.
+    #[cold]
+    pub fn conclude(&mut self, arrival: Arrival) {
+        let mut world = self.shared.gates.wide();
+        let now = now();
+        let World { global, keyspace } = &mut *world;
+        let effects = &mut self.scratch.effects;
+        effects.serve(wide_readers(global));
+        // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
+        let space = unsafe { keyspace.wide() };
+        let (index, manners) = (arrival.migration.db, Manners::default());
+        let mut db = Db { space, index, now, stats: self.stats, manners, effects };
+        migrate::conclude(global, &mut db, self.shared, arrival);
+        drop(db);
+        self.serve(&mut world, now);
+    }
+
     /// Keys that others may wait for have gone without a command: serves those clients.
     #[cold]
     pub fn serve_gone(&mut self, gone: &[(DbIndex, Box<[u8]>)]) {
@@ -682,7 +700,7 @@ impl Dispatcher<'_> {
 enum BatchEnd {
     /// The next request must be alone in the world.
     Wide,
-    /// The next request waits behind CLIENT PAUSE.
+    /// The next request waits behind CLIENT PAUSE or MIGRATE.
     Paused,
     /// The connection is to be closed.
     Closed,
@@ -801,14 +819,14 @@ impl Access {
             thread,
             began: Instant::now(),
             latency_tracking: global.settings.latency_tracking,
-            is_guarded: pause.is_some() || is_congested || !global.waiters.is_empty(),
+            is_guarded: pause.is_some() || is_congested || !global.waiters.is_empty() || !global.departing.is_empty(),
             pause,
             is_congested,
             in_transaction: false,
         }
     }
 
-    /// Whether the command has to wait behind CLIENT PAUSE, or may make something ready that a client waits for, who is served
+    /// Whether the command has to wait behind CLIENT PAUSE or MIGRATE, or may make something ready that a client waits for, who is served
     /// before anybody else sees it.
     #[cold]
     fn guard(&self, cx: &Ctx<'_>, command: &Command, keys: &[Key<'_>]) -> Result<(), BatchEnd> {
@@ -825,6 +843,12 @@ impl Access {
             return Err(BatchEnd::Paused);
         }
         if self.is_congested && flags.contains(Flags::WRITE) {
+            return Err(BatchEnd::Paused);
+        }
+        let global = cx.global();
+        // Who is served next to this command could change what is departing, too.
+        let is_waited_for = || flags.contains(Flags::WRITE) && global.waiters.concern(keys, true);
+        if !global.departing.is_empty() && (global.departing.concern(command, keys) || is_waited_for()) {
             return Err(BatchEnd::Paused);
         }
         match cx.reach {

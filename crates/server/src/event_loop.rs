@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use commands::blocking::{self, Release};
 use commands::client::Place;
+use commands::generic::migrate::Arrival;
 use commands::pubsub::notify;
 use commands::{Client, ClientFlags, Session, Settings, ThreadStats};
 use config::LogLevel;
@@ -223,9 +224,17 @@ impl EventLoop {
                 Mail::Durable => self.release_durable(),
                 Mail::NotDurable(error) => self.fail_undurable(&error),
                 Mail::Look => self.look(),
+                Mail::Migrated(arrival) => self.conclude(*arrival),
                 Mail::Accept => self.accept_more(),
             }
         }
+    }
+
+    /// A migration has come to its end: what waited behind its keys goes on.
+    fn conclude(&mut self, arrival: Arrival) {
+        let (shared, thread, stats) = (&*self.shared, self.index, &*self.stats);
+        Dispatcher { shared, thread, stats, scratch: &mut self.scratch }.conclude(arrival);
+        self.shared.wake_all();
     }
 
     /// Takes over what may have changed: settings, listeners, the end of a pause.
@@ -1041,8 +1050,7 @@ impl EventLoop {
         self.accept_more();
         if !self.paused.is_empty() {
             let world = self.shared.gates.narrow(self.index);
-            let is_over =
-                world.global.pause_at(now).is_none() && !self.shared.persistence.journal.is_congested();
+            let is_over = world.global.pause_at(now).is_none() && !self.shared.persistence.journal.is_congested();
             drop(world);
             if is_over {
                 self.resume_paused();

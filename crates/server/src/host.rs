@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use commands::pubsub::{Pending, Subscriptions};
+use commands::generic::migrate::Migration;
 use commands::persistence::{Alone, Persistence};
+use commands::pubsub::{Pending, Subscriptions};
 use commands::{
     Client, ClientFlags, Clients, Db, Error, Global, Host, Settings, Shutdown, ShutdownOptions, ThreadStats, World,
 };
@@ -113,6 +114,10 @@ impl Host for Shared {
         // The loops work with a copy.
         self.wake_all();
         Ok(())
+    }
+
+    fn migrate(&self, migration: Migration) {
+        self.migrations.send(migration);
     }
 
     fn free_later(&self, garbage: Dropped) {
@@ -248,6 +253,7 @@ impl Shared {
             rejected_connections: self.rejected_connections.load(Relaxed) as u64,
             operation: &self.operation,
             persistence: &self.persistence,
+            migrate_cached_sockets: self.migrations.cached_sockets.load(Relaxed),
             global,
             db,
         }

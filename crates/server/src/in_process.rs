@@ -43,6 +43,7 @@ impl InProcess {
             role: Role::Primary,
             pause: None,
             waiters: Default::default(),
+            departing: Default::default(),
             watches: Default::default(),
             scripts: Default::default(),
             debug: DebugSettings::default(),
@@ -51,7 +52,7 @@ impl InProcess {
             executable: Default::default(),
             arguments: Vec::new(),
             last_save: now,
-                loading: false,
+            loading: false,
             journal_kept: false,
         };
         let keyspace = Keyspace::new(&Options { seed, ..Options::default() });
@@ -72,6 +73,7 @@ impl InProcess {
                 ending: AtomicBool::new(false),
                 operation: OperationState::default(),
                 persistence: Persistence::default(),
+                migrations: Default::default(),
                 job_stats: ThreadStats::new(command_count),
             },
         }

@@ -14,6 +14,7 @@ mod host;
 pub mod in_process;
 mod listener;
 mod mailbox;
+mod migration;
 pub mod operation;
 mod persistence;
 mod shared;

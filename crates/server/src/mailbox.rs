@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use commands::generic::migrate::Arrival;
 use mio::Waker;
 use parking_lot::Mutex;
 use resp::Reply;
@@ -25,6 +26,8 @@ pub enum Mail {
     Durable,
     /// What the journal holds cannot be written: replies that wait for it are replaced by this error.
     NotDurable(Arc<str>),
+    /// Keys have arrived at another server, or not.
+    Migrated(Box<Arrival>),
     /// Go on accepting connections.
     Accept,
 }
@@ -41,7 +44,12 @@ pub struct Mailbox {
 
 impl Mailbox {
     pub fn new(waker: Waker) -> Arc<Mailbox> {
-        Arc::new(Mailbox { queue: Mutex::default(), woken: AtomicBool::new(false), waker, waits_for_durable: AtomicBool::new(false) })
+        Arc::new(Mailbox {
+            queue: Mutex::default(),
+            woken: AtomicBool::new(false),
+            waker,
+            waits_for_durable: AtomicBool::new(false),
+        })
     }
 
     /// Enqueues, and wakes the loop if it has not been woken since it last looked.

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::listener::Listener;
 use crate::mailbox::{Mail, Mailbox};
+use crate::migration::Migrations;
 use crate::operation::OperationState;
 use crate::persistence::Persistence;
 
@@ -37,6 +38,7 @@ pub struct Shared {
     pub ending: AtomicBool,
     pub operation: OperationState,
     pub persistence: Persistence,
+    pub migrations: Migrations,
     /// Counters of what jobs do; beside the threads', since each has one writer.
     pub job_stats: ThreadStats,
 }

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use crate::event_loop::{EventLoop, WAKER};
 use crate::mailbox::Mailbox;
+use crate::migration;
 use crate::operation::{
     LOG, OperationState, banner, checks, crash,
     log::{LogRole, LogSettings},
@@ -148,6 +149,7 @@ fn serve(
     let _ = shared.operation.supervisor.set(supervisor);
     start_reaper(&shared)?;
     persistence::start(&shared)?;
+    migration::start(&shared)?;
     *shared.listeners.lock() = shared.listen(config)?;
     {
         let shared = shared.clone();
@@ -237,6 +239,7 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
         role: Role::Primary,
         pause: None,
         waiters: Default::default(),
+        departing: Default::default(),
         watches: Default::default(),
         scripts: Default::default(),
         debug: DebugSettings::default(),
@@ -265,6 +268,7 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
         ending: AtomicBool::new(false),
         operation: OperationState::default(),
         persistence: Persistence::default(),
+        migrations: Default::default(),
         job_stats: ThreadStats::new(command_count),
     }
 }

@@ -23,8 +23,13 @@ fn main() -> ExitCode {
     match part {
         Part::Server => server::run(arguments),
         Part::Benchmark => benchmark::run(arguments),
+        Part::CheckRdb => check::rdb::run(arguments),
+        Part::CheckAof => check::aof::run(arguments),
+        Part::Cli => cli::run(arguments),
         missing => {
-            eprintln!("spinel: {missing} is not part of this version yet; so far there is the server.");
+            eprintln!(
+                "spinel: {missing} is not part of this version yet; so far there are the server, cli, benchmark, check-rdb and check-aof."
+            );
             ExitCode::FAILURE
         }
     }

@@ -116,7 +116,13 @@ impl Client {
         let filled = self.incoming.len();
         // Grows with what is outstanding, so that one huge reply is not decoded again for each 64 KiB of it.
         self.incoming.resize(filled + filled.max(64 * 1024), 0);
-        let result = self.stream.read(&mut self.incoming[filled..]);
+        let result = loop {
+            match self.stream.read(&mut self.incoming[filled..]) {
+                // A read with a timeout ends when the machine is paused and goes on.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
         self.incoming.truncate(filled + *result.as_ref().unwrap_or(&0));
         result
     }

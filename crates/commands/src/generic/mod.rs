@@ -2,14 +2,17 @@
 
 mod copy;
 mod del;
+mod dump;
 mod exists;
 mod expire;
 mod keys;
+pub mod migrate;
 mod r#move;
 mod object;
 mod persist;
 mod randomkey;
 mod rename;
+mod restore;
 pub(crate) mod scan;
 mod sort;
 mod touch;
@@ -23,11 +26,13 @@ use crate::spec::Spec;
 pub const SPECS: &[&Spec] = &[
     &copy::SPEC,
     &del::DEL,
+    &dump::SPEC,
     &exists::SPEC,
     &expire::EXPIRE,
     &expire::EXPIREAT,
     &ttl::EXPIRETIME,
     &keys::SPEC,
+    &migrate::SPEC,
     &r#move::SPEC,
     &object::SPEC,
     &persist::SPEC,
@@ -38,6 +43,8 @@ pub const SPECS: &[&Spec] = &[
     &randomkey::SPEC,
     &rename::RENAME,
     &rename::RENAMENX,
+    &restore::RESTORE,
+    &restore::RESTORE_ASKING,
     &scan::SPEC,
     &sort::SORT,
     &sort::SORT_RO,

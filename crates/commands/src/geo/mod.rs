@@ -101,12 +101,8 @@ mod tests {
             rig.run(line);
             let names: Vec<_> = rig.effects.events().iter().map(|event| event.name).collect();
             assert_eq!(names.join(" "), events, "{line}");
-            let effects: Vec<_> = rig
-                .effects
-                .units()
-                .flat_map(|unit| unit.iter())
-                .map(|effect| effect.to_string())
-                .collect();
+            let effects: Vec<_> =
+                rig.effects.units().flat_map(|unit| unit.iter()).map(|effect| effect.to_string()).collect();
             assert_eq!(effects.join("; "), effect, "{line}");
         }
     }

@@ -30,7 +30,7 @@ rows! { super::memory::END;
     /// Whether writes are refused after a snapshot has failed.
     STOP_WRITES_ON_BGSAVE_ERROR: bool = row("stop-writes-on-bgsave-error", Kind::Bool, "yes");
     /// Whether serialized values are checked in depth before they are trusted.
-    SANITIZE_DUMP_PAYLOAD: SanitizeDumpPayload = row("sanitize-dump-payload", Kind::Choice(SanitizeDumpPayload::NAMES), "no").later("persistence");
+    SANITIZE_DUMP_PAYLOAD: SanitizeDumpPayload = row("sanitize-dump-payload", Kind::Choice(SanitizeDumpPayload::NAMES), "no").no_effect("everything is checked in depth, always");
     /// Whether every change is written to the append-only file.
     APPENDONLY: bool = row("appendonly", Kind::Bool, "no");
     /// First part of the append-only file's names.
@@ -48,7 +48,7 @@ rows! { super::memory::END;
     /// Whether a file whose last command is cut short is loaded.
     AOF_LOAD_TRUNCATED: bool = row("aof-load-truncated", Kind::Bool, "yes");
     /// Whether a rewritten append-only file begins with a snapshot.
-    AOF_USE_RDB_PREAMBLE: bool = row("aof-use-rdb-preamble", Kind::Bool, "yes").later("persistence");
+    AOF_USE_RDB_PREAMBLE: bool = row("aof-use-rdb-preamble", Kind::Bool, "yes");
     /// Whether the append-only file notes the time of its commands.
     AOF_TIMESTAMP_ENABLED: bool = row("aof-timestamp-enabled", Kind::Bool, "no");
     /// Whether a rewrite reaches the disk piece by piece.

@@ -7,9 +7,6 @@ const LATER: &[(&str, &str)] = &[
     ("bgsave", "persistence"),
     ("bgrewriteaof", "persistence"),
     ("lastsave", "persistence"),
-    ("dump", "persistence"),
-    ("restore", "persistence"),
-    ("migrate", "persistence"),
     ("function|*", "scripting, ACL, insight"),
     ("fcall", "scripting, ACL, insight"),
     ("fcall_ro", "scripting, ACL, insight"),
@@ -35,7 +32,6 @@ const LATER: &[(&str, &str)] = &[
     ("wait", "replication"),
     ("waitaof", "replication"),
     ("group:cluster", "cluster"),
-    ("restore-asking", "cluster"),
 ];
 
 /// The later work that brings a command (by its name in lower case and its group), if it is any.

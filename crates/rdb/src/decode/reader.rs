@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::ops::Range;
 
 use keyspace::Millis;
 
@@ -348,21 +349,23 @@ impl<R: Read> Reader<R> {
                     let wanted = (self.block.len() as u64).saturating_add(missing);
                     while (self.block.len() as u64) < wanted {
                         if !self.fill()? {
-                            return Err(self.ends_here());
+                            return Err(self.named(self.ends_here(), key_at));
                         }
                     }
                 }
-                Err(error) => {
-                    let Some(key_at) = key_at else { return Err(error) };
-                    let bytes = &self.block[self.at + key_at.start..self.at + key_at.end];
-                    let mut scratch = Vec::new();
-                    let key = Cursor::new(bytes, 0).string(&mut scratch).map(<[u8]>::to_vec);
-                    return Err(match key {
-                        Ok(key) => error.with_key(&key),
-                        Err(_) => error,
-                    });
-                }
+                Err(error) => return Err(self.named(error, key_at)),
             }
+        }
+    }
+
+    /// The error with the key that lies here in the unparsed part of the block.
+    #[cold]
+    fn named(&self, error: Error, key_at: Option<Range<usize>>) -> Error {
+        let Some(key_at) = key_at else { return error };
+        let mut scratch = Vec::new();
+        match Cursor::new(&self.block[self.at..][key_at], 0).string(&mut scratch) {
+            Ok(key) => error.with_key(key),
+            Err(_) => error,
         }
     }
 

@@ -21,9 +21,9 @@ use keyspace::{DbIndex, Millis};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
-use crate::persistence::Persistence;
 use super::OperationState;
 use super::memory::{self, AllocatorFigures, MemoryFigures, human};
+use crate::persistence::Persistence;
 
 /// The Redis version whose behaviour this server shows, for clients that look.
 pub const REDIS_VERSION: &str = "8.2.0";
@@ -40,6 +40,7 @@ pub struct InfoSources<'a> {
     pub rejected_connections: u64,
     pub operation: &'a OperationState,
     pub persistence: &'a Persistence,
+    pub migrate_cached_sockets: usize,
     /// Behind the gate.
     pub global: Option<&'a Global>,
     /// A wide access, for the sizes of the databases.
@@ -398,10 +399,9 @@ fn stats(sources: &InfoSources<'_>, report: &mut Report) {
     ] {
         report.field(name, sources.subscriptions.count(topic));
     }
+    report.zeros(&["latest_fork_usec", "total_forks"]);
+    report.field("migrate_cached_sockets", sources.migrate_cached_sockets);
     report.zeros(&[
-        "latest_fork_usec",
-        "total_forks",
-        "migrate_cached_sockets",
         "slave_expires_tracked_keys",
         "active_defrag_hits",
         "active_defrag_misses",
@@ -601,6 +601,7 @@ mod tests {
                 rejected_connections: 3,
                 operation: &self.operation,
                 persistence: &self.persistence,
+                migrate_cached_sockets: 0,
                 global: None,
                 db: None,
             };

@@ -105,8 +105,7 @@ impl Shared {
         let journal = &self.persistence.journal;
         journal.annotate_time(config.get(directives::AOF_TIMESTAMP_ENABLED));
         let temporary = files.temporary_base_path();
-        let settings =
-            Settings { fsync: fsync_of(config), keep_history: config.get(directives::AOF_DISABLE_AUTO_GC) };
+        let settings = Settings { fsync: fsync_of(config), keep_history: config.get(directives::AOF_DISABLE_AUTO_GC) };
         let (sender, events) = mpsc::channel();
         let status = self.persistence.status.clone();
         let mailboxes = self.mailboxes.clone();
@@ -305,7 +304,9 @@ impl Shared {
             Err(reason) => {
                 LOG.warning(&format!("Background AOF rewrite failed: {reason}"));
                 if let Some(minutes) = limit.failed(self.persistence.began.elapsed()) {
-                    LOG.warning(&format!("Rewrites have failed again and again: the next is tried in {minutes} minutes."));
+                    LOG.warning(&format!(
+                        "Rewrites have failed again and again: the next is tried in {minutes} minutes."
+                    ));
                 }
             }
         }
@@ -483,8 +484,9 @@ impl Replayer<'_> {
         let mut offset = 0;
         if is_rdb {
             let counted = Counted { source, bytes: 0 };
-            let (rest, counted) = load::load(self.shared(), counted, Manner { merge: false, keep_expired: true }, loading)
-                .map_err(|error| damaged(&error))?;
+            let (rest, counted) =
+                load::load(self.shared(), counted, Manner { merge: false, keep_expired: true }, loading)
+                    .map_err(|error| damaged(&error))?;
             offset = counted.bytes - rest.len() as u64;
             source = Box::new(io::Cursor::new(rest).chain(counted.source));
         }

@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use rdb::encode::{self, Options};
 use rdb::{Access, ValueType, Version};
 
+use super::commands_form::{self, Elements};
 use super::output::Output;
 
 /// Stripes with less than this stay in memory while there is more to come.
@@ -47,8 +48,18 @@ pub enum Traces {
     Frequency(Lfu, Millis),
 }
 
+/// What the file consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Those of an RDB file.
+    Records,
+    /// Those of an append-only file: see [`commands_form`].
+    Commands,
+}
+
 /// What was captured and is not in the file.
 pub struct Collector {
+    form: Form,
     compress: bool,
     traces: Traces,
     stripes: Box<[Mutex<Stripe>]>,
@@ -78,12 +89,13 @@ enum Piece {
     Text(Arc<Vec<u8>>),
     /// A collection that shares its parts with the one in the keyspace.
     Shared(Box<Object>, Version),
+    /// The same as commands on the key of this name.
+    SharedCommands(Box<Object>, Box<[u8]>),
 }
 
 /// The record of a collection whose elements come one by one.
 struct Opened {
-    value_type: ValueType,
-    base: Option<Millis>,
+    parts: Parts,
     /// In pieces: one buffer that grows would be copied while whoever captures holds a shard, and when the output is slow it grows to hundreds of
     /// megabytes.
     full: Vec<Vec<u8>>,
@@ -94,6 +106,12 @@ struct Opened {
     left: usize,
 }
 
+/// How its elements are written.
+enum Parts {
+    Record { value_type: ValueType, base: Option<Millis> },
+    Commands { elements: Elements, expire_at: Option<Millis> },
+}
+
 /// Where records wait that the output cannot take now.
 struct Spill {
     path: PathBuf,
@@ -101,8 +119,9 @@ struct Spill {
 }
 
 impl Collector {
-    pub fn new(compress: bool, traces: Traces, spill: PathBuf) -> Collector {
+    pub fn new(form: Form, compress: bool, traces: Traces, spill: PathBuf) -> Collector {
         Collector {
+            form,
             compress,
             traces,
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
@@ -226,6 +245,8 @@ impl Collector {
             match piece {
                 Piece::Bytes(bytes) if chunk.is_empty() => *chunk = bytes,
                 Piece::Bytes(bytes) => chunk.extend_from_slice(&bytes),
+                Piece::Text(text) if self.form == Form::Commands => chunk.extend_from_slice(&text),
+                Piece::SharedCommands(object, name) => commands_form::object(chunk, &name, &object),
                 Piece::Text(text) => encode::string(chunk, &text, &self.options(Version::REDIS_7_0)),
                 Piece::Shared(object, version) => encode::object(chunk, &object, &self.options(version)),
             }
@@ -302,7 +323,7 @@ impl Sink for Collector {
         let options = self.options(Version::needed_by(&value));
         let mut stripe = self.stripes[shard.get() % STRIPES].lock();
         let before = stripe.bytes;
-        let out = stripe.select(db);
+        let out = stripe.select(self.form, db);
         let len = out.len();
         let mut text = None;
         match &value {
@@ -310,9 +331,13 @@ impl Sink for Collector {
                 if let StrRepr::Large(large) = &string.repr
                     && large.len() >= SHARED_TEXT_BYTES_MIN =>
             {
-                self.begin_record(out, &entry, ValueType::String, &options);
+                match self.form {
+                    Form::Records => self.begin_record(out, &entry, ValueType::String, &options),
+                    Form::Commands => commands_form::set_before_text(out, entry.key(), large.len()),
+                }
                 text = Some(Arc::clone(large));
             }
+            value if self.form == Form::Commands => commands_form::key(out, entry.key(), value, entry.expire_at()),
             value => {
                 let value_type = encode::value_type(value, options.version);
                 self.begin_record(out, &entry, value_type, &options);
@@ -324,6 +349,12 @@ impl Sink for Collector {
         if let Some(text) = text {
             stripe.bytes += text.len();
             stripe.pieces.push(Piece::Text(text));
+            if self.form == Form::Commands {
+                stripe.append(self.form, db, |out| {
+                    commands_form::end_of_text(out);
+                    commands_form::expiry(out, entry.key(), entry.expire_at());
+                });
+            }
         }
         let bytes = stripe.bytes - before;
         drop(stripe);
@@ -343,30 +374,47 @@ impl Sink for Collector {
                 let options = self.options(version);
                 let mut stripe = self.stripes[shard.get() % STRIPES].lock();
                 let before = stripe.bytes;
-                let out = stripe.select(db);
-                let len = out.len();
-                self.begin_record(out, &entry, encode::object_type(&shared, version), &options);
-                let written = out.len() - len;
+                match self.form {
+                    Form::Records => {
+                        stripe.append(self.form, db, |out| {
+                            self.begin_record(out, &entry, encode::object_type(&shared, version), &options);
+                        });
+                        stripe.pieces.push(Piece::Shared(Box::new(shared), version));
+                    }
+                    Form::Commands => {
+                        stripe.append(self.form, db, |_| {});
+                        stripe.pieces.push(Piece::SharedCommands(Box::new(shared), entry.key().into()));
+                        stripe.append(self.form, db, |out| commands_form::expiry(out, entry.key(), entry.expire_at()));
+                    }
+                }
                 // Only what it costs beyond what the keyspace has anyway.
-                stripe.bytes += written + SHARED_COST_BYTES;
-                stripe.pieces.push(Piece::Shared(Box::new(shared), version));
+                stripe.bytes += SHARED_COST_BYTES;
                 let bytes = stripe.bytes - before;
                 drop(stripe);
                 self.note_waiting(bytes);
             }
             Opening::Elements { id, len } => {
                 let options = self.options(Version::needed_by(&value));
-                let value_type = encode::object_type(object, options.version);
                 let mut bytes = Vec::new();
-                encode::select_db(&mut bytes, db.0);
-                self.begin_record(&mut bytes, &entry, value_type, &options);
-                let base = object.earliest_expiry();
-                if value_type == ValueType::HashExpiring {
-                    encode::expiry_base(&mut bytes, base);
-                }
-                encode::length(&mut bytes, len as u64);
+                select_db(&mut bytes, self.form, db);
+                let parts = match self.form {
+                    Form::Commands => Parts::Commands {
+                        elements: Elements::new(entry.key(), object, len),
+                        expire_at: entry.expire_at(),
+                    },
+                    Form::Records => {
+                        let (value_type, base) =
+                            (encode::object_type(object, options.version), object.earliest_expiry());
+                        self.begin_record(&mut bytes, &entry, value_type, &options);
+                        if value_type == ValueType::HashExpiring {
+                            encode::expiry_base(&mut bytes, base);
+                        }
+                        encode::length(&mut bytes, len as u64);
+                        Parts::Record { value_type, base }
+                    }
+                };
                 self.note_waiting(bytes.len());
-                let opened = Opened { value_type, base, full: Vec::new(), bytes: bytes.len(), last: bytes, left: len };
+                let opened = Opened { parts, full: Vec::new(), bytes: bytes.len(), last: bytes, left: len };
                 self.openings.lock().insert(id, Arc::new(Mutex::new(opened)));
             }
         }
@@ -379,18 +427,15 @@ impl Sink for Collector {
         let options = Options { version: Version::LATEST, compress: self.compress };
         let Some(opened) = self.openings.lock().get(&opening).cloned() else { return };
         let mut opened = opened.lock();
-        let Opened { value_type, base, last: bytes, .. } = &mut *opened;
+        let Opened { parts, last: bytes, left, .. } = &mut *opened;
         let before = bytes.len();
-        match element {
-            ElementRef::Member(member) => encode::set_member(bytes, member, &options),
-            ElementRef::Scored(member, score) => encode::sorted_set_member(bytes, member, score, &options),
-            ElementRef::Field(field) => {
-                let (mut name_buffer, mut value_buffer) = <(IntBuffer, IntBuffer)>::default();
-                let (name, value) = (field.name.bytes(&mut name_buffer), field.value.bytes(&mut value_buffer));
-                if *value_type == ValueType::HashExpiring {
-                    encode::hash_field_expiring(bytes, name, value, field.expire_at, *base, &options);
-                } else {
-                    encode::hash_field(bytes, name, value, &options);
+        *left -= 1;
+        match parts {
+            Parts::Record { value_type, base } => record_element(bytes, element, *value_type, *base, &options),
+            Parts::Commands { elements, expire_at } => {
+                elements.add(bytes, element);
+                if *left == 0 {
+                    commands_form::expiry(bytes, elements.name(), *expire_at);
                 }
             }
         }
@@ -401,13 +446,42 @@ impl Sink for Collector {
     }
 }
 
+/// One element of a collection's record.
+fn record_element(
+    out: &mut Vec<u8>,
+    element: ElementRef<'_>,
+    value_type: ValueType,
+    base: Option<Millis>,
+    options: &Options,
+) {
+    match element {
+        ElementRef::Member(member) => encode::set_member(out, member, options),
+        ElementRef::Scored(member, score) => encode::sorted_set_member(out, member, score, options),
+        ElementRef::Field(field) => {
+            let (mut name_buffer, mut value_buffer) = <(IntBuffer, IntBuffer)>::default();
+            let (name, value) = (field.name.bytes(&mut name_buffer), field.value.bytes(&mut value_buffer));
+            if value_type == ValueType::HashExpiring {
+                encode::hash_field_expiring(out, name, value, field.expire_at, base, options);
+            } else {
+                encode::hash_field(out, name, value, options);
+            }
+        }
+    }
+}
+
+fn select_db(out: &mut Vec<u8>, form: Form, db: DbIndex) {
+    match form {
+        Form::Records => encode::select_db(out, db.0),
+        Form::Commands => commands_form::select_db(out, db),
+    }
+}
+
 /// What a shared collection is taken to cost in memory.
 const SHARED_COST_BYTES: usize = 16 << 10;
 
 impl Opened {
     /// An element of so many bytes has come.
     fn note(&mut self, written: usize) {
-        self.left -= 1;
         self.bytes += written;
         if self.last.len() >= FLUSH_BYTES {
             let next = Vec::with_capacity(FLUSH_BYTES + written);
@@ -426,17 +500,26 @@ impl Opened {
 
 impl Stripe {
     /// The bytes that the next record of this database is appended to.
-    fn select(&mut self, db: DbIndex) -> &mut Vec<u8> {
+    fn select(&mut self, form: Form, db: DbIndex) -> &mut Vec<u8> {
         if !matches!(self.pieces.last(), Some(Piece::Bytes(_))) {
             self.pieces.push(Piece::Bytes(Vec::new()));
         }
         let Some(Piece::Bytes(out)) = self.pieces.last_mut() else { unreachable!("pushed just now") };
         if self.db != Some(db) {
             let before = out.len();
-            encode::select_db(out, db.0);
+            select_db(out, form, db);
             self.bytes += out.len() - before;
             self.db = Some(db);
         }
         out
+    }
+
+    /// Appends to these, and counts that.
+    fn append(&mut self, form: Form, db: DbIndex, write: impl FnOnce(&mut Vec<u8>)) {
+        let out = self.select(form, db);
+        let before = out.len();
+        write(out);
+        let written = out.len() - before;
+        self.bytes += written;
     }
 }

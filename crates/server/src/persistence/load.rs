@@ -84,11 +84,9 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
         let world = shared.gates.narrow(shared.loops());
         let global = &world.global;
         let settings = &global.settings;
-        let limits =
-            Limits { list: settings.list, set: settings.set, hash: settings.hash, sorted_set: settings.sorted_set };
         let databases = u64::from(settings.databases);
         let delay = Duration::from_micros(global.config.get(directives::KEY_LOAD_DELAY).max(0) as u64);
-        let terms = Terms { manner, limits, databases, now: now(), lfu: settings.lfu, delay };
+        let terms = Terms { manner, limits: settings.encodings(), databases, now: now(), lfu: settings.lfu, delay };
         (terms, global.config.get(directives::RDBCHECKSUM))
     };
     let text = |error: rdb::Error| LoadError(error.to_string());
@@ -155,13 +153,14 @@ fn insert(shared: &Shared, index: usize, parts: &Mutex<mpsc::Receiver<Part>>, te
             Ok(Part::Batch(batch)) => insert_batch(shared, gate, &batch, &terms, loading),
             Ok(Part::Decoded(decoded)) => {
                 let Decoded { offset, db, key, expire_at, access, value } = decoded;
-                insert_keys(shared, gate, &terms, loading, db, SmallVec::from_iter([Loaded {
-                    offset,
-                    key: key.into(),
-                    expire_at,
-                    access,
-                    value,
-                }]))
+                insert_keys(
+                    shared,
+                    gate,
+                    &terms,
+                    loading,
+                    db,
+                    SmallVec::from_iter([Loaded { offset, key: key.into(), expire_at, access, value }]),
+                )
             }
         };
         if let Err(reason) = inserted {
@@ -179,13 +178,7 @@ struct Loaded<'a> {
     value: Value<'a>,
 }
 
-fn insert_batch(
-    shared: &Shared,
-    gate: usize,
-    batch: &Batch,
-    terms: &Terms,
-    loading: &Loading,
-) -> Result<(), String> {
+fn insert_batch(shared: &Shared, gate: usize, batch: &Batch, terms: &Terms, loading: &Loading) -> Result<(), String> {
     let mut records = batch.records();
     loop {
         let mut keys = SmallVec::<[Loaded<'_>; KEYS_AT_ONCE]>::new();
@@ -363,9 +356,10 @@ impl Shared {
             Error::text(text)
         };
         let source = match reload {
-            Reload::Snapshot { .. } => Some(File::open(snapshot_path(&config)).map_err(|error| {
-                failed("ERR Error trying to load the RDB dump, check server logs.", &error)
-            })?),
+            Reload::Snapshot { .. } => Some(
+                File::open(snapshot_path(&config))
+                    .map_err(|error| failed("ERR Error trying to load the RDB dump, check server logs.", &error))?,
+            ),
             Reload::AppendOnlyFile => None,
         };
         if flush {
@@ -381,13 +375,13 @@ impl Shared {
             Some(file) => {
                 let loading = Loading::default();
                 let loaded = load(self, file, Manner { merge, keep_expired: false }, &loading);
-                loaded.map(|_| self.note_loaded(&loading, began)).map_err(|error| {
-                    failed("ERR Error trying to load the RDB dump, check server logs.", &error)
-                })
+                loaded
+                    .map(|_| self.note_loaded(&loading, began))
+                    .map_err(|error| failed("ERR Error trying to load the RDB dump, check server logs.", &error))
             }
-            None => self.load_aof_again(&config).map_err(|error| {
-                failed("ERR Error trying to load the AOF files, check server logs.", &error)
-            }),
+            None => self
+                .load_aof_again(&config)
+                .map_err(|error| failed("ERR Error trying to load the AOF files, check server logs.", &error)),
         };
         self.persistence.figures.loading.store(false, Relaxed);
         result

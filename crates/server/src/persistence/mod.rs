@@ -9,6 +9,7 @@
 
 mod aof;
 mod capture;
+mod commands_form;
 mod figures;
 mod jobs;
 mod load;

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rdb::{Checksum, Version};
 
+use super::capture::Form;
+
 /// So much is handed to the disk at a time (`rdb-save-incremental-fsync`): the last synchronisation has little left to do.
 const SYNCED_BYTES: u64 = 4 << 20;
 
@@ -13,6 +15,7 @@ const SYNCED_BYTES: u64 = 4 << 20;
 pub struct Output {
     file: File,
     temporary: PathBuf,
+    form: Form,
     is_finished: bool,
     /// Of everything behind the header, which is written last: it says which version the values needed.
     checksum: Checksum,
@@ -25,15 +28,18 @@ pub struct Output {
 impl Output {
     /// # Errors
     /// The file cannot be created.
-    pub fn create(temporary: PathBuf, with_checksum: bool, incremental: bool) -> io::Result<Output> {
+    pub fn create(temporary: PathBuf, form: Form, with_checksum: bool, incremental: bool) -> io::Result<Output> {
         let mut file = File::create(&temporary)?;
         let mut header = Vec::new();
-        rdb::encode::header(&mut header, Version::LATEST);
+        if form == Form::Records {
+            rdb::encode::header(&mut header, Version::LATEST);
+        }
         let mut output = Output {
             temporary,
+            form,
             is_finished: false,
             checksum: Checksum::new(),
-            with_checksum,
+            with_checksum: with_checksum && form == Form::Records,
             incremental,
             written: header.len() as u64,
             synced: 0,
@@ -73,6 +79,17 @@ impl Output {
 
     /// Ends the file, makes it safe on disk and gives it its name. Returns its length.
     pub fn finish(mut self, version: Version, name: &Path) -> io::Result<u64> {
+        if self.form == Form::Records {
+            self.end_records(version)?;
+        }
+        self.file.sync_all()?;
+        std::fs::rename(&self.temporary, name)?;
+        self.is_finished = true;
+        sync_folder(name)?;
+        Ok(self.written)
+    }
+
+    fn end_records(&mut self, version: Version) -> io::Result<()> {
         use std::os::unix::fs::FileExt;
         let mut end = Vec::new();
         rdb::encode::end(&mut end);
@@ -91,11 +108,8 @@ impl Output {
         let mut footer = Vec::new();
         rdb::encode::footer(&mut footer, sum);
         self.file.write_all(&footer)?;
-        self.file.sync_all()?;
-        std::fs::rename(&self.temporary, name)?;
-        self.is_finished = true;
-        sync_folder(name)?;
-        Ok(self.written + footer.len() as u64)
+        self.written += footer.len() as u64;
+        Ok(())
     }
 }
 

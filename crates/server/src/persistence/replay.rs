@@ -66,12 +66,8 @@ impl<'a> Replayer<'a> {
         while next < requests.len() {
             self.reply.clear();
             let mut jobs = [Job::new(&requests, next, &[], &mut self.session, &mut self.reply)];
-            let mut dispatcher = Dispatcher {
-                shared: self.shared,
-                thread: self.thread,
-                stats: &self.stats,
-                scratch: &mut self.scratch,
-            };
+            let mut dispatcher =
+                Dispatcher { shared: self.shared, thread: self.thread, stats: &self.stats, scratch: &mut self.scratch };
             dispatcher.run(&mut jobs);
             let [job] = jobs;
             match job.progress() {

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use rdb::encode;
 
 use super::Figures;
-use super::capture::{Claimed, Collector, SPILL_BYTES, Traces};
+use super::capture::{Claimed, Collector, Form, SPILL_BYTES, Traces};
 use super::output::Output;
 use crate::operation::memory;
 use crate::shared::{Shared, now};
@@ -33,6 +33,7 @@ pub struct Target {
     pub delay_us: i64,
     /// It is the base of an append-only file.
     pub is_aof_base: bool,
+    pub form: Form,
     /// So many threads walk over the keyspace.
     pub walkers: usize,
 }
@@ -51,6 +52,10 @@ impl Target {
             delay_us: config.get(directives::RDB_KEY_SAVE_DELAY),
             is_aof_base,
             walkers,
+            form: match is_aof_base && !config.get(directives::AOF_USE_RDB_PREAMBLE) {
+                true => Form::Commands,
+                false => Form::Records,
+            },
         }
     }
 
@@ -83,17 +88,19 @@ pub fn cut(shared: &Shared, alone: &mut Alone<'_, '_>, target: Target) -> Cut {
         () => Traces::None,
     };
     let compress = config.get(directives::RDBCOMPRESSION);
-    let collector = Arc::new(Collector::new(compress, traces, target.temporary("captured")));
+    let collector = Arc::new(Collector::new(target.form, compress, traces, target.temporary("captured")));
     let mut preamble = Vec::new();
-    facts(&mut preamble, now, target.is_aof_base);
+    if target.form == Form::Records {
+        facts(&mut preamble, now, target.is_aof_base);
+    }
     let mut keys_total = 0;
     for index in 0..alone.space.db_count() {
         let db = DbIndex(index as u32);
         let keys = alone.space.len(db) as u64;
-        if keys > 0 {
+        keys_total += keys;
+        if keys > 0 && target.form == Form::Records {
             encode::select_db(&mut preamble, db.0);
             encode::resize_db(&mut preamble, keys, alone.space.volatile_len(db) as u64);
-            keys_total += keys;
         }
     }
     let figures = &shared.persistence.figures;
@@ -118,7 +125,7 @@ pub fn facts(out: &mut Vec<u8>, Millis(now): Millis, is_aof_base: bool) {
 /// The disk is full or broken; `Interrupted` if the snapshot was called off.
 pub fn write(shared: &Shared, cut: &Cut, figures: &Figures) -> io::Result<u64> {
     let temporary = cut.target.temporary(if cut.target.is_aof_base { "rewrite" } else { "save" });
-    let mut output = Output::create(temporary, cut.target.with_checksum, cut.target.incremental)?;
+    let mut output = Output::create(temporary, cut.target.form, cut.target.with_checksum, cut.target.incremental)?;
     output.write(&cut.preamble)?;
     let output = Mutex::new(Claimed { output, by: None });
     let failure = Mutex::new(None);
