@@ -43,7 +43,7 @@ units: fast
 
 # Each harness on a small scale, and the proof that it finds the bug planted for it.
 harnesses: fast
-	$(CARGO) run $(FAST) -p spinel-oracle -- run --commands 20000
+	$(CARGO) run $(FAST) -p spinel-oracle -- run --commands 20000 --persistence 3
 	$(CARGO) run $(FAST) -p spinel-oracle -- self-test
 	$(CARGO) run $(FAST) -p spinel-oracle -- coverage
 	$(CARGO) run $(FAST) -p spinel-linearize -- run --seconds 10

@@ -354,7 +354,7 @@ pub fn release(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client
         }
     }
     count_call(&waiter, error.is_some(), stats, global.settings.latency_tracking);
-    host.unblock(&waiter.session.client, reply, why == Release::RoleChanged);
+    host.unblock(&waiter.session.client, reply, false, why == Release::RoleChanged);
     true
 }
 
@@ -374,7 +374,7 @@ pub fn finish(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client_
         }
     }
     count_call(&waiter, result.is_err(), stats, global.settings.latency_tracking);
-    host.unblock(&waiter.session.client, reply, false);
+    host.unblock(&waiter.session.client, reply, false, false);
 }
 
 /// Ends the waiting of all clients.
@@ -533,7 +533,8 @@ impl Serving<'_> {
             host: self.host,
         };
         let (outcome, ns) = run(&mut cx);
-        cx.db.effects.end(&args, self.stats.dirty.get() != dirty_before);
+        let changed = self.stats.dirty.get() != dirty_before;
+        cx.db.effects.end(&args, changed);
         cx.db.effects.close_unit();
         cx.tell_watchers();
         drop(cx);
@@ -559,7 +560,7 @@ impl Serving<'_> {
         };
         self.global.waiters.forget(arrival, &waiter);
         count_call(&waiter, failed, self.stats, latency_tracking);
-        self.host.unblock(&waiter.session.client, reply, false);
+        self.host.unblock(&waiter.session.client, reply, changed, false);
     }
 }
 

@@ -205,6 +205,10 @@ pub struct Session {
     /// Id of the last command, shown once the batch is done.
     pub last_command: u16,
     pub reply_mode: ReplyMode,
+    /// Commands whose reply was skipped, as CLIENT REPLY has asked.
+    pub commands_skipped: u64,
+    /// A command has changed something since this was last taken back: its reply must not leave while nobody can vouch for that.
+    pub has_changed: bool,
     /// Has subscriptions, so that pushes may come before each reply.
     pub is_subscriber: bool,
     /// Close once everything so far is written (QUIT, protocol errors).
@@ -225,6 +229,8 @@ impl Session {
             is_local,
             last_command: u16::MAX,
             reply_mode: ReplyMode::On,
+            commands_skipped: 0,
+            has_changed: false,
             is_subscriber: false,
             close_after_reply: false,
             replays: false,
@@ -246,6 +252,7 @@ impl Session {
             ReplyMode::SkipNext => self.reply_mode = ReplyMode::Skip,
             ReplyMode::Skip => self.reply_mode = ReplyMode::On,
         }
+        self.commands_skipped += 1;
         false
     }
 

@@ -188,8 +188,8 @@ pub trait Host: Send + Sync {
     /// Ends the client's subscriptions, and asks its event loop to close it. A client that kills itself is closed after its reply.
     fn kill(&self, client: &Arc<Client>);
     /// Delivers the reply that a blocked client has waited for, before the access that caused it ends. `close` ends the connection
-    /// behind it.
-    fn unblock(&self, client: &Client, reply: Reply, close: bool);
+    /// behind it. `changed`: what it was served with has changed something.
+    fn unblock(&self, client: &Client, reply: Reply, changed: bool, close: bool);
     /// Wakes all event loops: a pause has ended, or a setting has changed that they look at.
     fn wake_all(&self);
     /// All threads' counters.

@@ -85,8 +85,11 @@ impl Global {
     }
 
     /// Whether keys whose time has come are removed without being asked for.
+    ///
+    /// Not while files are loaded: a later command in them may still say that the key stays.
     pub fn may_expire_actively(&self, now: Millis) -> bool {
         self.role == Role::Primary
+            && !self.loading
             && !self.settings.import_mode
             && self.debug.active_expire
             && self.pause_at(now).is_none()

@@ -465,7 +465,7 @@ impl Host for TestHost {
         self.subscriptions.remove_client(client);
         self.clients.remove(client.id);
     }
-    fn unblock(&self, client: &Client, reply: Reply, close: bool) {
+    fn unblock(&self, client: &Client, reply: Reply, _changed: bool, close: bool) {
         assert!(!close, "no test of a command makes this server a replica");
         self.unblocked.lock().push((client.id, reply));
     }

@@ -1,8 +1,8 @@
-//! The data sets at the end of a run: every key of every database, by typed reads.
+//! The data sets, at the end of an episode and whenever they were loaded: every key of every database, by typed reads.
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use testkit::{Kind, Value};
 
 use crate::{
@@ -26,8 +26,8 @@ fn reads(kind: &str) -> &'static [&'static [&'static str]] {
     }
 }
 
-/// The first difference between the two data sets.
-pub fn compare(pair: &mut Pair, steps: usize) -> Result<Option<Difference>> {
+/// The first difference between the two data sets, found `at` this step.
+pub fn compare(pair: &mut Pair, at: usize, when: &str) -> Result<Option<Difference>> {
     for side in [&mut pair.subject, &mut pair.reference] {
         side.command(1, &["RESET"])?;
         side.command(1, &["HELLO", "3"])?;
@@ -40,12 +40,7 @@ pub fn compare(pair: &mut Pair, steps: usize) -> Result<Option<Difference>> {
     for database in 0..DATABASES {
         let database = database.to_string();
         let differ = |what: String, subject: String, reference: String| {
-            Ok(Some(Difference {
-                at: steps,
-                what: format!("at the end, database {database}: {what}"),
-                subject,
-                reference,
-            }))
+            Ok(Some(Difference { at, what: format!("{when}, database {database}: {what}"), subject, reference }))
         };
         let (ours, theirs) = (keys(&mut pair.subject, &database)?, keys(&mut pair.reference, &database)?);
         if ours != theirs {
@@ -100,5 +95,6 @@ fn field_expiry(side: &mut Side, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>> {
 fn keys(side: &mut Side, database: &str) -> Result<BTreeSet<Vec<u8>>> {
     side.command(1, &["SELECT", database])?;
     let keys = side.command(1, &["KEYS", "*"])?;
+    ensure!(!keys.is_error(), "{} does not tell its keys: {keys}", side.kind());
     Ok(keys.elements().unwrap_or_default().iter().filter_map(Value::bytes).map(<[u8]>::to_vec).collect())
 }

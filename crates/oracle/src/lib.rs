@@ -1,6 +1,7 @@
 //! The oracle: real servers say what Spinel must do.
 //!
 //! - [`run`]: the same generated commands to Spinel and to a real server; every reply and the data set must be equal.
+//! - [`persistence`]: snapshots, reloads, restarts and crashes of both in between, also with each other's files.
 //! - [`coverage`]: what Spinel says of its commands against what the real servers say of theirs.
 //! - [`self_test`]: a planted bug must be found, or the tool is worth nothing.
 //!
@@ -18,6 +19,7 @@ pub mod generate;
 pub mod minimise;
 pub mod normalise;
 pub mod pair;
+pub mod persistence;
 pub mod run;
 pub mod self_test;
 pub mod step;

@@ -18,6 +18,7 @@ oracle run        compare replies and data sets on generated commands
   --only LIST       only these commands, of those that the groups give
   --subject KIND    who is examined (spinel; a real server to try the tool itself)
   --differences N   go on after a difference, without the commands it is about, until there are so many (1)
+  --persistence N   snapshots, reloads, restarts … among each 20000 commands; 0: none (12)
   --trace           print every command and the reference's reply
 oracle coverage   compare names, flags, keys, documented arguments of all commands
   --groups LIST     (connection,generic,string,server), or all
@@ -74,6 +75,7 @@ fn start() -> Result<bool> {
                     .collect::<Result<_>>()?;
             }
             Arg::Long("differences") => options.differences = parser.value()?.parse()?,
+            Arg::Long("persistence") => options.persistence = parser.value()?.parse()?,
             Arg::Long("trace") => options.trace = true,
             Arg::Long("help") | Arg::Short('h') => {
                 print!("{HELP}");

@@ -12,6 +12,7 @@ use testkit::{Client, Kind, Server, ServerOptions, Value, wait_until};
 use crate::{
     chance,
     normalise::{self, Verdict},
+    persistence,
     step::{Step, upper},
     waiting,
 };
@@ -51,6 +52,8 @@ pub struct Pair {
     pub reference: Side,
     /// How often replies differed where they may, by the name of the freedom.
     pub freedoms: BTreeMap<&'static str, usize>,
+    /// Whether both keep an append-only file now.
+    pub append_only: bool,
     batch_commands_max: usize,
     reply_time_max: Duration,
     trace: bool,
@@ -58,12 +61,13 @@ pub struct Pair {
 
 /// One of the two.
 pub struct Side {
-    server: Server,
+    pub server: Server,
     pub clients: Vec<Client>,
     /// Pushes that came with the replies since they were last compared.
     pushes: Vec<Value>,
     /// Thresholds of encodings as they were at the start.
     thresholds: Vec<(Vec<u8>, Vec<u8>)>,
+    reply_time_max: Duration,
 }
 
 /// How to start the two, again and again.
@@ -101,17 +105,18 @@ impl PairOptions {
                 "0",
             ]);
             let server = options.start().with_context(|| format!("starting {}", options.kind))?;
-            let clients = connect(&server, self.reply_time_max)?;
-            let mut side = Side { server, clients, pushes: Vec::new(), thresholds: Vec::new() };
+            let reply_time_max = self.reply_time_max;
+            let mut side =
+                Side { server, clients: Vec::new(), pushes: Vec::new(), thresholds: Vec::new(), reply_time_max };
+            side.begin()?;
             side.thresholds = side.thresholds()?;
-            // When a key whose time is past goes by itself is nobody's promise; DBSIZE would show it.
-            side.command(0, &["DEBUG", "SET-ACTIVE-EXPIRE", "0"])?;
             Ok(side)
         };
         Ok(Pair {
             subject: side(&self.subject)?,
             reference: side(&self.reference)?,
             freedoms: BTreeMap::new(),
+            append_only: false,
             batch_commands_max: self.batch_commands_max,
             reply_time_max: self.reply_time_max,
             trace: self.trace,
@@ -123,7 +128,8 @@ fn connect(server: &Server, reply_time_max: Duration) -> Result<Vec<Client>> {
     (0..=CONTROL)
         .map(|index| {
             let mut client = Client::connect(server.address())?;
-            client.set_timeout(reply_time_max)?;
+            // Whoever never waits for a key may wait for a disk.
+            client.set_timeout(if index == CONTROL { REPLY_TIME_MAX } else { reply_time_max })?;
             Ok(if index % 2 == 1 { client.hello(3) } else { client })
         })
         .collect()
@@ -132,6 +138,24 @@ fn connect(server: &Server, reply_time_max: Duration) -> Result<Vec<Client>> {
 impl Side {
     pub fn kind(&self) -> Kind {
         self.server.kind()
+    }
+
+    /// Connects to a server that has just started.
+    fn begin(&mut self) -> Result<()> {
+        self.clients = connect(&self.server, self.reply_time_max)?;
+        self.pushes.clear();
+        // Before it has loaded what it keeps, a server answers, but not to everything.
+        persistence::wait_until_idle(self)?;
+        // When a key whose time is past goes by itself is nobody's promise; DBSIZE would show it.
+        self.command(0, &["DEBUG", "SET-ACTIVE-EXPIRE", "0"])?;
+        Ok(())
+    }
+
+    /// The server starts again, with these arguments beside its own, and the connections are new.
+    pub fn restart(&mut self, arguments: &[&str]) -> Result<()> {
+        self.clients.clear();
+        self.server.restart(arguments)?;
+        self.begin()
     }
 
     /// A reply, or what happened instead of one. Pushes that come before it are kept for comparing.
@@ -251,6 +275,7 @@ impl Side {
 impl Pair {
     /// Flushes all data and begins with fresh connections. What was configured stays.
     pub fn reset(&mut self) -> Result<()> {
+        persistence::forget(self)?;
         for side in [&mut self.subject, &mut self.reference] {
             side.clients = connect(&side.server, self.reply_time_max)?;
             side.command(0, &["FLUSHALL"])?;
@@ -287,6 +312,10 @@ impl Pair {
     }
 
     fn play_batch(&mut self, steps: &[Step], start: usize, end: usize) -> Result<Option<Difference>> {
+        if steps[start..end].iter().any(ends_snapshot) {
+            persistence::wait_until_idle(&mut self.subject)?;
+            persistence::wait_until_idle(&mut self.reference)?;
+        }
         let mut batch_connection = 0;
         for step in &steps[start..end] {
             let Step::Command { connection, arguments } = step else { unreachable!("a batch holds commands") };
@@ -358,6 +387,7 @@ impl Pair {
             }
             Step::ExpireSoon { connection, key } => both(&|side| side.expire_soon(*connection, key)),
             Step::Exchange { connection, key, copy } => self.exchange(*connection, key, copy, step, at),
+            Step::Persistence(deed) => persistence::play(self, *deed, at),
         }
     }
 
@@ -431,7 +461,11 @@ fn batch_end(steps: &[Step], start: usize, commands_max: usize) -> usize {
     let length = steps[start..]
         .iter()
         .take(commands_max)
-        .take_while(|step| matches!(step, Step::Command { connection, .. } if connection == of) && !goes_alone(step))
+        .take_while(|step| {
+            matches!(step, Step::Command { connection, .. } if connection == of)
+                && !goes_alone(step)
+                && !ends_snapshot(step)
+        })
         .count();
     start + length.max(1)
 }
@@ -440,6 +474,11 @@ fn batch_end(steps: &[Step], start: usize, commands_max: usize) -> usize {
 /// do). Nobody wants that equalled, so it is sent by itself.
 fn goes_alone(step: &Step) -> bool {
     matches!(step, Step::Command { arguments, .. } if arguments.iter().any(|word| word.eq_ignore_ascii_case(b"AUTH")))
+}
+
+/// FLUSHALL cancels a snapshot that is being taken: what is on disk afterwards hangs on how fast it was.
+fn ends_snapshot(step: &Step) -> bool {
+    matches!(step, Step::Command { arguments, .. } if arguments[0].eq_ignore_ascii_case(b"FLUSHALL"))
 }
 
 fn tail(log: &str) -> String {

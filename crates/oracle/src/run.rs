@@ -12,7 +12,7 @@ use testkit::{Kind, ServerOptions, random_from};
 use crate::{
     coverage::facts,
     dataset,
-    generate::Generator,
+    generate::{Generator, persistence},
     minimise::minimise,
     normalise::NORMALISERS,
     pair::{Difference, Pair, PairOptions},
@@ -59,6 +59,8 @@ pub struct Options {
     pub trace: bool,
     /// So many are looked for; whatever the first were about is left out from then on.
     pub differences: usize,
+    /// So many snapshots, reloads, restarts and the like come with an episode's steps; with none of them, files are left alone.
+    pub persistence: usize,
 }
 
 /// From which size on collections leave their compact encodings.
@@ -135,6 +137,7 @@ impl Default for Options {
             encodings: vec![Encodings::Default, Encodings::Tiny],
             trace: false,
             differences: 1,
+            persistence: 12,
         }
     }
 }
@@ -214,6 +217,8 @@ impl Session<'_> {
         while done < commands {
             let steps = generator.steps(&mut random, EPISODE_STEPS.min(commands - done));
             done += steps.len();
+            let deeds = (self.options.persistence * steps.len()).div_ceil(EPISODE_STEPS);
+            let steps = persistence::insert(&mut random, steps, deeds, self.reference);
             pair.reset()?;
             if let Some(difference) = episode(&mut pair, &steps)? {
                 let about = steps.get(difference.at).map(Step::about);
@@ -300,7 +305,7 @@ impl Session<'_> {
 fn episode(pair: &mut Pair, steps: &[Step]) -> Result<Option<Difference>> {
     match pair.play(steps)? {
         Some(difference) => Ok(Some(difference)),
-        None => dataset::compare(pair, steps.len()),
+        None => dataset::compare(pair, steps.len(), "at the end"),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::persistence::Deed;
+
 /// One thing done to both servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -26,6 +28,8 @@ pub enum Step {
     ExpireFieldSoon { connection: usize, key: Vec<u8>, field: Vec<u8> },
     /// DUMPs a key on each server and RESTOREs each payload on the other server under the second name.
     Exchange { connection: usize, key: Vec<u8>, copy: Vec<u8> },
+    /// Something done to the files, or to the servers themselves.
+    Persistence(Deed),
 }
 
 impl Step {
@@ -41,6 +45,7 @@ impl Step {
             Step::ExpireSoon { .. } => "expiry".to_owned(),
             Step::ExpireFieldSoon { .. } => "expiry of a field".to_owned(),
             Step::Exchange { .. } => "DUMP and RESTORE".to_owned(),
+            Step::Persistence(deed) => deed.to_string(),
         }
     }
 }
@@ -84,6 +89,7 @@ impl fmt::Display for Step {
             Step::Exchange { connection, key, copy } => {
                 write!(f, "[{connection}] DUMP {} here, RESTORE {} there, and back", word(key), word(copy))
             }
+            Step::Persistence(deed) => write!(f, "[{}] {deed}", crate::pair::CONTROL),
         }
     }
 }

@@ -25,8 +25,8 @@ pub struct Connection {
     pub output: Option<Box<Reply>>,
     /// Replies that wait until the journal is safe on disk up to an offset, in order: they come behind the output.
     pub undurable: VecDeque<Undurable>,
-    /// So many commands had been executed when a reply last began to wait there.
-    pub commands_stowed: u64,
+    /// So many commands had been answered when a reply last left, or began to wait there.
+    commands_answered: u64,
     /// Input that waits behind CLIENT PAUSE or a blocking command, in order. While there is any nothing more is read.
     pub held: VecDeque<Held>,
     /// Waits for a key. Nothing is executed or read before the reply comes, by mail.
@@ -73,7 +73,7 @@ impl Connection {
             proto: Proto::Resp2,
             output: None,
             undurable: VecDeque::new(),
-            commands_stowed: 0,
+            commands_answered: 0,
             held: VecDeque::new(),
             blocked: None,
             soft_limit_since: None,
@@ -93,11 +93,25 @@ impl Connection {
         self.output.as_ref().map_or(0, |output| output.len()) + undurable
     }
 
-    /// Keeps a reply until the journal is durable up to `until`.
-    pub fn stow(&mut self, reply: Reply, until: u64) {
-        let commands = self.session.client.commands.get();
-        self.undurable.push_back(Undurable { until, reply, commands: commands - self.commands_stowed });
-        self.commands_stowed = commands;
+    /// The replies so far leave, or wait: says how many commands they are for, and whether these have changed anything.
+    #[inline]
+    pub fn take_answered(&mut self) -> (u64, bool) {
+        let answered = self.session.client.commands.get() - self.session.commands_skipped;
+        // A command whose reply is skipped may not be counted yet.
+        let count = answered.saturating_sub(self.commands_answered);
+        self.commands_answered = self.commands_answered.max(answered);
+        (count, std::mem::take(&mut self.session.has_changed))
+    }
+
+    /// Keeps the reply to so many commands until the journal is durable up to `until`.
+    pub fn stow(&mut self, reply: Reply, commands: u64, until: u64) {
+        self.undurable.push_back(Undurable { until, reply, commands });
+    }
+
+    /// Where the next reply goes: `reply`, or directly behind what the socket has not taken yet, where nothing can come between.
+    #[inline]
+    pub fn appends_to_output(&self, holds_replies: bool) -> bool {
+        self.output.is_some() && !holds_replies && self.undurable.is_empty()
     }
 
     /// Lets out what is durable now.

@@ -945,7 +945,9 @@ impl Access {
                 true
             }
         };
-        cx.db.effects.end(args, stats.dirty.get() != dirty_before);
+        let changed = stats.dirty.get() != dirty_before;
+        cx.session.has_changed |= changed;
+        cx.db.effects.end(args, changed);
         cx.db.effects.close_unit();
         self.tell(cx);
         // One reading of the clock a command: its end is the next one's beginning.

@@ -89,8 +89,6 @@ pub struct EventLoop {
     paused: Vec<usize>,
     /// Connections with replies that wait for the journal.
     undurable: Vec<usize>,
-    /// Changes of this thread before the commands in execution.
-    changed: u64,
     /// When the time of connections ends that are blocked in a command.
     deadlines: BTreeSet<(Instant, usize)>,
     next_tick: Instant,
@@ -127,7 +125,6 @@ impl EventLoop {
             accept_again: Vec::new(),
             paused: Vec::new(),
             undurable: Vec::new(),
-            changed: 0,
             deadlines: BTreeSet::new(),
             next_tick: Instant::now(),
             next_checked: 0,
@@ -211,9 +208,9 @@ impl EventLoop {
                         self.close(token);
                     }
                 }
-                Mail::Unblocked { token, id, reply, close } => {
+                Mail::Unblocked { token, id, reply, changed, close } => {
                     if self.connection(token).is_some_and(|connection| connection.session.client.id == id) {
-                        self.unblocked(token, *reply, close);
+                        self.unblocked(token, *reply, changed, close);
                     }
                 }
                 Mail::Pushes { token, id } => {
@@ -389,6 +386,14 @@ impl EventLoop {
         }
     }
 
+    /// Nothing more comes. Replies that wait for the disk are still owed: the peer may have closed only its own side.
+    fn input_ended(&mut self, token: usize) {
+        match self.connection(token) {
+            Some(connection) if !connection.undurable.is_empty() => connection.session.close_after_reply = true,
+            _ => self.close(token),
+        }
+    }
+
     /// Reads from all connections that are ready, a few at a time.
     fn read_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
@@ -429,9 +434,10 @@ impl EventLoop {
         let holds_replies = self.shared.persistence.holds_replies();
         let mut jobs: SmallVec<[Job<'_>; SEATS_MAX]> = SmallVec::new();
         for ((seat, requests), reply) in seats.iter_mut().zip(&requests).zip(&mut self.replies) {
+            let appends = seat.connection.appends_to_output(holds_replies);
             let Connection { session, output, proto, .. } = &mut *seat.connection;
             let reply = match output {
-                Some(output) if !holds_replies => &mut **output,
+                Some(output) if appends => &mut **output,
                 _ => {
                     reply.set_proto(*proto);
                     reply
@@ -439,7 +445,6 @@ impl EventLoop {
             };
             jobs.push(Job::new(requests, 0, &[], session, reply));
         }
-        self.changed = self.stats.dirty.get();
         let mut dispatcher =
             Dispatcher { shared: &self.shared, thread: self.index, stats: &self.stats, scratch: &mut self.scratch };
         dispatcher.run(&mut jobs);
@@ -449,8 +454,9 @@ impl EventLoop {
         for (index, (mut seat, (executed, progress))) in seats.drain(..).zip(progress).enumerate() {
             let requests = &requests[index];
             let bytes = &buffers[index][..seat.count];
-            let output = match &mut seat.connection.output {
-                Some(output) if !holds_replies => &**output,
+            let appends = seat.connection.appends_to_output(holds_replies);
+            let output = match &seat.connection.output {
+                Some(output) if appends => &**output,
                 _ => &self.replies[index],
             };
             seat.connection.proto = output.proto();
@@ -499,7 +505,7 @@ impl EventLoop {
             }
         };
         if count == 0 {
-            self.close(token);
+            self.input_ended(token);
             return None;
         }
         self.stats.reads.add(1);
@@ -520,7 +526,7 @@ impl EventLoop {
             };
             let room = spare.len();
             let count = match connection.stream.read(spare) {
-                Ok(0) => return self.close(token),
+                Ok(0) => return self.input_ended(token),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -677,25 +683,24 @@ impl EventLoop {
         first: usize,
         large: &[(usize, Arc<Vec<u8>>)],
     ) -> Progress {
-        let EventLoop { connections, shared, stats, scratch, reply, index, changed, .. } = self;
+        let EventLoop { connections, shared, stats, scratch, reply, index, .. } = self;
         let connection = connections[token].as_mut().expect("the connection has no seat");
+        let appends = connection.appends_to_output(shared.persistence.holds_replies());
         let Connection { session, output, proto, .. } = &mut **connection;
-        let holds_replies = shared.persistence.holds_replies();
         let reply = match output {
-            Some(output) if !holds_replies => &mut **output,
+            Some(output) if appends => &mut **output,
             _ => {
                 reply.set_proto(*proto);
                 reply
             }
         };
-        *changed = stats.dirty.get();
         let mut jobs = [Job::new(requests, first, large, session, reply)];
         Dispatcher { shared, thread: *index, stats, scratch }.run(&mut jobs);
         let [job] = jobs;
         let executed = job.executed();
         let progress = job.progress();
         *proto = match output {
-            Some(output) if !holds_replies => output.proto(),
+            Some(output) if appends => output.proto(),
             _ => self.reply.proto(),
         };
         session.client.commands.add(executed);
@@ -711,7 +716,9 @@ impl EventLoop {
     fn finish(&mut self, token: usize, now: Millis) {
         if self.write(token, now)
             && let Some(connection) = self.connection(token)
-            && (connection.output.is_some() || !connection.decoder.is_idle() || connection.counted_bytes != IDLE_BYTES)
+            && (connection.output_bytes() > 0
+                || !connection.decoder.is_idle()
+                || connection.counted_bytes != IDLE_BYTES)
         {
             self.account(token);
         }
@@ -727,10 +734,18 @@ impl EventLoop {
         let connection = self.connections[token].as_mut().expect("the connection has no seat");
         // Before the reply leaves: who has read it finds in CLIENT LIST what it did, from whichever thread it looks.
         connection.publish(now);
-        if !self.reply.is_empty() && (self.shared.persistence.holds_replies() || !connection.undurable.is_empty()) {
+        if self.shared.persistence.holds_replies() || !connection.undurable.is_empty() {
             self.stow(token);
+        } else {
+            connection.take_answered();
         }
         let connection = self.connections[token].as_mut().expect("the connection has no seat");
+        if let Some(output) = &mut connection.output
+            && !self.reply.is_empty()
+        {
+            // It was to be held when its commands began, and is not any more.
+            output.append(&mut self.reply);
+        }
         let result = match &mut connection.output {
             Some(_) => connection.flush_output(),
             None if self.reply.is_empty() => Ok(Written::default()),
@@ -764,11 +779,8 @@ impl EventLoop {
                 return false;
             }
         }
-        if connection.output.is_none() {
+        if connection.output.is_none() && connection.undurable.is_empty() {
             connection.soft_limit_since = None;
-            if !connection.undurable.is_empty() {
-                return self.within_output_limits(token, now);
-            }
             if connection.session.close_after_reply {
                 self.close(token);
                 return false;
@@ -783,28 +795,27 @@ impl EventLoop {
     #[cold]
     fn stow(&mut self, token: usize) {
         let connection = self.connections[token].as_mut().expect("the connection has no seat");
+        let (commands, has_changed) = connection.take_answered();
+        if self.reply.is_empty() {
+            return;
+        }
         let until = self.shared.persistence.journal_tail();
-        let mut reply = std::mem::take(&mut self.reply);
+        let reply = std::mem::take(&mut self.reply);
         let persistence = &self.shared.persistence;
         let is_durable = !persistence.holds_replies() || until <= persistence.journal.answerable();
         let is_failing = persistence.is_aof_failing();
-        if is_failing && !is_durable && self.changed != self.stats.dirty.get() {
+        if is_failing && !is_durable && has_changed {
             // It was executed before the failure was known, and nobody can vouch for it.
-            connection.stow(reply, until);
-            self.changed = self.stats.dirty.get();
-            let error = persistence.status.failure();
-            self.connections[token].as_mut().expect("the connection has no seat").fail_undurable(&error);
+            connection.stow(reply, commands, until);
+            connection.fail_undurable(&persistence.status.failure());
             return;
         }
         // While the disk fails, reads tell what is in memory.
         if (is_durable || is_failing) && connection.undurable.is_empty() {
-            match &mut connection.output {
-                Some(output) => output.append(&mut reply),
-                None => self.reply = reply,
-            }
+            self.reply = reply;
             return;
         }
-        connection.stow(reply, until);
+        connection.stow(reply, commands, until);
         if !self.undurable.contains(&token) {
             self.undurable.push(token);
         }
@@ -1019,13 +1030,14 @@ impl EventLoop {
     }
 
     /// A blocked client has its reply, and goes on with what it has sent meanwhile.
-    fn unblocked(&mut self, token: usize, mut reply: Reply, close: bool) {
+    fn unblocked(&mut self, token: usize, mut reply: Reply, changed: bool, close: bool) {
         let holds_replies = self.shared.persistence.holds_replies();
         let Some(connection) = self.connection(token) else {
             return;
         };
         let blocked = connection.blocked.take().expect("a waiter is claimed once");
         connection.session.client.commands.add(1);
+        connection.session.has_changed |= changed;
         connection.session.close_after_reply |= close;
         if connection.session.keeps_reply() {
             let connection = self.connections[token].as_mut().expect("the connection has no seat");
@@ -1089,7 +1101,7 @@ impl EventLoop {
                 self.close(token);
                 continue;
             }
-            if connection.output.is_some() && !self.within_output_limits(token, now) {
+            if connection.output_bytes() > 0 && !self.within_output_limits(token, now) {
                 continue;
             }
             self.account(token);
@@ -1265,8 +1277,9 @@ const IDLE_BYTES: i64 = (size_of::<Connection>() + size_of::<Client>()) as i64;
 
 /// Where the connection's next reply goes.
 fn output<'a>(connection: &'a mut Connection, reply: &'a mut Reply, holds_replies: bool) -> &'a mut Reply {
+    let appends = connection.appends_to_output(holds_replies);
     match &mut connection.output {
-        Some(output) if !holds_replies => output,
+        Some(output) if appends => output,
         _ => {
             reply.set_proto(connection.proto);
             reply

@@ -46,8 +46,8 @@ impl Host for Shared {
         Shared::kill(self, client);
     }
 
-    fn unblock(&self, client: &Client, reply: Reply, close: bool) {
-        let mail = Mail::Unblocked { token: client.token, id: client.id, reply: Box::new(reply), close };
+    fn unblock(&self, client: &Client, reply: Reply, changed: bool, close: bool) {
+        let mail = Mail::Unblocked { token: client.token, id: client.id, reply: Box::new(reply), changed, close };
         self.mailboxes[client.thread].send(mail);
     }
 

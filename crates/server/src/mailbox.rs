@@ -17,7 +17,7 @@ pub enum Mail {
     /// Close this client.
     Kill { token: usize, id: u64 },
     /// The reply that a blocked client has waited for; `close` ends the connection behind it.
-    Unblocked { token: usize, id: u64, reply: Box<Reply>, close: bool },
+    Unblocked { token: usize, id: u64, reply: Box<Reply>, changed: bool, close: bool },
     /// Pushes wait in this client's inbox.
     Pushes { token: usize, id: u64 },
     /// Look again: a pause has ended, a setting has changed, the server ends.

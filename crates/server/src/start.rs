@@ -199,6 +199,7 @@ fn serve(
         // One loop's end is everybody's.
         shared.end();
     }
+    persistence::stop(&shared);
     supervisor.stopping(&LOG);
     if let Some(path) = config.path(directives::UNIXSOCKET) {
         let _ = std::fs::remove_file(path);

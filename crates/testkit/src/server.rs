@@ -82,39 +82,53 @@ impl ServerOptions {
     }
 
     fn start_once(&self) -> io::Result<Server> {
+        let directory = tempfile::Builder::new().prefix(&format!("{}-", self.kind)).tempdir()?;
+        let port = free_port()?;
+        let mut server = Server {
+            kind: self.kind,
+            child: self.spawn(directory.path(), port, &[])?,
+            address: (Ipv4Addr::LOCALHOST, port).into(),
+            log_path: log_path(directory.path()),
+            directory,
+            options: self.clone(),
+        };
+        server.wait_until_it_answers()?;
+        Ok(server)
+    }
+
+    fn spawn(&self, directory: &Path, port: u16, more_arguments: &[&str]) -> io::Result<Child> {
         let program = self
             .program
             .clone()
             .or_else(|| peers::program(self.kind))
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no program for {}", self.kind)))?;
-        let directory = tempfile::Builder::new().prefix(&format!("{}-", self.kind)).tempdir()?;
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let log_path = directory.path().join("server.log");
-        let log = File::create(&log_path)?;
-
+        let log = File::options().create(true).append(true).open(log_path(directory))?;
         let mut words: Vec<OsString> = self.wrapper.iter().map(OsString::from).collect();
         words.push(program.into());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(directory.path());
-        command.args(["--save", "", "--appendonly", "no", "--daemonize", "no"]).args(&self.arguments);
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(directory);
+        command
+            .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
+            .args(&self.arguments)
+            .args(more_arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if self.jemalloc {
             let library = peers::peers_directory().join("libjemalloc.so.2");
             assert!(library.exists(), "{} is missing: run tools/peers.sh", library.display());
             command.env("LD_PRELOAD", library);
         }
-        command.current_dir(directory.path()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let mut server = Server {
-            kind: self.kind,
-            child: command.spawn()?,
-            address: (Ipv4Addr::LOCALHOST, port).into(),
-            directory,
-            log_path,
-        };
-        server.wait_until_it_answers()?;
-        Ok(server)
+        command.current_dir(directory).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.spawn()
     }
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn log_path(directory: &Path) -> PathBuf {
+    directory.join("server.log")
 }
 
 /// A running server. Dropping it kills the process and removes its directory.
@@ -125,6 +139,7 @@ pub struct Server {
     address: SocketAddr,
     directory: TempDir,
     log_path: PathBuf,
+    options: ServerOptions,
 }
 
 impl Server {
@@ -183,6 +198,23 @@ impl Server {
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Starts it again, on another port, with what its directory holds, and waits until it answers. Whatever still runs is killed
+    /// first. `more_arguments` come after those that it was started with.
+    pub fn restart(&mut self, more_arguments: &[&str]) -> io::Result<()> {
+        self.kill();
+        let mut last = None;
+        for _ in 0..5 {
+            let port = free_port()?;
+            self.child = self.options.spawn(self.directory.path(), port, more_arguments)?;
+            self.address.set_port(port);
+            match self.wait_until_it_answers() {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = Some(error),
+                other => return other,
+            }
+        }
+        Err(last.expect("five attempts"))
     }
 
     fn wait_until_it_answers(&mut self) -> io::Result<()> {

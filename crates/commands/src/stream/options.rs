@@ -79,11 +79,20 @@ impl TrimOptions {
         Ok(None)
     }
 
-    /// What they come to, when all are read.
+    /// What they come to, when all are read. Of what has happened already (`replays`) the limit was kept then: the text still has it, behind
+    /// the exact threshold that [`Self::propagate`] and Redis put there.
     ///
     /// # Errors
     /// For the client.
-    pub fn finish(&self, limits: StreamLimits) -> Result<Option<Trim>, Stop> {
+    pub fn finish(&self, limits: StreamLimits, replays: bool) -> Result<Option<Trim>, Stop> {
+        if replays {
+            return Ok(self.to.map(|to| Trim {
+                to,
+                approximate: self.approximate,
+                limit: 0,
+                references: self.references.unwrap_or_default(),
+            }));
+        }
         if self.limit.is_some_and(|limit| limit > 0) && self.to.is_none() {
             return text("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy");
         }

@@ -65,7 +65,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let new_id = loop {
         let Some(&word) = cx.args.get(index) else {
             // What is wrong with the options comes first.
-            options.finish(limits)?;
+            options.finish(limits, cx.session.replays)?;
             return Err(Error::Arity("xadd".into()).into());
         };
         // The usual case first.
@@ -82,7 +82,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         }
     };
     let id_at = index;
-    let trim = options.finish(limits)?;
+    let trim = options.finish(limits, cx.session.replays)?;
     let pairs = &cx.args[id_at + 1..];
     if pairs.is_empty() || pairs.len() % 2 == 1 {
         return Err(Error::Arity("xadd".into()).into());
@@ -204,6 +204,21 @@ mod tests {
             ("XLEN s", ":1"),
             ("XADD s MAXLEN 0 1-5 a 1", "$3 1-5"),
             ("XLEN s", ":0"),
+        ]);
+    }
+
+    /// A limit stays in the text behind an exact threshold; from a file it is no error, in Redis neither.
+    #[test]
+    fn what_others_are_told_is_read_again() {
+        let mut rig = Rig::new();
+        rig.session.replays = true;
+        rig.script(&[
+            ("XADD s MAXLEN = 0 LIMIT 0 1-1 a 1", "$3 1-1"),
+            ("XLEN s", ":0"),
+            ("XADD s MAXLEN = 1 LIMIT 1 1-2 a 1", "$3 1-2"),
+            ("XADD s MINID = 1-3 LIMIT 10 1-3 a 1", "$3 1-3"),
+            ("XLEN s", ":1"),
+            ("XTRIM s MAXLEN = 0 LIMIT 1", ":1"),
         ]);
     }
 

@@ -49,7 +49,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         index = options.take(cx.args, index)?.ok_or(Error::Syntax)?;
     }
     // Four arguments without a strategy are KEEPREF and its kin, twice: that is no syntax.
-    let trim = options.finish(cx.global().settings.stream)?.ok_or(Error::Syntax)?;
+    let trim = options.finish(cx.global().settings.stream, cx.session.replays)?.ok_or(Error::Syntax)?;
     let Some(mut stream) = cx.db.write_as::<Stream>(key)? else {
         cx.reply.int(0);
         return Ok(());

@@ -321,7 +321,11 @@ fn batch(generator: &mut Generator, random: &mut Random, rig: &Rig) -> Vec<Comma
                 }
                 Step::Together { commands: several, .. } => commands.extend(several),
                 // Not about single commands.
-                Step::ScanToEnd { .. } | Step::Exchange { .. } | Step::Raw(_) | Step::Move { .. } => {}
+                Step::ScanToEnd { .. }
+                | Step::Exchange { .. }
+                | Step::Raw(_)
+                | Step::Move { .. }
+                | Step::Persistence(_) => {}
             }
         }
         for _ in 0..3 {

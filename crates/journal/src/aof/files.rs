@@ -336,7 +336,7 @@ impl Files {
         Ok(Entry::new(name, sequence))
     }
 
-    pub(crate) fn is_published(&self) -> bool {
+    pub fn is_published(&self) -> bool {
         self.is_published
     }
 

@@ -3,10 +3,6 @@
 
 /// `(what, work)`: a command, `command|*` for all its subcommands too, or `group:NAME` for a whole group.
 const LATER: &[(&str, &str)] = &[
-    ("save", "persistence"),
-    ("bgsave", "persistence"),
-    ("bgrewriteaof", "persistence"),
-    ("lastsave", "persistence"),
     ("function|*", "scripting, ACL, insight"),
     ("fcall", "scripting, ACL, insight"),
     ("fcall_ro", "scripting, ACL, insight"),
@@ -30,7 +26,6 @@ const LATER: &[(&str, &str)] = &[
     ("slaveof", "replication"),
     ("sync", "replication"),
     ("wait", "replication"),
-    ("waitaof", "replication"),
     ("group:cluster", "cluster"),
 ];
 

@@ -12,6 +12,7 @@ pub mod collections;
 mod forms;
 mod grammar;
 mod mutate;
+pub mod persistence;
 mod pools;
 
 use std::collections::BTreeSet;
@@ -88,6 +89,21 @@ const VALKEY_COMMANDS: [&str; 19] = [
     "strlen",
     "getdel",
 ];
+
+/// Redis does not write a BITFIELD whose writes all fail to its append-only file, although it may have made or lengthened the string: the length
+/// is compared, and the string goes. In reverse order, as what comes next is kept.
+fn removal_of_untold(step: &Step) -> Vec<Step> {
+    let Step::Command { connection, arguments } = step else { return Vec::new() };
+    let has = |word: &str| arguments.iter().skip(2).any(|argument| argument.eq_ignore_ascii_case(word.as_bytes()));
+    if !arguments[0].eq_ignore_ascii_case(b"BITFIELD") || !has("FAIL") {
+        return Vec::new();
+    }
+    let command = |name: &str| Step::Command {
+        connection: *connection,
+        arguments: vec![name.as_bytes().to_vec(), arguments[1].clone()],
+    };
+    vec![command("DEL"), command("STRLEN")]
+}
 
 /// A key that is set with a time that is past stays in memory until somebody looks at it. RANDOMKEY looks at any, and DBSIZE
 /// counts the others: so that the two servers agree, each such key is looked at at once.
@@ -281,6 +297,7 @@ impl Generator {
             let step = self.draw(random, self.connection);
             if !self.is_for_later(&step) && !self.left_out.contains(&step.about()) {
                 self.next.extend(access_after_death(&step));
+                self.next.extend(removal_of_untold(&step));
                 return by_chance(with_what_it_needs(step));
             }
         }

@@ -3,7 +3,8 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -29,11 +30,19 @@ pub struct File {
     cut: Option<u64>,
     /// It was made for one BGREWRITEAOF only (`appendonly` is `no`).
     is_for_one_rewrite: bool,
+    /// It was begun while the server runs, and counts only when a rewrite has given it its base.
+    is_without_base: bool,
+    /// The rewrite under way closes a gap.
+    is_rewrite_needed: bool,
 }
 
 impl File {
     pub fn figures(&self) -> journal::aof::Figures {
         self.writer.figures()
+    }
+
+    pub fn is_without_base(&self) -> bool {
+        self.is_without_base && !self.is_for_one_rewrite
     }
 }
 
@@ -43,6 +52,8 @@ pub struct Status {
     /// The file is there, and `appendfsync` is `always`.
     pub holds_replies: AtomicBool,
     pub is_failing: AtomicBool,
+    /// There is a set of files that could be loaded: not before the first rewrite of one that was switched on at run time has ended.
+    pub is_published: AtomicBool,
     /// Only a rewrite makes the set of files whole again.
     rewrite_needed: AtomicBool,
     /// The first offset that somebody waits for (WAITAOF) to be durable.
@@ -55,6 +66,7 @@ impl Default for Status {
         Status {
             holds_replies: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
+            is_published: AtomicBool::new(false),
             rewrite_needed: AtomicBool::new(false),
             wanted_durable: AtomicU64::new(u64::MAX),
             failure: Mutex::default(),
@@ -71,7 +83,8 @@ impl Status {
 
 /// Tells the event loops that the journal is durable further than it was, if somebody waits for that.
 fn announce_durable(status: &Status, journal: &Journal, mailboxes: &[Arc<Mailbox>]) {
-    if status.wanted_durable.load(Relaxed) <= journal.durable()
+    if status.is_published.load(Relaxed)
+        && status.wanted_durable.load(Relaxed) <= journal.durable()
         && let Some(first) = mailboxes.first()
     {
         first.send(Mail::Durable);
@@ -105,6 +118,7 @@ impl Shared {
         let journal = &self.persistence.journal;
         journal.annotate_time(config.get(directives::AOF_TIMESTAMP_ENABLED));
         let temporary = files.temporary_base_path();
+        let is_without_base = !files.is_published();
         let settings = Settings { fsync: fsync_of(config), keep_history: config.get(directives::AOF_DISABLE_AUTO_GC) };
         let (sender, events) = mpsc::channel();
         let status = self.persistence.status.clone();
@@ -142,7 +156,7 @@ impl Shared {
         };
         let writer = Writer::start(journal.reader(Destination::Aof), files, settings, notify)?;
         let events = Arc::new(Mutex::new(events));
-        Ok(File { writer, temporary, events, cut: None, is_for_one_rewrite })
+        Ok(File { writer, temporary, events, cut: None, is_for_one_rewrite, is_without_base, is_rewrite_needed: false })
     }
 
     /// Takes over what follows from there being a file, or none. The caller is alone.
@@ -177,6 +191,7 @@ impl Shared {
             .start_aof(config, files, false)
             .map_err(|error| LoadError(format!("Cannot write the append-only file: {error}")))?;
         *self.persistence.aof.lock() = Some(file);
+        self.persistence.status.is_published.store(true, Relaxed);
         self.aof_changed(&mut self.gates.wide().global);
         Ok(())
     }
@@ -279,7 +294,7 @@ impl Shared {
         let file = aof.as_mut().expect("it was begun just now");
         // What earlier rewrites were told.
         while file.events.lock().try_recv().is_ok() {}
-        self.persistence.status.rewrite_needed.store(false, Relaxed);
+        file.is_rewrite_needed = self.persistence.status.rewrite_needed.swap(false, Relaxed);
         file.cut = Some(file.writer.cut());
         file.writer.suspend_syncs(global.config.get(directives::NO_APPENDFSYNC_ON_REWRITE));
         Ok(())
@@ -299,6 +314,7 @@ impl Shared {
         match &result {
             Ok(()) => {
                 limit.succeeded();
+                self.persistence.status.is_published.store(true, Relaxed);
                 LOG.notice("Background AOF rewrite finished successfully");
             }
             Err(reason) => {
@@ -312,9 +328,14 @@ impl Shared {
         }
         figures.rewrite_failures.store(limit.failures().into(), Relaxed);
         drop(limit);
-        if let Some(file) = &*self.persistence.aof.lock() {
+        if let Some(file) = &mut *self.persistence.aof.lock() {
             file.writer.suspend_syncs(false);
+            file.is_without_base &= result.is_err();
+            // Without a base, or behind a gap, nothing that is written would be loaded: it is tried until it succeeds.
+            let is_needed = file.is_without_base || file.is_rewrite_needed;
+            self.persistence.status.rewrite_needed.fetch_or(is_needed && result.is_err(), Relaxed);
         }
+        self.announce_durable();
         result
     }
 
@@ -347,17 +368,10 @@ impl Shared {
     /// # Errors
     /// The append-only file cannot be begun.
     pub fn apply_persistence(&self, global: &mut Global, changes: &Changes) -> Result<(), SetError> {
-        let wanted = global.config.get(directives::APPENDONLY);
-        let is_there = self.persistence.aof.lock().as_ref().is_some_and(|file| !file.is_for_one_rewrite);
-        if changes.alters(directives::APPENDONLY) && wanted != is_there && !global.loading {
-            if wanted {
-                self.switch_on(global).map_err(|reason| {
-                    LOG.warning(&format!("Cannot begin an append-only file: {reason}"));
-                    changes.failed(directives::APPENDONLY, "Unable to turn on AOF. Check server logs.")
-                })?;
-            } else {
-                self.switch_off(global);
-            }
+        // While files are loaded, what has been asked for is carried out afterwards.
+        if changes.alters(directives::APPENDONLY) && !global.loading {
+            self.switch(global)
+                .map_err(|()| changes.failed(directives::APPENDONLY, "Unable to turn on AOF. Check server logs."))?;
         }
         if let Some(file) = &*self.persistence.aof.lock() {
             file.writer.set_fsync(fsync_of(&global.config));
@@ -371,6 +385,31 @@ impl Shared {
         Ok(())
     }
 
+    /// CONFIG SET may have changed its mind while files were loaded. The caller is alone.
+    pub(super) fn follow_config(&self, global: &mut Global) {
+        if self.switch(global).is_err() {
+            let config = &mut global.config;
+            config.set(directives::APPENDONLY, &[b"no"]).expect("it is a value of this directive");
+        }
+        if let Some(file) = &*self.persistence.aof.lock() {
+            file.writer.set_fsync(fsync_of(&global.config));
+        }
+        self.aof_changed(global);
+    }
+
+    /// Begins or ends the append-only file, if the configuration wants that. Why it cannot is in the log.
+    fn switch(&self, global: &mut Global) -> Result<(), ()> {
+        let wanted = global.config.get(directives::APPENDONLY);
+        let is_there = self.persistence.aof.lock().as_ref().is_some_and(|file| !file.is_for_one_rewrite);
+        if wanted && !is_there {
+            self.switch_on(global)
+                .map_err(|reason| LOG.warning(&format!("Cannot begin an append-only file: {reason}")))?;
+        } else if is_there && !wanted {
+            self.switch_off(global);
+        }
+        Ok(())
+    }
+
     /// From now on everything goes to the file; it counts when its first base is there, which a rewrite writes.
     fn switch_on(&self, global: &mut Global) -> Result<(), String> {
         if let Some(file) = &mut *self.persistence.aof.lock() {
@@ -379,6 +418,7 @@ impl Shared {
         }
         let mut files = files_of(&global.config).map_err(|error| error.to_string())?;
         files.begin_anew();
+        self.persistence.status.is_published.store(false, Relaxed);
         let file = self.start_aof(&global.config, files, false).map_err(|error| error.to_string())?;
         *self.persistence.aof.lock() = Some(file);
         self.persistence.jobs.lock().rewrite_scheduled = true;
@@ -450,7 +490,9 @@ impl Shared {
             blocking::release(global, self, stats, client_id, blocking::Release::Timeout);
         }
         if let Some(next) = global.waiters.next_durable() {
-            self.persistence.status.wanted_durable.store(next, Relaxed);
+            self.persistence.status.wanted_durable.store(next, SeqCst);
+            // It may have become so while nobody seemed to wait.
+            self.announce_durable();
         }
     }
 
@@ -510,9 +552,7 @@ impl Replayer<'_> {
                         };
                     }
                 };
-                self.execute(&gathered).map_err(|command| {
-                    damaged(&format!("it has the command '{command}', which this server does not know"))
-                })?;
+                self.execute(&gathered).map_err(|reason| damaged(&reason))?;
                 progress.at(gathered.valid_bytes);
                 if self.shared().is_ending() {
                     return Err(LoadError("called off".to_owned()));

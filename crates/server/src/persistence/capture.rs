@@ -168,6 +168,7 @@ impl Collector {
         }
     }
 
+    /// Counts what is about to wait, while it is still locked: whoever takes it counts it off.
     fn note_waiting(&self, bytes: usize) {
         let now = self.waiting_bytes.fetch_add(bytes as u64, Relaxed) + bytes as u64;
         self.waiting_bytes_peak.fetch_max(now, Relaxed);
@@ -177,17 +178,34 @@ impl Collector {
         encode::record_begin(out, entry.key(), entry.expire_at(), self.access(entry), value_type, options);
     }
 
-    /// Lets out what there is to the output, as far as that is worth it (`all`: everything). Returns at once if another thread is at the output.
+    /// Lets out what there is to the output, as far as that is worth it. Returns at once if another thread is at the output.
     ///
     /// # Errors
-    /// The output cannot be written.
-    pub fn flush(&self, output: &Mutex<Claimed>, all: bool) -> io::Result<()> {
-        let mut guard = match output.try_lock() {
-            Some(guard) => guard,
-            None if all => output.lock(),
-            None => return Ok(()),
-        };
-        let Claimed { output, by } = &mut *guard;
+    /// The output cannot be written; likewise below.
+    pub fn flush(&self, output: &Mutex<Claimed>) -> io::Result<()> {
+        match output.try_lock() {
+            Some(mut claimed) => self.flush_to(&mut claimed, false).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps memory within its bound: spills what may be spilled, and waits for the output with the rest. Whoever captures more meanwhile waits here
+    /// as well, so that what cannot be let out (elements of several collections at once) ends the waiting rather than the walk.
+    pub fn relieve(&self, output: &Mutex<Claimed>) -> io::Result<()> {
+        while self.waiting_bytes.load(Relaxed) > SPILL_BYTES && !self.is_cancelled() {
+            let spilled = self.spill()?;
+            let flushed = self.flush_to(&mut output.lock(), false)?;
+            if !spilled && !flushed {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anything was let out; `all`: everything.
+    fn flush_to(&self, claimed: &mut Claimed, all: bool) -> io::Result<bool> {
+        let Claimed { output, by } = claimed;
+        let mut any = false;
         loop {
             if let Some(id) = *by {
                 let opened = self.openings.lock().get(&id).cloned().expect("the one that claims is there");
@@ -198,9 +216,10 @@ impl Collector {
                 for piece in pieces {
                     self.waiting_bytes.fetch_sub(piece.len() as u64, Relaxed);
                     output.write(&piece)?;
+                    any |= !piece.is_empty();
                 }
                 if !is_complete {
-                    return Ok(());
+                    return Ok(any);
                 }
                 self.openings.lock().remove(&id);
                 *by = None;
@@ -216,9 +235,10 @@ impl Collector {
             if self.take_stripe(stripe, bytes_min, &mut chunk) {
                 output.write(&chunk)?;
                 chunk.clear();
+                any = true;
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     /// An opening that should go to the output now.
@@ -254,15 +274,10 @@ impl Collector {
         true
     }
 
-    /// Puts what waits into the second file, if it is too much to be kept.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn spill(&self) -> io::Result<()> {
-        if self.waiting_bytes.load(Relaxed) < SPILL_BYTES {
-            return Ok(());
-        }
+    /// Puts whole records that wait into the second file. Whether there were any worth it.
+    fn spill(&self) -> io::Result<bool> {
         let mut spill = self.spill.lock();
+        let mut any = false;
         let Spill { path, file } = &mut *spill;
         let file = match file {
             Some(file) => file,
@@ -279,9 +294,10 @@ impl Collector {
                 file.write_all(&chunk)?;
                 self.spilled_bytes.fetch_add(chunk.len() as u64, Relaxed);
                 chunk.clear();
+                any = true;
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     /// The last of all: what is still in memory, and what was spilled.
@@ -289,7 +305,7 @@ impl Collector {
     /// # Errors
     /// The output cannot be written, or the second file not be read.
     pub fn finish(&self, output: &Mutex<Claimed>) -> io::Result<()> {
-        self.flush(output, true)?;
+        self.flush_to(&mut output.lock(), true)?;
         let mut spill = self.spill.lock();
         if let Some(mut file) = spill.file.take() {
             let output = &mut output.lock().output;
@@ -356,9 +372,8 @@ impl Sink for Collector {
                 });
             }
         }
-        let bytes = stripe.bytes - before;
-        drop(stripe);
-        self.note_waiting(bytes);
+        // Before anybody can take it.
+        self.note_waiting(stripe.bytes - before);
     }
 
     fn open(&self, shard: ShardIndex, db: DbIndex, entry: Entry<'_>, opening: Opening) {
@@ -389,9 +404,7 @@ impl Sink for Collector {
                 }
                 // Only what it costs beyond what the keyspace has anyway.
                 stripe.bytes += SHARED_COST_BYTES;
-                let bytes = stripe.bytes - before;
-                drop(stripe);
-                self.note_waiting(bytes);
+                self.note_waiting(stripe.bytes - before);
             }
             Opening::Elements { id, len } => {
                 let options = self.options(Version::needed_by(&value));
@@ -441,7 +454,6 @@ impl Sink for Collector {
         }
         let written = bytes.len() - before;
         opened.note(written);
-        drop(opened);
         self.note_waiting(written);
     }
 }
@@ -521,5 +533,72 @@ impl Stripe {
         write(out);
         let written = out.len() - before;
         self.bytes += written;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn opened(bytes: usize, left: usize) -> Arc<Mutex<Opened>> {
+        let parts = Parts::Record { value_type: ValueType::Set, base: None };
+        Arc::new(Mutex::new(Opened { parts, bytes: vec![b'x'; bytes], left }))
+    }
+
+    fn output(folder: &Path) -> Mutex<Claimed> {
+        Mutex::new(Claimed {
+            output: Output::create(folder.join("temporary"), Form::Records, true, false).unwrap(),
+            by: None,
+        })
+    }
+
+    /// Two collections whose elements come side by side: one is at the output, the other cannot be let out and must not stop the walk, which
+    /// alone can complete the first.
+    #[test]
+    fn what_cannot_be_let_out_does_not_stop_the_walk() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = output(folder.path());
+        let collector = Collector::new(Form::Records, false, Traces::None, folder.path().join("captured"));
+        let large = SPILL_BYTES as usize + 1;
+        for (id, bytes) in [(0, CLAIM_BYTES), (1, large)] {
+            collector.note_waiting(bytes);
+            collector.openings.lock().insert(OpeningId(id), opened(bytes, 1));
+        }
+        collector.relieve(&output).unwrap();
+        assert_eq!(output.lock().by, Some(OpeningId(0)));
+        assert_eq!(collector.waiting_bytes.load(Relaxed), large as u64);
+        // The walk completes both.
+        collector.openings.lock().values().for_each(|opened| opened.lock().left = 0);
+        collector.finish(&output).unwrap();
+        assert_eq!(collector.waiting_bytes.load(Relaxed), 0);
+    }
+
+    /// While the output belongs to one collection, whole records go to the second file, and come back from it.
+    #[test]
+    fn whole_records_are_spilled_behind_a_claim() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = output(folder.path());
+        let collector = Collector::new(Form::Records, false, Traces::None, folder.path().join("captured"));
+        collector.note_waiting(CLAIM_BYTES);
+        collector.openings.lock().insert(OpeningId(0), opened(CLAIM_BYTES, 1));
+        let record = vec![b'r'; SPILL_BYTES as usize / STRIPES + 1];
+        for stripe in &collector.stripes {
+            collector.note_waiting(record.len());
+            let pieces = vec![Piece::Bytes(record.clone())];
+            *stripe.lock() = Stripe { pieces, bytes: record.len(), db: None };
+        }
+        collector.relieve(&output).unwrap();
+        assert!(collector.waiting_bytes.load(Relaxed) <= SPILL_BYTES);
+        assert_eq!(collector.spilled_bytes.load(Relaxed), (record.len() * STRIPES) as u64);
+        assert!(!folder.path().join("captured").exists(), "the second file has no name");
+        collector.openings.lock().values().for_each(|opened| opened.lock().left = 0);
+        collector.finish(&output).unwrap();
+        let name = folder.path().join("whole");
+        let bytes = output.into_inner().output.finish(collector.version(), &name).unwrap();
+        let file = std::fs::read(&name).unwrap();
+        assert_eq!(file.len() as u64, bytes);
+        assert_eq!(file.iter().filter(|&&byte| byte == b'r').count(), record.len() * STRIPES);
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -54,6 +55,7 @@ pub struct Jobs {
     /// After a failure the save points wait a little.
     pub last_try: Option<Instant>,
     sender: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 pub struct Running {
@@ -81,16 +83,32 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
     let (sender, receiver) = mpsc::channel::<Job>();
     shared.persistence.jobs.lock().sender = Some(sender);
-    let shared = shared.clone();
-    std::thread::Builder::new()
+    let of_thread = shared.clone();
+    let thread = std::thread::Builder::new()
         .name("jobs".to_owned())
         .spawn(move || {
             for job in receiver {
-                shared.run(job);
+                of_thread.run(job);
             }
         })
         .context("Cannot start a thread")?;
+    shared.persistence.jobs.lock().thread = Some(thread);
     Ok(())
+}
+
+/// Waits for the end of a job that is under way when the server ends: it removes what it has not finished.
+pub fn stop(shared: &Shared) {
+    let thread = {
+        let mut jobs = shared.persistence.jobs.lock();
+        if let Some(running) = &jobs.running {
+            running.cancel();
+        }
+        jobs.sender = None;
+        jobs.thread.take()
+    };
+    if let Some(thread) = thread {
+        thread.join().expect("a panic ends the process");
+    }
 }
 
 impl Jobs {
@@ -157,13 +175,13 @@ impl Shared {
         };
         if job.kind == Kind::Rewrite {
             // The cut has ended before the files change: nobody captures for longer than needed.
-            self.end_cut(&mut job);
+            self.end_cut(&mut job, false);
             let file = written.expect("a rewrite writes a file");
             let _told_in_log_and_figures = self.end_rewrite(file, seconds);
         } else if let Some(written) = &written {
             let cut = job.cut.as_ref().expect("it was written from a cut");
             self.note_saved(written, cut, seconds);
-            self.end_cut(&mut job);
+            self.end_cut(&mut job, written.is_ok());
         }
         if let (Kind::Reload(_, reload), Ok(())) = (job.kind, &result) {
             result = self.load_again(reload);
@@ -171,13 +189,13 @@ impl Shared {
         self.conclude(job, result);
     }
 
-    /// Nobody captures any more.
-    fn end_cut(&self, job: &mut Job) {
+    /// Nobody captures any more. `saved`: the snapshot has become the server's file.
+    fn end_cut(&self, job: &mut Job, saved: bool) {
         let Some(cut) = job.cut.take() else { return };
         let mut world = self.gates.wide();
         // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
         unsafe { world.keyspace.wide() }.end_cut();
-        if !matches!(job.kind, Kind::Rewrite) && !self.persistence.figures.last_save_failed.load(Relaxed) {
+        if saved {
             world.global.last_save = now();
         }
         drop(world);
@@ -272,7 +290,7 @@ impl Shared {
 
     /// Begins what was scheduled, if nothing is under way.
     fn begin_next(&self, alone: &mut Alone<'_, '_>, jobs: &mut Jobs) {
-        while jobs.running.is_none() {
+        while jobs.running.is_none() && !self.is_ending() {
             let next = if let Some(kind) = jobs.waiting.pop_front() {
                 kind
             } else if std::mem::take(&mut jobs.rewrite_scheduled) {
@@ -305,7 +323,7 @@ impl Shared {
             let point = config
                 .get(directives::SAVE)
                 .iter()
-                .find(|point| changes >= point.changes as u64 && since_seconds > point.seconds as i64);
+                .find(|point| changes >= point.changes as u64 && since_seconds > point.seconds);
             match point {
                 Some(point) if may_try && changes > 0 => {
                     LOG.notice(&format!("{} changes in {} seconds. Saving...", point.changes, point.seconds));
@@ -463,8 +481,15 @@ impl Shared {
             // What takes time at the end is the last save, and it takes no commands.
             return Err(Error::text("ERR No shutdown in progress."));
         }
+        if self.is_ending() {
+            return Ok(Shutdown::Now);
+        }
         LOG.warning("User requested shutdown...");
         let mut jobs = self.persistence.jobs.lock();
+        if !options.force && self.persistence.aof.lock().as_ref().is_some_and(aof::File::is_without_base) {
+            LOG.warning("The append-only file that was switched on is still without its base. Can't exit.");
+            return Err(Error::text("ERR Errors trying to SHUTDOWN. Check logs."));
+        }
         if let Some(Running { kind: Kind::Shutdown { .. }, .. }) = &jobs.running {
             return Ok(Shutdown::AfterSaving);
         }
@@ -476,6 +501,8 @@ impl Shared {
         // What has not been loaded must not take the place of what is on disk.
         if !saves || alone.global.loading {
             drop(jobs);
+            // What follows would be in no file, and must not be answered.
+            alone.global.pause = Some(Pause { until: Millis(i64::MAX), writes_only: false });
             self.flush_journal_at_end();
             self.end();
             return Ok(Shutdown::Now);

@@ -338,6 +338,7 @@ impl Shared {
     pub(super) fn end_loading(&self) {
         let mut world = self.gates.wide();
         world.global.loading = false;
+        self.follow_config(&mut world.global);
         self.persistence.figures.loading.store(false, Relaxed);
         // What was loaded is what is saved.
         self.persistence.figures.saved_changes.store(self.changes(), Relaxed);

@@ -30,8 +30,8 @@ use parking_lot::Mutex;
 
 use self::aof::Status;
 pub use self::figures::Figures;
-pub use self::jobs::start;
 use self::jobs::{Jobs, Kind};
+pub use self::jobs::{start, stop};
 use crate::shared::Shared;
 
 /// More threads than this write or read a file together only in turns.
@@ -126,7 +126,8 @@ impl Persistence {
 
     #[inline]
     pub fn journal_durable(&self) -> u64 {
-        self.journal.durable()
+        // What is in files that nobody would load is not safe.
+        if self.status.is_published.load(Relaxed) { self.journal.durable() } else { 0 }
     }
 
     /// Notes whether the last snapshot is a reason to refuse writes. The caller is alone, or changes what this depends on.

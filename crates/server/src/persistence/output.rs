@@ -29,12 +29,13 @@ impl Output {
     /// # Errors
     /// The file cannot be created.
     pub fn create(temporary: PathBuf, form: Form, with_checksum: bool, incremental: bool) -> io::Result<Output> {
-        let mut file = File::create(&temporary)?;
+        let file = File::create(&temporary)?;
         let mut header = Vec::new();
         if form == Form::Records {
             rdb::encode::header(&mut header, Version::LATEST);
         }
         let mut output = Output {
+            file,
             temporary,
             form,
             is_finished: false,
@@ -42,13 +43,9 @@ impl Output {
             with_checksum: with_checksum && form == Form::Records,
             incremental,
             written: header.len() as u64,
-            synced: 0,
-            file: {
-                file.write_all(&header)?;
-                file
-            },
+            synced: header.len() as u64,
         };
-        output.synced = output.written;
+        output.file.write_all(&header)?;
         Ok(output)
     }
 
@@ -138,4 +135,44 @@ fn start_writeback(file: &File, from: u64, len: u64) {
     use std::os::fd::AsRawFd;
     // SAFETY: a plain system call on a descriptor that is open.
     unsafe { libc::sync_file_range(file.as_raw_fd(), from as i64, len as i64, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_is_settled_last_and_the_checksum_is_of_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let (temporary, name) = (folder.path().join("temporary"), folder.path().join("name"));
+        let mut output = Output::create(temporary.clone(), Form::Records, true, true).unwrap();
+        let mut record = Vec::new();
+        rdb::encode::aux(&mut record, b"name", &[b'v'; 100_000]);
+        for _ in 0..100 {
+            output.write(&record).unwrap();
+        }
+        assert!(!name.exists() && temporary.exists());
+        let bytes = output.finish(Version::REDIS_7_0, &name).unwrap();
+        assert!(name.exists() && !temporary.exists());
+        let file = std::fs::read(&name).unwrap();
+        assert_eq!(file.len() as u64, bytes);
+        let mut header = Vec::new();
+        rdb::encode::header(&mut header, Version::REDIS_7_0);
+        assert!(file.starts_with(&header));
+        let (content, footer) = file.split_at(file.len() - 8);
+        assert_eq!(Checksum::of(content).to_le_bytes(), footer);
+    }
+
+    #[test]
+    fn what_is_not_finished_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let temporary = folder.path().join("temporary");
+        drop(Output::create(temporary.clone(), Form::Records, true, true).unwrap());
+        assert!(!temporary.exists());
+        // A name that cannot be taken.
+        std::fs::create_dir(folder.path().join("name")).unwrap();
+        let output = Output::create(temporary.clone(), Form::Records, true, true).unwrap();
+        assert!(output.finish(Version::REDIS_7_0, &folder.path().join("name")).is_err());
+        assert!(!temporary.exists());
+    }
 }

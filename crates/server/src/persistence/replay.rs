@@ -46,7 +46,7 @@ impl<'a> Replayer<'a> {
     /// Executes the commands in order, and forgets what they reply: an error here was one then.
     ///
     /// # Errors
-    /// The name of a command that does not exist. Those before it were executed.
+    /// A command that does not exist, or that no data set is made with. Those before it were executed.
     pub fn execute(&mut self, gathered: &Gathered) -> Result<(), String> {
         let mut requests = std::mem::take(&mut self.requests).recycle();
         let mut unknown = None;
@@ -56,7 +56,8 @@ impl<'a> Replayer<'a> {
             let args = &requests.args[first..];
             // One that exists and is called wrongly fails as it did then.
             if self.shared.registry.called(args).is_none() {
-                unknown = Some(String::from_utf8_lossy(args[0]).into_owned());
+                let name = args[0].escape_ascii();
+                unknown = Some(format!("it has the command '{name}', which this server does not know"));
                 requests.args.truncate(first);
                 break;
             }
@@ -73,7 +74,10 @@ impl<'a> Replayer<'a> {
             match job.progress() {
                 Progress::Done => break,
                 Progress::Full { at } => next = at,
-                progress => unreachable!("a command from a file ended with {progress:?}"),
+                // QUIT, for example.
+                Progress::Closed | Progress::Gone | Progress::Paused { .. } | Progress::Blocked { .. } => {
+                    return Err("it has a command that ends a connection".to_owned());
+                }
             }
         }
         self.requests = requests.recycle();

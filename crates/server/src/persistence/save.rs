@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use rdb::encode;
 
 use super::Figures;
-use super::capture::{Claimed, Collector, Form, SPILL_BYTES, Traces};
+use super::capture::{Claimed, Collector, Form, Traces};
 use super::output::Output;
 use crate::operation::memory;
 use crate::shared::{Shared, now};
@@ -187,15 +187,9 @@ fn walk(shared: &Shared, cut: &Cut, output: &Mutex<Claimed>, index: usize, figur
             }
         }
         figures.keys_done.store(collector.keys.load(Relaxed), Relaxed);
-        collector.flush(output, false)?;
-        while collector.waiting_bytes.load(Relaxed) > SPILL_BYTES && !collector.is_cancelled() {
-            // Somebody else is at the output, which is slow: what has been captured must not pile up behind it.
-            collector.spill()?;
-            collector.flush(output, false)?;
-            // The elements of an opened collection cannot be put away: only whoever is at the output makes them less. Asking without a pause
-            // would take a core from those who serve clients.
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        collector.flush(output)?;
+        // Somebody else may be at the output, which is slow: what has been captured must not pile up behind it.
+        collector.relieve(output)?;
     }
 }
 
