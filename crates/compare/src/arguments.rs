@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::persistence;
 use crate::workload::{ELEMENTS, KEYS, TABLES};
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
@@ -17,13 +18,14 @@ Usage: compare [run] [OPTIONS]    CPU per request and resident bytes per key, al
 
 Options:
   --only NAME[,NAME...]     some tables: depth1, depth16, depth64 (or depth for all three), loops1, loops16 (loops), collections, heavy,
-                            memory, elements
+                            memory, elements; persistence-everysec, persistence-files, persistence-always, persistence-sink,
+                            persistence-stall (persistence)
   --rows TEXT[,TEXT...]     of each table only the rows whose name holds one of these
   --servers NAME[,NAME...]  spinel, redis82, valkey91, redis70
   --rounds N                rounds, of which the median counts (5)
   --seconds S               length of one measurement (2)
   --connections N           connections of the load generator (50)
-  --keys N                  keys of growth and of the few of expiry, instead of their own number
+  --keys N                  keys of growth, of the few of expiry and of persistence-stall, instead of their own number
   --results FILE            where raw results are appended (results/compare.jsonl)
   --seed N                  of the random keys
   --quick                   everything once and tiny, judging nothing: to see that it works
@@ -77,9 +79,11 @@ impl Options {
     }
 }
 
-/// A table by its name, or all tables of a family by the name without its number: `depth` is not `depth1` alone, nor `depth1` `depth16`.
+/// A table by its name, or all tables of a family by the name without its number or what is behind its hyphen: `depth` is not `depth1` alone, nor
+/// `depth1` `depth16`; `persistence` is `persistence-files` and the others.
 fn names(name: &str, table: &str) -> bool {
-    table == name || table.trim_end_matches(|c: char| c.is_ascii_digit()) == name
+    let family = table.split('-').next().expect("split yields at least one part");
+    table == name || family.trim_end_matches(|c: char| c.is_ascii_digit()) == name
 }
 
 /// # Errors
@@ -146,7 +150,7 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
         _ => vec![Kind::Spinel],
     });
     for name in &options.only {
-        let tables = TABLES.iter().map(|table| table.name).chain([KEYS, ELEMENTS]);
+        let tables = TABLES.iter().map(|table| table.name).chain([KEYS, ELEMENTS]).chain(persistence::TABLES);
         if !tables.into_iter().any(|table| names(name, table)) {
             bail!("there is no table '{name}'");
         }
@@ -178,6 +182,8 @@ mod tests {
         let (_, options) = parsed("run --only depth,memory --servers spinel,redis82 --seconds 0.5").unwrap();
         assert!(options.selects("depth16") && options.selects("memory") && !options.selects("loops1"));
         assert!(!parsed("--only depth1").unwrap().1.selects("depth16"));
+        let (_, options) = parsed("--only persistence").unwrap();
+        assert!(options.selects("persistence-files") && !options.selects("depth1"));
         assert_eq!(options.measure_for, Duration::from_millis(500));
         assert_eq!(parsed("floor --request-bytes 40").unwrap().0, Mode::Floor(40));
     }

@@ -112,7 +112,7 @@ fn title(table: &Table) -> String {
 
 fn contenders(table: &Table, options: &Options, cores: &Cores) -> Result<Vec<Contender>> {
     let contender = |label: &str, kind: Kind, event_loops: usize, cores: &[usize]| -> Result<Contender> {
-        let target = Target::start(kind, event_loops)?;
+        let target = Target::start_with(kind, event_loops, table.arguments)?;
         cpu::pin_process(target.pid(), cores)?;
         Ok(Contender { label: label.into(), target: Some(target), cores: cores.to_vec() })
     };

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use testkit::{Client, Kind, Process, Server, ServerOptions};
 
@@ -18,9 +19,15 @@ pub struct Target {
 
 impl Target {
     pub fn start(kind: Kind, event_loops: usize) -> Result<Target> {
+        Target::start_with(kind, event_loops, &[])
+    }
+
+    /// With arguments that come behind all others, and so replace them.
+    pub fn start_with(kind: Kind, event_loops: usize, arguments: &[&str]) -> Result<Target> {
         let mut options = ServerOptions::new(kind)
             .arguments(ARGUMENTS.iter().copied())
-            .arguments(["--io-threads", &event_loops.to_string()]);
+            .arguments(["--io-threads", &event_loops.to_string()])
+            .arguments(arguments.iter().copied());
         if kind == Kind::Valkey91 {
             // Its wheel has no jemalloc inside, the one that everybody runs has.
             options = options.jemalloc();
@@ -42,6 +49,15 @@ impl Target {
 
     pub fn pid(&self) -> u32 {
         self.server.process().0
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.server.kind()
+    }
+
+    /// Its working directory, where its files are.
+    pub fn directory(&self) -> &Path {
+        self.server.directory()
     }
 
     pub fn client(&self) -> Result<Client> {

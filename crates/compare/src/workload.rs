@@ -34,6 +34,8 @@ pub struct Table {
     pub syscalls_max: Option<f64>,
     /// Connections of the load generator, where they are not those of the command line.
     pub connections: Option<usize>,
+    /// Arguments of the servers beside those that all get, where these make the question.
+    pub arguments: &'static [&'static str],
     /// The part of the usual time that one measurement takes: many rows want a short one each.
     pub time_share: f64,
     /// Bound for the median of the rows' ratios.
@@ -233,6 +235,13 @@ pub static TABLES: &[Table] = &[
         ],
         ..TABLE
     },
+    Table {
+        name: "persistence-everysec",
+        title: "append-only file, synchronised every second",
+        arguments: &["--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"],
+        rows: &[row("SET, 1 in flight", SET, 0.75), Row { depth: Some(16), ..row("SET, 16 in flight", SET, 0.75) }],
+        ..TABLE
+    },
 ];
 
 /// What most tables have.
@@ -244,6 +253,7 @@ const TABLE: Table = Table {
     part: Part::Total,
     syscalls_max: None,
     connections: None,
+    arguments: &[],
     time_share: 1.0,
     median_ratio_max: None,
     rows: &[],

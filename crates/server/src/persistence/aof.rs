@@ -14,7 +14,7 @@ use journal::disk::FileSystem;
 
 use super::jobs::Kind;
 use super::load::{self, LoadError, Loading, Manner};
-use super::replay::Replayer;
+use super::replay::{Gathered, Replayer};
 use super::*;
 use crate::mailbox::{Mail, Mailbox};
 use crate::operation::LOG;
@@ -532,24 +532,64 @@ impl Replayer<'_> {
             offset = counted.bytes - rest.len() as u64;
             source = Box::new(io::Cursor::new(rest).chain(counted.source));
         }
-        let mut commands = Commands::new(source, offset);
         let mut progress = load::Progress::new(self.shared());
-        loop {
-            match commands.next_unit() {
-                Ok(Some(unit)) => self.execute(&unit).map_err(|reason| damaged(&reason))?,
-                Ok(None) => return Ok(None),
-                Err(error) => {
-                    let may_be_cut = part.is_last && config.get(directives::AOF_LOAD_TRUNCATED);
-                    return match error.kind {
-                        LoadErrorKind::Truncated { .. } if may_be_cut => Ok(Some(error.valid_bytes)),
-                        _ => Err(LoadError(error.refusal(&name))),
-                    };
+        // One thread reads and finds the commands, this one executes them.
+        std::thread::scope(|scope| {
+            let (sender, receiver) = mpsc::sync_channel(GATHERED_WAITING_MAX);
+            std::thread::Builder::new()
+                .name("aof-read".to_owned())
+                .spawn_scoped(scope, move || gather(Commands::new(source, offset), &sender))
+                .map_err(|error| LoadError(format!("Cannot start a thread: {error}")))?;
+            // It goes with the loop's end, and the reader with it.
+            for gathered in receiver {
+                let gathered = match gathered {
+                    Ok(gathered) => gathered,
+                    Err(error) => {
+                        let may_be_cut = part.is_last && config.get(directives::AOF_LOAD_TRUNCATED);
+                        return match error.kind {
+                            LoadErrorKind::Truncated { .. } if may_be_cut => Ok(Some(error.valid_bytes)),
+                            _ => Err(LoadError(error.refusal(&name))),
+                        };
+                    }
+                };
+                self.execute(&gathered).map_err(|reason| damaged(&reason))?;
+                progress.at(gathered.valid_bytes);
+                if self.shared().is_ending() {
+                    return Err(LoadError("called off".to_owned()));
                 }
             }
-            progress.at(commands.valid_bytes());
-            if self.shared().is_ending() {
-                return Err(LoadError("called off".to_owned()));
+            Ok(None)
+        })
+    }
+}
+
+/// Commands that were read and wait to be executed.
+const GATHERED_WAITING_MAX: usize = 8;
+
+/// Reads commands until the file ends, or what is wrong with it, or nobody wants them.
+fn gather<R: Read>(mut commands: Commands<R>, sender: &mpsc::SyncSender<Result<Gathered, journal::aof::LoadError>>) {
+    loop {
+        let mut gathered = Gathered::default();
+        let end = loop {
+            match commands.next_unit() {
+                Ok(Some(unit)) => gathered.push(&unit),
+                Ok(None) => break Some(None),
+                Err(error) => break Some(Some(error)),
             }
+            if gathered.is_enough() {
+                break None;
+            }
+        };
+        gathered.valid_bytes = commands.valid_bytes();
+        if !gathered.is_empty() && sender.send(Ok(gathered)).is_err() {
+            return;
+        }
+        if let Some(error) = end {
+            if let Some(error) = error {
+                // Nobody wants it if this fails.
+                let _ = sender.send(Err(error));
+            }
+            return;
         }
     }
 }

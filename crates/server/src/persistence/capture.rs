@@ -96,7 +96,12 @@ enum Piece {
 /// The record of a collection whose elements come one by one.
 struct Opened {
     parts: Parts,
-    bytes: Vec<u8>,
+    /// In pieces: one buffer that grows would be copied while whoever captures holds a shard, and when the output is slow it grows to hundreds of
+    /// megabytes.
+    full: Vec<Vec<u8>>,
+    last: Vec<u8>,
+    /// In all of them.
+    bytes: usize,
     /// Elements that have not come yet.
     left: usize,
 }
@@ -204,13 +209,15 @@ impl Collector {
         loop {
             if let Some(id) = *by {
                 let opened = self.openings.lock().get(&id).cloned().expect("the one that claims is there");
-                let (bytes, is_complete) = {
+                let (pieces, is_complete) = {
                     let mut opened = opened.lock();
-                    (std::mem::take(&mut opened.bytes), opened.left == 0)
+                    (opened.take(), opened.left == 0)
                 };
-                self.waiting_bytes.fetch_sub(bytes.len() as u64, Relaxed);
-                output.write(&bytes)?;
-                any |= !bytes.is_empty();
+                for piece in pieces {
+                    self.waiting_bytes.fetch_sub(piece.len() as u64, Relaxed);
+                    output.write(&piece)?;
+                    any |= !piece.is_empty();
+                }
                 if !is_complete {
                     return Ok(any);
                 }
@@ -239,7 +246,7 @@ impl Collector {
         let openings = self.openings.lock();
         let is_ready = |opened: &Mutex<Opened>| {
             let opened = opened.lock();
-            opened.left == 0 || all || opened.bytes.len() >= CLAIM_BYTES
+            opened.left == 0 || all || opened.bytes >= CLAIM_BYTES
         };
         openings.iter().find(|(_, opened)| is_ready(opened)).map(|(id, _)| *id)
     }
@@ -420,7 +427,7 @@ impl Sink for Collector {
                     }
                 };
                 self.note_waiting(bytes.len());
-                let opened = Opened { parts, bytes, left: len };
+                let opened = Opened { parts, full: Vec::new(), bytes: bytes.len(), last: bytes, left: len };
                 self.openings.lock().insert(id, Arc::new(Mutex::new(opened)));
             }
         }
@@ -433,7 +440,7 @@ impl Sink for Collector {
         let options = Options { version: Version::LATEST, compress: self.compress };
         let Some(opened) = self.openings.lock().get(&opening).cloned() else { return };
         let mut opened = opened.lock();
-        let Opened { parts, bytes, left } = &mut *opened;
+        let Opened { parts, last: bytes, left, .. } = &mut *opened;
         let before = bytes.len();
         *left -= 1;
         match parts {
@@ -445,7 +452,9 @@ impl Sink for Collector {
                 }
             }
         }
-        self.note_waiting(bytes.len() - before);
+        let written = bytes.len() - before;
+        opened.note(written);
+        self.note_waiting(written);
     }
 }
 
@@ -481,6 +490,25 @@ fn select_db(out: &mut Vec<u8>, form: Form, db: DbIndex) {
 
 /// What a shared collection is taken to cost in memory.
 const SHARED_COST_BYTES: usize = 16 << 10;
+
+impl Opened {
+    /// An element of so many bytes has come.
+    fn note(&mut self, written: usize) {
+        self.bytes += written;
+        if self.last.len() >= FLUSH_BYTES {
+            let next = Vec::with_capacity(FLUSH_BYTES + written);
+            self.full.push(std::mem::replace(&mut self.last, next));
+        }
+    }
+
+    /// What there is, in order.
+    fn take(&mut self) -> Vec<Vec<u8>> {
+        self.bytes = 0;
+        let mut pieces = std::mem::take(&mut self.full);
+        pieces.push(std::mem::take(&mut self.last));
+        pieces
+    }
+}
 
 impl Stripe {
     /// The bytes that the next record of this database is appended to.

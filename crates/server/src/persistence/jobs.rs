@@ -126,14 +126,19 @@ impl Shared {
             self.begin_aof_rewrite(alone.global)?;
         }
         let config = &alone.global.config;
+        // Where somebody waits for the file, all cores write it.
+        let walkers = match kind {
+            Kind::BackgroundSave | Kind::Rewrite => background_helper_count(self.loops()),
+            _ => helper_count(),
+        };
         let target = match kind {
             Kind::Save(_)
             | Kind::BackgroundSave
             | Kind::Shutdown { .. }
             | Kind::Reload(_, Reload::Snapshot { save: true, .. }) => {
-                Some(Target::of(config, save::snapshot_path(config), false))
+                Some(Target::of(config, save::snapshot_path(config), false, walkers))
             }
-            Kind::Rewrite => Some(Target::of(config, self.aof_base_temporary(), true)),
+            Kind::Rewrite => Some(Target::of(config, self.aof_base_temporary(), true, walkers)),
             Kind::Reload(..) => None,
         };
         let cut = target.map(|target| save::cut(self, alone, target));

@@ -17,8 +17,8 @@ mod output;
 mod replay;
 mod save;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use commands::persistence::{Alone, Cancelled, Started, Wish};
@@ -37,9 +37,22 @@ use crate::shared::Shared;
 /// More threads than this write or read a file together only in turns.
 const HELPERS_MAX: usize = 4;
 
-/// How many threads walk over the keyspace, or fill it, beside the event loops. Each has a gate.
+/// How many threads walk over the keyspace, or fill it, beside the event loops. Each has a gate, so the number stays what it was at the start,
+/// whatever cores the process may use later; and finding it out reads files, which nobody should do while others wait.
 pub fn helper_count() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).clamp(1, HELPERS_MAX)
+    static COUNT: OnceLock<usize> = OnceLock::new();
+    *COUNT.get_or_init(|| cores().clamp(1, HELPERS_MAX))
+}
+
+/// How many of them work in the background: event loops keep their cores. One that has to share its core replies milliseconds late, and waits for
+/// helpers that hold a shard and have no core either.
+pub fn background_helper_count(loops: usize) -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    CORES.get_or_init(cores).saturating_sub(loops).clamp(1, helper_count())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The journal's part that is not on disk yet may grow so far; beyond that, writes wait.

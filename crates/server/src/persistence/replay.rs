@@ -43,22 +43,25 @@ impl<'a> Replayer<'a> {
         self.shared
     }
 
-    /// Executes the commands of a unit in order, and forgets what they reply: an error here was one then.
+    /// Executes the commands in order, and forgets what they reply: an error here was one then.
     ///
     /// # Errors
-    /// A command that does not exist, or that no data set is made with.
-    pub fn execute(&mut self, unit: &Unit<'_>) -> Result<(), String> {
+    /// A command that does not exist, or that no data set is made with. Those before it were executed.
+    pub fn execute(&mut self, gathered: &Gathered) -> Result<(), String> {
         let mut requests = std::mem::take(&mut self.requests).recycle();
-        for command in unit.commands() {
+        let mut unknown = None;
+        for command in gathered.commands() {
             let first = requests.args.len();
-            requests.args.extend(command.iter());
-            requests.close(0);
+            requests.args.extend(command);
             let args = &requests.args[first..];
             // One that exists and is called wrongly fails as it did then.
             if self.shared.registry.called(args).is_none() {
                 let name = args[0].escape_ascii();
-                return Err(format!("it has the command '{name}', which this server does not know"));
+                unknown = Some(format!("it has the command '{name}', which this server does not know"));
+                requests.args.truncate(first);
+                break;
             }
+            requests.close(0);
         }
         let mut next = 0;
         while next < requests.len() {
@@ -78,6 +81,73 @@ impl<'a> Replayer<'a> {
             }
         }
         self.requests = requests.recycle();
-        Ok(())
+        unknown.map_or(Ok(()), Err)
+    }
+}
+
+/// So many bytes or arguments are on their way together: enough that passing them on costs nothing, and little enough to stay in the cache between
+/// whoever reads and whoever executes them.
+const GATHERED_BYTES: usize = 64 << 10;
+const GATHERED_ARGS: usize = 4096;
+
+/// Commands on their way from the thread that reads them to the one that executes them. Many at once, because the dispatcher fetches the keys
+/// of all commands that it is given before it executes the first: one by one they would wait for memory.
+#[derive(Default)]
+pub struct Gathered {
+    bytes: Vec<u8>,
+    /// Where each argument ends in `bytes`.
+    arg_ends: Vec<usize>,
+    /// Where each command ends in `arg_ends`.
+    command_ends: Vec<usize>,
+    /// Where the last one ends in the file.
+    pub valid_bytes: u64,
+}
+
+impl Gathered {
+    pub fn push(&mut self, unit: &Unit<'_>) {
+        for command in unit.commands() {
+            for arg in command.iter() {
+                self.bytes.extend_from_slice(arg);
+                self.arg_ends.push(self.bytes.len());
+            }
+            self.command_ends.push(self.arg_ends.len());
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.command_ends.is_empty()
+    }
+
+    pub fn is_enough(&self) -> bool {
+        self.bytes.len() >= GATHERED_BYTES || self.arg_ends.len() >= GATHERED_ARGS
+    }
+
+    fn commands(&self) -> impl Iterator<Item = impl Iterator<Item = &[u8]>> {
+        let (mut arg, mut byte) = (0, 0);
+        self.command_ends.iter().map(move |&end| {
+            let ends = &self.arg_ends[std::mem::replace(&mut arg, end)..end];
+            let first = std::mem::replace(&mut byte, *ends.last().expect("a command has a name"));
+            ends.iter().scan(first, |byte, &end| Some(&self.bytes[std::mem::replace(byte, end)..end]))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use journal::aof::Commands;
+
+    #[test]
+    fn what_is_gathered_comes_out_as_it_was() {
+        let file = b"*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$0\r\n\r\n$2\r\nab\r\n*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n$1\r\na\r\n\
+                     *1\r\n$7\r\nFLUSHDB\r\n*1\r\n$4\r\nEXEC\r\n";
+        let mut commands = Commands::new(&file[..], 0);
+        let mut gathered = Gathered::default();
+        while let Some(unit) = commands.next_unit().unwrap() {
+            gathered.push(&unit);
+        }
+        let words: Vec<Vec<&[u8]>> = gathered.commands().map(Iterator::collect).collect();
+        let expected: [&[&[u8]]; 4] = [&[b"PING"], &[b"SET", b"", b"ab"], &[b"DEL", b"a"], &[b"FLUSHDB"]];
+        assert_eq!(words, expected);
     }
 }

@@ -14,9 +14,9 @@ use keyspace::{DbIndex, Millis};
 use parking_lot::Mutex;
 use rdb::encode;
 
+use super::Figures;
 use super::capture::{Claimed, Collector, Form, Traces};
 use super::output::Output;
-use super::{Figures, helper_count};
 use crate::operation::memory;
 use crate::shared::{Shared, now};
 
@@ -34,10 +34,12 @@ pub struct Target {
     /// It is the base of an append-only file.
     pub is_aof_base: bool,
     pub form: Form,
+    /// So many threads walk over the keyspace.
+    pub walkers: usize,
 }
 
 impl Target {
-    pub fn of(config: &Config, name: PathBuf, is_aof_base: bool) -> Target {
+    pub fn of(config: &Config, name: PathBuf, is_aof_base: bool, walkers: usize) -> Target {
         let incremental = if is_aof_base {
             directives::AOF_REWRITE_INCREMENTAL_FSYNC
         } else {
@@ -49,6 +51,7 @@ impl Target {
             incremental: config.get(incremental),
             delay_us: config.get(directives::RDB_KEY_SAVE_DELAY),
             is_aof_base,
+            walkers,
             form: match is_aof_base && !config.get(directives::AOF_USE_RDB_PREAMBLE) {
                 true => Form::Commands,
                 false => Form::Records,
@@ -127,7 +130,7 @@ pub fn write(shared: &Shared, cut: &Cut, figures: &Figures) -> io::Result<u64> {
     let output = Mutex::new(Claimed { output, by: None });
     let failure = Mutex::new(None);
     std::thread::scope(|scope| {
-        for index in 0..helper_count() {
+        for index in 0..cut.target.walkers {
             let (output, failure) = (&output, &failure);
             let walk = move || {
                 if let Err(error) = walk(shared, cut, output, index, figures) {
