@@ -601,6 +601,7 @@ impl Dispatcher<'_> {
         let effects = &mut scratch.effects;
         if !was_in_transaction {
             effects.begin_transaction();
+            access.script_began_at = Some(stats.dirty.get());
         }
         let mut execute = |_: &Command, args: &[&[u8]], proto: Proto| {
             let mut reply = Reply::default();
@@ -637,6 +638,7 @@ impl Dispatcher<'_> {
         }
         access.is_guarded = was_guarded;
         access.in_transaction = was_in_transaction;
+        access.script_began_at = None;
         let ns = began.elapsed().as_nanos() as u64;
         access.began = Instant::now();
         stats.commands.add(1);
@@ -808,6 +810,8 @@ struct Access {
     is_congested: bool,
     /// EXEC runs what was queued: CLIENT REPLY decides on the whole.
     in_transaction: bool,
+    /// The changes that had been counted when a script began that is no part of a transaction.
+    script_began_at: Option<u64>,
 }
 
 impl Access {
@@ -823,6 +827,7 @@ impl Access {
             pause,
             is_congested,
             in_transaction: false,
+            script_began_at: None,
         }
     }
 
@@ -883,7 +888,10 @@ impl Access {
                 return self.after_reply(cx, mark, None);
             }
         };
-        let mut refusal = refusal(cx, command, self.in_transaction);
+        // A disk begins to fail at any instant, and half of a transaction or script must not be refused: once it has begun to change something, it
+        // goes on to its end.
+        let is_begun = self.in_transaction && self.script_began_at != Some(stats.dirty.get());
+        let mut refusal = refusal(cx, command, is_begun);
         if cx.session.is_subscriber && !self.in_transaction {
             refusal = refusal.or_else(|| pubsub::refusal(cx.session, cx.reply.proto(), command));
         }
@@ -1060,7 +1068,7 @@ fn drop_browser(cx: &mut Ctx<'_>) {
 
 /// Why this client may not run this command now.
 #[inline]
-fn refusal(cx: &Ctx<'_>, command: &Command, in_transaction: bool) -> Option<Error> {
+fn refusal(cx: &Ctx<'_>, command: &Command, is_begun: bool) -> Option<Error> {
     let flags = command.spec.flags;
     if cx.session.replays {
         return None;
@@ -1082,8 +1090,7 @@ fn refusal(cx: &Ctx<'_>, command: &Command, in_transaction: bool) -> Option<Erro
     if cx.global().role == Role::Replica && flags.contains(Flags::WRITE) && cx.global().settings.replica_read_only {
         return Some(Error::text("READONLY You can't write against a read only replica."));
     }
-    // A disk begins to fail at any instant, and half of a transaction must not be refused: what was queued is executed.
-    if !in_transaction
+    if !is_begun
         && cx.host.persistence().is_failing()
         && (flags.contains(Flags::WRITE) || command.spec.name == "ping")
         && cx.global().role == Role::Primary

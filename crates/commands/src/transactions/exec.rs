@@ -29,6 +29,14 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     if broken {
         return Err(Error::text("EXECABORT Transaction discarded because of previous errors.").into());
     }
+    // Here as a whole, or not at all: a disk begins to fail at any instant.
+    if transaction.flags().contains(Flags::WRITE)
+        && let Some(error) = cx.host.persistence().refusal(cx.global())
+    {
+        let reason = error.render();
+        let text = format!("EXECABORT Transaction discarded because of: {}", String::from_utf8_lossy(&reason));
+        return Err(Error::string(text).into());
+    }
     if touched {
         cx.reply.null_array();
         return Ok(());

@@ -544,7 +544,7 @@ mod tests {
 
     fn opened(bytes: usize, left: usize) -> Arc<Mutex<Opened>> {
         let parts = Parts::Record { value_type: ValueType::Set, base: None };
-        Arc::new(Mutex::new(Opened { parts, bytes: vec![b'x'; bytes], left }))
+        Arc::new(Mutex::new(Opened { parts, full: Vec::new(), last: vec![b'x'; bytes], bytes, left }))
     }
 
     fn output(folder: &Path) -> Mutex<Claimed> {
