@@ -182,9 +182,9 @@ mod tests {
         let (_, options) = parsed("run --only depth,memory --servers spinel,redis82 --seconds 0.5").unwrap();
         assert!(options.selects("depth16") && options.selects("memory") && !options.selects("loops1"));
         assert!(!parsed("--only depth1").unwrap().1.selects("depth16"));
+        assert_eq!(options.measure_for, Duration::from_millis(500));
         let (_, options) = parsed("--only persistence").unwrap();
         assert!(options.selects("persistence-files") && !options.selects("depth1"));
-        assert_eq!(options.measure_for, Duration::from_millis(500));
         assert_eq!(parsed("floor --request-bytes 40").unwrap().0, Mode::Floor(40));
     }
 
