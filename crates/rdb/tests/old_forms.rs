@@ -105,7 +105,7 @@ fn what_is_refused_says_why() {
         (b"RUBIS0011".to_vec(), "offset 0: this is no RDB file"),
         (b"REDIS0013".to_vec(), "offset 0: version 13 of the format is not known"),
         (b"VALKEY081".to_vec(), "offset 0: version VALKEY 81 of the format is not known"),
-        (b"REDIS0011\xFE\x00\x00\x01k\x03va".to_vec(), "offset 17: the data ends here"),
+        (b"REDIS0011\xFE\x00\x00\x01k\x03va".to_vec(), "offset 17, key \"k\": the data ends here"),
         (b"REDIS0011\xFE\x00\x1B\x01k".to_vec(), "offset 11: expected the type of a value or an opcode, found 27"),
         (
             [b"REDIS0011\xFE\x00\x07\x01k", &id[..], b"\x00"].concat(),
