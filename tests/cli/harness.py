@@ -55,7 +55,7 @@ class Server:
 
     def answers(self):
         try:
-            return self.ask(b"PING\r\n")[:1] in (b"+", b"-")
+            return self.ask(b"PING\r\n").startswith((b"+", b"-NOAUTH"))
         except OSError:
             return False
 

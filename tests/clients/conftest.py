@@ -60,7 +60,8 @@ class Server:
                 connection.settimeout(5)
                 connection.connect(self.socket_path)
                 connection.sendall(b"PING\r\n")
-                return connection.recv(1) in (b"+", b"-")
+                # -LOADING is not yet an answer, -NOAUTH is one.
+                return connection.recv(64).startswith((b"+", b"-NOAUTH"))
         except OSError:
             return False
 

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use commands::global::{DebugSettings, Role};
@@ -161,6 +162,19 @@ fn serve(
     }
     shared.operation.memory.mark_startup(now());
 
+    let (sender, loaded) = mpsc::channel();
+    let loads = shared.clone();
+    std::thread::Builder::new()
+        .name("load".to_owned())
+        .spawn(move || {
+            crash::prepare_thread();
+            // Nobody listens any more if the server ends.
+            let _ = sender.send(loads.load_at_start());
+        })
+        .context("Cannot start a thread")?;
+    // Who connects meanwhile waits. What takes longer is told to clients.
+    let loaded_soon = loaded.recv_timeout(LOADING_IS_TOLD_AFTER).ok();
+
     let handles: Vec<_> = polls
         .into_iter()
         .enumerate()
@@ -176,7 +190,7 @@ fn serve(
     LOG.set_role(LogRole::Primary);
     LOG.notice("Server initialized");
     let mut result = Ok(());
-    match shared.load_at_start() {
+    match loaded_soon.unwrap_or_else(|| loaded.recv().expect("the thread ends with a result")) {
         Ok(()) => {
             for line in ready_lines(config) {
                 LOG.notice(&line);
@@ -212,6 +226,9 @@ fn serve(
     std::mem::forget(shared);
     result
 }
+
+/// Small data sets are there before the first client is heard, as in Redis; while others are read, clients are told LOADING.
+const LOADING_IS_TOLD_AFTER: Duration = Duration::from_millis(100);
 
 /// What tools wait for in the log.
 fn ready_lines(config: &Config) -> Vec<String> {

@@ -231,7 +231,9 @@ impl Server {
                 Some(info) if !reply.is_error() => info.contains(&format!("process_id:{}\r\n", self.child.id())),
                 _ => reply.is_error() && !reply.is_error_of("LOADING"),
             };
-            is_own.then_some(Ok(()))
+            // INFO is answered while data is loaded; whatever else a test will ask is not.
+            let mut is_loaded = || client.command(&["PING"]).is_ok_and(|reply| !reply.is_error_of("LOADING"));
+            (is_own && is_loaded()).then_some(Ok(()))
         });
         let log = self.log();
         match answered {
