@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, io, time::Duration};
 
 use robustness::{against_both, info, raise_open_files_max};
-use testkit::{Client, Server, wait_until};
+use testkit::{Client, Kind, Server, wait_until};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -257,8 +257,12 @@ fn who_waits_is_not_idle() {
         let mut idle = server.client();
         block(server, &mut client, "BLPOP queue 0", 1);
         assert!(is_closed(&mut idle));
-        server.client().line("RPUSH queue 1");
-        assert!(received(&mut client).contains('1'));
+        assert_eq!(info(server, "blocked_clients"), 1);
+        // Redis counts a client as idle that it has just served, until it hears from it: now and then that one is closed before it has its reply.
+        if server.kind() == Kind::Spinel {
+            server.client().line("RPUSH queue 1");
+            assert!(received(&mut client).contains('1'));
+        }
     });
 }
 
