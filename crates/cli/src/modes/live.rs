@@ -12,7 +12,7 @@ use super::Failed;
 use super::hot_keys::counters;
 use super::scan::Walk;
 use super::stat::Figures;
-use crate::format::{human_bytes, quoted};
+use crate::format::quoted;
 use crate::interrupt;
 use crate::session::{Session, print_bytes};
 use crate::terminal::{self, KeyByKey, key_within};
@@ -212,37 +212,35 @@ impl Screen {
         let hit_share = if lookups > 0.0 { format!("{:.1} %", hits * 100.0 / lookups) } else { "-".to_string() };
         let (keys, expiring) = figures.keys();
         let limit = figures.number("maxmemory");
-        let memory_note = if limit > 0.0 {
-            format!("of {} ({})", human_bytes(limit), text("maxmemory_policy"))
-        } else {
-            "no limit".to_string()
-        };
+        let (limit, policy) =
+            if limit > 0.0 { (bytes(limit), text("maxmemory_policy")) } else { ("none".into(), String::new()) };
+        let (snapshot, snapshot_note) = snapshot(figures);
         let rows_of_two = [
             (
                 gauge("commands", format!("{}/s", count(self.rates.back().copied().unwrap_or(0.0))), &self.rates),
-                pair("clients", &format!("{} ({} blocked)", text("connected_clients"), text("blocked_clients"))),
+                pair("clients", &text("connected_clients"), &format!("({} blocked)", text("blocked_clients"))),
             ),
             (
                 gauge("PING", format!("{:.2} ms", self.latencies.back().copied().unwrap_or(0.0)), &self.latencies),
-                pair("new", &format!("{}/s", count(rate("total_connections_received")))),
+                pair("new", &format!("{}/s", count(rate("total_connections_received"))), ""),
             ),
-            (gauge("memory", human_bytes(figures.number("used_memory")), &self.memory), pair("limit", &memory_note)),
+            (gauge("memory", bytes(figures.number("used_memory")), &self.memory), pair("limit", &limit, &policy)),
             (
-                pair("resident", &human_bytes(figures.number("used_memory_rss"))),
-                pair("replicas", &text("connected_slaves")),
-            ),
-            (
-                pair("keys", &format!("{} ({} expire)", count(keys as f64), count(expiring as f64))),
-                pair("in", &format!("{}/s", human_bytes(rate("total_net_input_bytes")))),
-            ),
-            (pair("hits", &hit_share), pair("out", &format!("{}/s", human_bytes(rate("total_net_output_bytes"))))),
-            (
-                pair("expired", &format!("{}/s", count(rate("expired_keys")))),
-                pair("evicted", &format!("{}/s", count(rate("evicted_keys")))),
+                pair("resident", &bytes(figures.number("used_memory_rss")), ""),
+                pair("replicas", &text("connected_slaves"), ""),
             ),
             (
-                pair("CPU", &format!("{:.0} %", (rate("used_cpu_user") + rate("used_cpu_sys")) * 100.0)),
-                pair("snapshot", &snapshot(figures)),
+                pair("keys", &count(keys as f64), &format!("({} expire)", count(expiring as f64))),
+                pair("in", &format!("{}/s", bytes(rate("total_net_input_bytes"))), ""),
+            ),
+            (pair("hits", &hit_share, ""), pair("out", &format!("{}/s", bytes(rate("total_net_output_bytes"))), "")),
+            (
+                pair("expired", &format!("{}/s", count(rate("expired_keys"))), ""),
+                pair("evicted", &format!("{}/s", count(rate("evicted_keys"))), ""),
+            ),
+            (
+                pair("CPU", &format!("{:.0} %", (rate("used_cpu_user") + rate("used_cpu_sys")) * 100.0), ""),
+                pair("snapshot", &snapshot, snapshot_note),
             ),
         ];
         for (left, right) in rows_of_two {
@@ -338,8 +336,19 @@ fn push(past: &mut VecDeque<f64>, value: f64) {
     }
 }
 
-fn pair(label: &str, value: &str) -> String {
-    format!("{label:<11}{value:>12}")
+/// The values stand below each other; what else is to be said stands behind.
+fn pair(label: &str, value: &str, note: &str) -> String {
+    format!("{label:<11}{value:>12} {note}").trim_end().to_string()
+}
+
+/// Bytes a person can read at a glance.
+fn bytes(value: f64) -> String {
+    match value {
+        value if value >= 1024.0 * 1024.0 * 1024.0 => format!("{:.2} GiB", value / (1024.0 * 1024.0 * 1024.0)),
+        value if value >= 1024.0 * 1024.0 => format!("{:.2} MiB", value / (1024.0 * 1024.0)),
+        value if value >= 1024.0 => format!("{:.1} KiB", value / 1024.0),
+        value => format!("{value:.0} B"),
+    }
 }
 
 /// The last values as a row of blocks, from nothing to the greatest of them.
@@ -380,14 +389,15 @@ fn span(seconds: i64) -> String {
     }
 }
 
-fn snapshot(figures: &Figures) -> String {
+/// What is known of the last one, or how much was changed since.
+fn snapshot(figures: &Figures) -> (String, &'static str) {
     if figures.whole("rdb_bgsave_in_progress") != 0 {
-        return "running".to_string();
+        return ("running".to_string(), "");
     }
     match figures.text("rdb_last_bgsave_status") {
-        Some("ok") => format!("{} changes since", count(figures.number("rdb_changes_since_last_save"))),
-        Some(other) => format!("last: {other}"),
-        None => "-".to_string(),
+        Some("ok") => (count(figures.number("rdb_changes_since_last_save")), "changes since"),
+        Some(other) => (other.to_string(), ""),
+        None => ("-".to_string(), ""),
     }
 }
 
@@ -424,7 +434,7 @@ mod tests {
             }
         }
         let all = screen.draw(80, 60, false).join("\n");
-        for expected in ["12.3k (5 expire)", "1.00M", "#7", "\"key\"", "get"] {
+        for expected in ["12.3k (5 expire)", "1.00 MiB", "#7", "\"key\"", "get"] {
             assert!(all.contains(expected), "{expected}:\n{all}");
         }
     }
