@@ -62,6 +62,8 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     if changes > 0 {
         sketch.mark_stale();
         sketch.store(cx, key);
+    } else {
+        sketch::open_raw(cx, key);
     }
     reply(cx, key, changes);
     Ok(())
@@ -98,6 +100,21 @@ mod tests {
             ("PFADD h d", ":1"),
             ("TTL h", ":100"),
         ]);
+    }
+
+    /// Seen in Redis 8.2: a sketch that was written as a string, or loaded, is `raw` once it was opened.
+    #[test]
+    fn an_opened_sketch_is_raw() {
+        for open in ["PFADD h a", "PFADD h", "PFCOUNT h", "PFDEBUG ENCODING h", "PFMERGE h"] {
+            let mut rig = Rig::new();
+            rig.script(&[("PFADD h a", ":1"), ("PFCOUNT h", ":1")]);
+            let reply = rig.run_args(&[b"GET", b"h"]);
+            let sketch = &reply[b"$21\r\n".len()..reply.len() - 2];
+            rig.run_args(&[b"SET", b"h", sketch]);
+            rig.script(&[("OBJECT ENCODING h", "$6 embstr")]);
+            rig.run(open);
+            rig.script(&[("OBJECT ENCODING h", "$3 raw")]);
+        }
     }
 
     /// The bytes that Redis 8.2 makes.

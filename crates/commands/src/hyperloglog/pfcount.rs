@@ -3,7 +3,7 @@
 use keyspace::Key;
 
 use super::REGISTERS;
-use super::sketch::{cache_cardinality, cached_cardinality, cardinality, encoding, merge};
+use super::sketch::{cache_cardinality, cached_cardinality, cardinality, encoding, merge, open_raw};
 use crate::context::{Ctx, Outcome};
 use crate::db::ExpectString;
 use crate::error::Stop;
@@ -47,6 +47,7 @@ fn one(cx: &mut Ctx<'_>, key: Key<'_>) -> Result<u64, Stop> {
     let Some(entry) = cx.db.read(key) else {
         return Ok(0);
     };
+    let is_raw = entry.value().encoding_name() == "raw";
     let (count, cached) = entry.string()?.with_bytes(|bytes| {
         let encoding = encoding(bytes)?;
         if let Some(cached) = cached_cardinality(bytes) {
@@ -60,6 +61,8 @@ fn one(cx: &mut Ctx<'_>, key: Key<'_>) -> Result<u64, Stop> {
         let mut entry = cx.db.write(key).expect("the key is there");
         cache_cardinality(entry.bytes_mut(0), count);
         cx.db.changed(1);
+    } else if !is_raw {
+        open_raw(cx, key);
     }
     Ok(count)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::REGISTERS;
-use super::sketch::{Encoding, HEADER_BYTES, Sketch, merge};
+use super::sketch::{Encoding, HEADER_BYTES, Sketch, merge, open_raw};
 use super::sparse::runs;
 use crate::context::{Ctx, Outcome};
 use crate::db::ExpectString;
@@ -35,6 +35,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         return cx.fail("ERR The specified key does not exist");
     };
     let mut sketch = Sketch::of(entry.entry().string()?.to_vec())?;
+    open_raw(cx, key);
     if cx.word(1, "GETREG") {
         make_dense(cx, &mut sketch)?;
         let mut all = [0; REGISTERS];
