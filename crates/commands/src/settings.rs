@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use keyspace::collection::limits::{HashLimits, ListLimits, SetLimits, SortedSetLimits, StreamLimits};
 
-use config::{Config, MaxmemoryPolicy, MemoryLimit, OutputLimits, Permitted, directives};
+use config::{Config, MaxmemoryPolicy, MemoryLimit, OutputLimits, Permitted, RdbExpiringFields, directives};
 
 use crate::effects::EventClass;
 
@@ -51,6 +51,8 @@ pub struct Settings {
     pub unlink_expired: bool,
     /// Keys that a command removes besides leave with UNLINK, not DEL (`lazyfree-lazy-server-del`).
     pub unlink_deleted: bool,
+    /// Who is to read snapshots and payloads.
+    pub rdb_family: rdb::Family,
     /// How long a script may run (`busy-reply-threshold`); `None`: for ever.
     pub script_time_max: Option<Duration>,
 }
@@ -113,6 +115,10 @@ impl Settings {
             script_time_max: match config.get(directives::BUSY_REPLY_THRESHOLD) {
                 ..=0 => None,
                 ms => Some(Duration::from_millis(ms as u64)),
+            },
+            rdb_family: match config.get(directives::RDB_EXPIRING_FIELDS) {
+                RdbExpiringFields::Redis => rdb::Family::Redis,
+                RdbExpiringFields::Valkey => rdb::Family::Valkey,
             },
             unlink_deleted: config.get(directives::LAZYFREE_LAZY_SERVER_DEL),
         }

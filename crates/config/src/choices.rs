@@ -77,6 +77,8 @@ choices! {
     SanitizeDumpPayload { No = "no", Yes = "yes", Clients = "clients" }
     /// Whether snapshot files from an unknown version are tried.
     RdbVersionCheck { Strict = "strict", Relaxed = "relaxed" }
+    /// Whose form of hashes with expiring fields is written.
+    RdbExpiringFields { Redis = "redis", Valkey = "valkey" }
     /// Which channels a new user may use.
     AclPubsubDefault { Allchannels = "allchannels", Resetchannels = "resetchannels" }
     /// How a node's address is told to cluster clients.

@@ -147,6 +147,8 @@ pub enum Origin {
     Redis,
     /// Valkey only.
     Valkey,
+    /// Spinel's own.
+    Spinel,
 }
 
 /// The value a directive has when nobody sets it.
@@ -226,6 +228,11 @@ impl Directive {
 
     pub(crate) const fn valkey(mut self) -> Self {
         self.origin = Origin::Valkey;
+        self
+    }
+
+    pub(crate) const fn own(mut self) -> Self {
+        self.origin = Origin::Spinel;
         self
     }
 

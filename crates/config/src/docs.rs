@@ -57,7 +57,7 @@ How to read the tables:
 - *change*: `any time` by CONFIG SET; `at start` only by file or option; `protected` by CONFIG SET where
   `enable-protected-configs` allows it.
 - *effect*: `acts`; `later` with the part of the server it waits for (the value is kept and shown); `none` with the reason.
-- Defaults are those of Redis 8.2, or of Valkey 9.1 for what only Valkey has (marked with V). A default of Spinel's own says so.
+- Defaults are those of Redis 8.2, or of Valkey 9.1 for what only Valkey has (marked with V); S marks what only Spinel has. A default of Spinel's own says so.
 - Names marked with H do not answer to patterns in CONFIG GET, only to their full name.
 
 ";
@@ -71,8 +71,10 @@ fn table_row(directive: &Directive) -> String {
     for alias in directive.aliases {
         write!(name, ", `{alias}`").expect("writing to a string");
     }
-    if directive.origin == Origin::Valkey {
-        name.push_str(" V");
+    match directive.origin {
+        Origin::Redis => {}
+        Origin::Valkey => name.push_str(" V"),
+        Origin::Spinel => name.push_str(" S"),
     }
     if directive.hidden {
         name.push_str(" H");

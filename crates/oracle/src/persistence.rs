@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use testkit::{Kind, Value, wait_for};
+use testkit::{Value, wait_for};
 
 use crate::{
     dataset,
@@ -54,8 +54,6 @@ pub enum Files {
     Own,
     /// Each finds the other's.
     Exchanged,
-    /// The subject finds the reference's, the reference its own: where the reference cannot read everything that the subject writes.
-    OfReference,
 }
 
 /// As one would type it.
@@ -74,7 +72,6 @@ impl fmt::Display for Deed {
                 let files = match files {
                     Files::Own => "",
                     Files::Exchanged => " with each other's files",
-                    Files::OfReference => " with the reference's files",
                 };
                 write!(f, "{end}, and start again{files}")
             }
@@ -149,7 +146,6 @@ fn restart(pair: &mut Pair, kill: bool, files: Files) -> Result<Option<[String; 
     match files {
         Files::Own => {}
         Files::Exchanged => exchange(ours, theirs)?,
-        Files::OfReference => take(ours, theirs)?,
     }
     let append_only = ["--appendonly", yes_or_no(pair.append_only)];
     Ok(both(pair, |side| side.restart(&append_only).map(|()| "started".to_owned())))
@@ -222,26 +218,4 @@ fn exchange(ours: &Path, theirs: &Path) -> io::Result<()> {
         rename(aside.clone(), theirs.join(name))?;
     }
     Ok(())
-}
-
-fn take(ours: &Path, theirs: &Path) -> io::Result<()> {
-    remove(ours)?;
-    for name in FILES {
-        let (from, to) = (theirs.join(name), ours.join(name));
-        if from.is_dir() {
-            fs::create_dir(&to)?;
-            for file in fs::read_dir(&from)? {
-                let file = file?;
-                fs::copy(file.path(), to.join(file.file_name()))?;
-            }
-        } else if from.exists() {
-            fs::copy(from, to)?;
-        }
-    }
-    Ok(())
-}
-
-/// Whose files are tried: what Spinel writes of hashes with expiring fields only Redis can read, but it reads Valkey's.
-pub fn others_files(reference: Kind) -> Files {
-    if reference == Kind::Valkey91 { Files::OfReference } else { Files::Exchanged }
 }

@@ -158,6 +158,10 @@ pub fn run(options: &Options) -> Result<bool> {
                 let mut subject = ServerOptions::new(options.subject).arguments(encodings.arguments().iter().copied());
                 if options.subject == Kind::Spinel {
                     subject = subject.arguments(["--io-threads", &threads.to_string()]);
+                    if reference == Kind::Valkey91 {
+                        // It is to read the files and payloads.
+                        subject = subject.arguments(["--rdb-expiring-fields", "valkey"]);
+                    }
                 }
                 let model = ServerOptions::new(reference).arguments(encodings.arguments().iter().copied());
                 let pair = PairOptions { trace: options.trace, ..PairOptions::new(subject, model) };
@@ -218,7 +222,7 @@ impl Session<'_> {
             let steps = generator.steps(&mut random, EPISODE_STEPS.min(commands - done));
             done += steps.len();
             let deeds = (self.options.persistence * steps.len()).div_ceil(EPISODE_STEPS);
-            let steps = persistence::insert(&mut random, steps, deeds, self.reference);
+            let steps = persistence::insert(&mut random, steps, deeds);
             pair.reset()?;
             if let Some(difference) = episode(&mut pair, &steps)? {
                 let about = steps.get(difference.at).map(Step::about);

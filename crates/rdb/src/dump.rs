@@ -13,7 +13,7 @@ use crate::checksum::Checksum;
 use crate::decode::{Cursor, Input, Limits, Value, value_from};
 use crate::encode::{self, Options};
 use crate::error::{Error, ErrorKind};
-use crate::{ValueType, Version};
+use crate::{Family, ValueType, Version};
 
 const FOOTER_BYTES: usize = 10;
 
@@ -37,9 +37,9 @@ impl fmt::Display for RestoreError {
 
 impl std::error::Error for RestoreError {}
 
-/// The payload of a value, in the oldest version that holds it.
-pub fn dump(value: &ValueRef<'_>, compress: bool) -> Vec<u8> {
-    dump_as(value, &Options { version: Version::needed_by(value), compress })
+/// The payload of a value for servers of this family, in the oldest version that holds it.
+pub fn dump(value: &ValueRef<'_>, family: Family, compress: bool) -> Vec<u8> {
+    dump_as(value, &Options { version: Version::needed_by(value, family), compress })
 }
 
 /// The payload for a server that reads this version.

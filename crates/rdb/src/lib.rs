@@ -33,7 +33,7 @@ pub use checksum::Checksum;
 pub use code::ValueType;
 pub use decode::{Batch, Decoded, Item, Limits, Reader, Record, Value};
 pub use error::{Error, ErrorKind, Result};
-pub use version::Version;
+pub use version::{Family, Version};
 
 /// What an eviction policy remembers of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,26 @@ use keyspace::{Collection, Object, ValueRef};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version(u16);
 
+/// Whose servers are to read what is written. They differ in hashes whose fields expire, which neither reads in the other's form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// Redis 7.4 to 8.2.
+    #[default]
+    Redis,
+    /// Valkey 9.
+    Valkey,
+}
+
+impl Family {
+    /// The version that has fields that expire.
+    pub fn version_with_expiring_fields(self) -> Version {
+        match self {
+            Family::Redis => Version::REDIS_7_4,
+            Family::Valkey => Version::VALKEY_9,
+        }
+    }
+}
+
 impl Version {
     pub const REDIS_7_0: Version = Version(10);
     pub const REDIS_7_2: Version = Version(11);
@@ -55,10 +75,10 @@ impl Version {
     }
 
     /// The oldest version that holds all of a value. O(1) but for streams with consumers, whose consumers are looked at.
-    pub fn needed_by(value: &ValueRef<'_>) -> Version {
+    pub fn needed_by(value: &ValueRef<'_>, family: Family) -> Version {
         let ValueRef::Object(object) = value else { return Version::REDIS_7_0 };
         match &**object {
-            Object::Hash(hash) if hash.earliest_expiry().is_some() => Version::REDIS_7_4,
+            Object::Hash(hash) if hash.earliest_expiry().is_some() => family.version_with_expiring_fields(),
             Object::Stream(stream) => {
                 let mut consumers = stream.groups.iter().flat_map(|(_, group)| group.consumers());
                 match consumers.any(|consumer| consumer.active_at_ms != Some(consumer.seen_at_ms)) {

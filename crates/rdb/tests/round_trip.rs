@@ -9,7 +9,7 @@ use common::{Content, content_of, content_of_decoded, random_limits, random_text
 use keyspace::Millis;
 use rand::Rng;
 use rdb::encode::{self, Options};
-use rdb::{Access, Checksum, Item, Limits, Reader, Version, dump};
+use rdb::{Access, Checksum, Family, Item, Limits, Reader, Version, dump};
 use testkit::Random;
 
 const VERSIONS: [Version; 4] = [Version::REDIS_7_0, Version::REDIS_7_2, Version::REDIS_7_4, Version::VALKEY_9];
@@ -34,11 +34,11 @@ fn payloads() {
         let value = random_value(&mut random, &limits, round % common::KINDS);
         with_value(value, |value| {
             let content = content_of(value);
-            let payload = dump::dump(value, random.random());
+            let payload = dump::dump(value, Family::Redis, random.random());
             let read = dump::restore(&payload, &read_limits).unwrap_or_else(|error| panic!("{error}: {content:?}"));
             assert_eq!(content_of_decoded(&read), content);
             let version = VERSIONS[random.random_range(0..4)];
-            if version != Version::REDIS_7_0 || Version::needed_by(value) == version {
+            if version != Version::REDIS_7_0 || Version::needed_by(value, Family::Redis) == version {
                 let payload = dump::dump_as(value, &Options { version, compress: random.random() });
                 let read = dump::restore(&payload, &read_limits).unwrap_or_else(|error| panic!("{error}: {content:?}"));
                 assert_eq!(content_of_decoded(&read), known_to(content, version));

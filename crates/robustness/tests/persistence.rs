@@ -297,3 +297,49 @@ fn files_that_cannot_be_loaded_are_refused_and_left_alone() {
         }
     }
 }
+
+/// Neither Redis nor Valkey reads the other's form of hashes whose fields expire. Small ones, and one that is walked in pieces.
+#[test]
+fn fields_that_expire_are_read_by_the_family_that_was_asked_for() {
+    let Some(options) = spinel() else { return };
+    for (family, kind) in [("redis", Kind::Redis82), ("valkey", Kind::Valkey91)] {
+        let Some(_) = testkit::program(kind) else {
+            testkit::skip_aloud(&format!("no {kind} here (run tools/peers.sh)"));
+            continue;
+        };
+        let server = started(&options.clone().arguments(["--rdb-expiring-fields", family]));
+        let mut client = server.client();
+        for (key, fields) in [("small", 3), ("large", 20_000)] {
+            (0..fields).for_each(|field| client.queue(&["HSET", key, &format!("f{field}"), "value"]));
+            (0..fields).step_by(2).for_each(|field| {
+                client.queue(&[
+                    "HPEXPIREAT",
+                    key,
+                    &(4_000_000_000_000u64 + field).to_string(),
+                    "FIELDS",
+                    "1",
+                    &format!("f{field}"),
+                ]);
+            });
+            client.flush().expect("it listens");
+            (0..fields + fields.div_ceil(2)).for_each(|_| assert!(!client.receive().expect("a reply").is_error()));
+        }
+        let payload = client.command(&["DUMP", "small"]).expect("a reply").bytes().expect("a payload").to_vec();
+        assert_eq!(client.line("BGSAVE").text(), Some("Background saving started"));
+        assert!(wait_until(DEADLINE, || info(&server, "rdb_bgsave_in_progress") == 0));
+        let folder = server.directory().to_str().expect("a plain path");
+        let other =
+            ServerOptions::new(kind).arguments(["--dir", folder, "--save", ""]).start().expect("it reads the file");
+        let mut reader = other.client();
+        let restored = reader.command(&[b"RESTORE".to_vec(), b"restored".to_vec(), b"0".to_vec(), payload]);
+        assert_eq!(restored.expect("a reply").text(), Some("OK"));
+        for (key, of) in [("small", "small"), ("large", "large"), ("restored", "small")] {
+            assert_eq!(reader.command(&["HLEN", key]).unwrap(), client.command(&["HLEN", of]).unwrap());
+            for field in ["f0", "f1", "f2"] {
+                let time =
+                    |client: &mut Client, key| client.command(&["HPEXPIRETIME", key, "FIELDS", "1", field]).unwrap();
+                assert_eq!(time(&mut reader, key), time(&mut client, of), "{kind}: {key} {field}");
+            }
+        }
+    }
+}

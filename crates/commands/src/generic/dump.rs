@@ -23,9 +23,10 @@ pub const SPEC: Spec = Spec {
 /// The payload is of the oldest version that holds the value, so that older servers can take it too.
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     let compress = cx.global().config.get(directives::RDBCOMPRESSION);
+    let family = cx.global().settings.rdb_family;
     match cx.db.read(cx.keys[0]) {
         None => cx.reply.null(),
-        Some(entry) => cx.reply.bulk(rdb::dump::dump(&entry.value(), compress)),
+        Some(entry) => cx.reply.bulk(rdb::dump::dump(&entry.value(), family, compress)),
     }
     Ok(())
 }

@@ -179,6 +179,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         return Err(Stop::Wide);
     }
     let compress = cx.global().config.get(directives::RDBCOMPRESSION);
+    let family = cx.global().settings.rdb_family;
     let now = cx.db.now;
     let mut parcels = Vec::new();
     for &key in cx.keys {
@@ -186,7 +187,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
             parcels.push(Parcel {
                 key: key.bytes().to_vec(),
                 ttl_ms: entry.expire_at().map_or(0, |at| at.0.saturating_sub(now.0).max(1)),
-                payload: rdb::dump::dump(&entry.value(), compress),
+                payload: rdb::dump::dump(&entry.value(), family, compress),
             });
         }
     }

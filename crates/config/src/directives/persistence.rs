@@ -2,7 +2,7 @@
 
 #[allow(unused_imports)]
 use super::bounds::*;
-use crate::choices::{Appendfsync, Choice, RdbVersionCheck, SanitizeDumpPayload};
+use crate::choices::{Appendfsync, Choice, RdbExpiringFields, RdbVersionCheck, SanitizeDumpPayload};
 use crate::directive::{Directive, Key, Kind, row, rows};
 use crate::value::SavePoint;
 
@@ -15,6 +15,8 @@ rows! { super::memory::END;
     RDBCOMPRESSION: bool = row("rdbcompression", Kind::Bool, "yes");
     /// Whether snapshots end with a checksum.
     RDBCHECKSUM: bool = row("rdbchecksum", Kind::Bool, "yes").fixed();
+    /// Whose servers read hashes with expiring fields in snapshots and payloads: neither Redis nor Valkey reads the other's form.
+    RDB_EXPIRING_FIELDS: RdbExpiringFields = row("rdb-expiring-fields", Kind::Choice(RdbExpiringFields::NAMES), "redis").own();
     /// Whether snapshots of an unknown version are tried.
     RDB_VERSION_CHECK: RdbVersionCheck = row("rdb-version-check", Kind::Choice(RdbVersionCheck::NAMES), "strict").valkey().later("persistence");
     /// Whether a server without persistence removes the snapshots that replication left behind.

@@ -1,10 +1,10 @@
 //! Snapshots, rewrites, reloads and restarts among the other steps.
 
 use rand::{Rng, seq::IndexedRandom};
-use testkit::{Kind, Random};
+use testkit::Random;
 
 use crate::{
-    persistence::{Deed, Files, others_files},
+    persistence::{Deed, Files},
     step::Step,
 };
 
@@ -25,7 +25,7 @@ const DEEDS: &[(u32, Deed)] = &[
 ];
 
 /// Puts so many of them at random places; and at the end of all steps what was written is read again in every way.
-pub fn insert(random: &mut Random, steps: Vec<Step>, count: usize, reference: Kind) -> Vec<Step> {
+pub fn insert(random: &mut Random, steps: Vec<Step>, count: usize) -> Vec<Step> {
     if count == 0 {
         return steps;
     }
@@ -35,7 +35,7 @@ pub fn insert(random: &mut Random, steps: Vec<Step>, count: usize, reference: Ki
     let mut all = vec![Step::Persistence(Deed::AppendOnly(random.random()))];
     for (at, step) in steps.into_iter().enumerate() {
         while places.next_if_eq(&at).is_some() {
-            all.push(Step::Persistence(deed(random, reference)));
+            all.push(Step::Persistence(deed(random)));
         }
         all.push(step);
     }
@@ -43,17 +43,17 @@ pub fn insert(random: &mut Random, steps: Vec<Step>, count: usize, reference: Ki
         Deed::LoadAof,
         Deed::Reload(&[]),
         Deed::Restart { kill: false, files: Files::Own },
-        Deed::Restart { kill: true, files: others_files(reference) },
+        Deed::Restart { kill: true, files: Files::Exchanged },
         Deed::AppendOnly(true),
-        Deed::Restart { kill: true, files: others_files(reference) },
+        Deed::Restart { kill: true, files: Files::Exchanged },
     ];
     all.extend(last.map(Step::Persistence));
     all
 }
 
-fn deed(random: &mut Random, reference: Kind) -> Deed {
+fn deed(random: &mut Random) -> Deed {
     if random.random_bool(0.25) {
-        let files = if random.random_bool(0.3) { others_files(reference) } else { Files::Own };
+        let files = if random.random_bool(0.3) { Files::Exchanged } else { Files::Own };
         return Deed::Restart { kill: random.random(), files };
     }
     DEEDS.choose_weighted(random, |(weight, _)| *weight).expect("weights").1

@@ -23,7 +23,7 @@ use keyspace::snapshot::{ElementRef, Opening, OpeningId, Sink};
 use keyspace::{DbIndex, Entry, IntBuffer, Millis, Object, ShardIndex, StrRepr, ValueRef};
 use parking_lot::Mutex;
 use rdb::encode::{self, Options};
-use rdb::{Access, ValueType, Version};
+use rdb::{Access, Family, ValueType, Version};
 
 use super::commands_form::{self, Elements};
 use super::output::Output;
@@ -60,6 +60,7 @@ pub enum Form {
 /// What was captured and is not in the file.
 pub struct Collector {
     form: Form,
+    family: Family,
     compress: bool,
     traces: Traces,
     stripes: Box<[Mutex<Stripe>]>,
@@ -119,9 +120,10 @@ struct Spill {
 }
 
 impl Collector {
-    pub fn new(form: Form, compress: bool, traces: Traces, spill: PathBuf) -> Collector {
+    pub fn new(form: Form, family: Family, compress: bool, traces: Traces, spill: PathBuf) -> Collector {
         Collector {
             form,
+            family,
             compress,
             traces,
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
@@ -336,7 +338,7 @@ impl Sink for Collector {
         }
         self.keys.fetch_add(1, Relaxed);
         let value = entry.value();
-        let options = self.options(Version::needed_by(&value));
+        let options = self.options(Version::needed_by(&value, self.family));
         let mut stripe = self.stripes[shard.get() % STRIPES].lock();
         let before = stripe.bytes;
         let out = stripe.select(self.form, db);
@@ -385,7 +387,7 @@ impl Sink for Collector {
         let ValueRef::Object(object) = &value else { unreachable!("strings are not opened") };
         match opening {
             Opening::Shared(shared) => {
-                let version = Version::needed_by(&value);
+                let version = Version::needed_by(&value, self.family);
                 let options = self.options(version);
                 let mut stripe = self.stripes[shard.get() % STRIPES].lock();
                 let before = stripe.bytes;
@@ -407,7 +409,7 @@ impl Sink for Collector {
                 self.note_waiting(stripe.bytes - before);
             }
             Opening::Elements { id, len } => {
-                let options = self.options(Version::needed_by(&value));
+                let options = self.options(Version::needed_by(&value, self.family));
                 let mut bytes = Vec::new();
                 select_db(&mut bytes, self.form, db);
                 let parts = match self.form {
@@ -472,10 +474,12 @@ fn record_element(
         ElementRef::Field(field) => {
             let (mut name_buffer, mut value_buffer) = <(IntBuffer, IntBuffer)>::default();
             let (name, value) = (field.name.bytes(&mut name_buffer), field.value.bytes(&mut value_buffer));
-            if value_type == ValueType::HashExpiring {
-                encode::hash_field_expiring(out, name, value, field.expire_at, base, options);
-            } else {
-                encode::hash_field(out, name, value, options);
+            match value_type {
+                ValueType::HashExpiring => {
+                    encode::hash_field_expiring(out, name, value, field.expire_at, base, options);
+                }
+                ValueType::HashExpiring22 => encode::hash_field_valkey(out, name, value, field.expire_at, options),
+                _ => encode::hash_field(out, name, value, options),
             }
         }
     }
@@ -560,7 +564,8 @@ mod tests {
     fn what_cannot_be_let_out_does_not_stop_the_walk() {
         let folder = tempfile::tempdir().unwrap();
         let output = output(folder.path());
-        let collector = Collector::new(Form::Records, false, Traces::None, folder.path().join("captured"));
+        let collector =
+            Collector::new(Form::Records, Family::Redis, false, Traces::None, folder.path().join("captured"));
         let large = SPILL_BYTES as usize + 1;
         for (id, bytes) in [(0, CLAIM_BYTES), (1, large)] {
             collector.note_waiting(bytes);
@@ -580,7 +585,8 @@ mod tests {
     fn whole_records_are_spilled_behind_a_claim() {
         let folder = tempfile::tempdir().unwrap();
         let output = output(folder.path());
-        let collector = Collector::new(Form::Records, false, Traces::None, folder.path().join("captured"));
+        let collector =
+            Collector::new(Form::Records, Family::Redis, false, Traces::None, folder.path().join("captured"));
         collector.note_waiting(CLAIM_BYTES);
         collector.openings.lock().insert(OpeningId(0), opened(CLAIM_BYTES, 1));
         let record = vec![b'r'; SPILL_BYTES as usize / STRIPES + 1];

@@ -88,7 +88,8 @@ pub fn cut(shared: &Shared, alone: &mut Alone<'_, '_>, target: Target) -> Cut {
         () => Traces::None,
     };
     let compress = config.get(directives::RDBCOMPRESSION);
-    let collector = Arc::new(Collector::new(target.form, compress, traces, target.temporary("captured")));
+    let family = alone.global.settings.rdb_family;
+    let collector = Arc::new(Collector::new(target.form, family, compress, traces, target.temporary("captured")));
     let mut preamble = Vec::new();
     if target.form == Form::Records {
         facts(&mut preamble, now, target.is_aof_base);
