@@ -487,6 +487,19 @@ impl<'a> Db<'a> {
         removed
     }
 
+    /// Removes a key that nothing is to be stored under, with the event `del`. Says whether it was there. Whether its time had come is not
+    /// asked, as Redis does not: nobody hears that it expired.
+    pub fn clear(&mut self, key: Key<'_>) -> bool {
+        if self.space.get(self.index, key).is_none() {
+            return false;
+        }
+        self.signal(key);
+        self.effects.touch(self.index, key.bytes());
+        self.space.remove(self.index, key);
+        self.notify(EventClass::GENERIC, "del", key.bytes());
+        true
+    }
+
     /// Gives a live key another expiry, or none. Says whether the key is there.
     #[inline]
     pub fn set_expiry(&mut self, key: Key<'_>, at: Option<Millis>) -> bool {

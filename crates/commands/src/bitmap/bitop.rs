@@ -68,8 +68,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         }
     }
     if len == 0 {
-        if cx.db.remove(*destination) {
-            cx.db.notify(EventClass::GENERIC, "del", destination.bytes());
+        if cx.db.clear(*destination) {
             cx.db.changed(1);
         }
         cx.reply.int(0);

@@ -472,8 +472,7 @@ fn store(cx: &mut Ctx<'_>, options: &Options<'_>, destination: Key<'_>, shown: &
         cx.db.set(destination, NewValue::Object(Object::from(list)), Expiry::Clear);
         cx.db.notify(EventClass::LIST, "sortstore", destination.bytes());
         cx.db.changed(len as u64);
-    } else if cx.db.remove(destination) {
-        cx.db.notify(EventClass::GENERIC, "del", destination.bytes());
+    } else if cx.db.clear(destination) {
         cx.db.changed(1);
     }
     cx.reply.count(len);

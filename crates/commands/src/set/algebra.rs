@@ -296,7 +296,7 @@ fn store(cx: &mut Ctx<'_>, event: &'static str, result: Set) -> Outcome {
         cx.db.set(destination, NewValue::Object(result.into()), Expiry::Clear);
         cx.db.notify(EventClass::SET, event, destination.bytes());
         cx.db.changed(1);
-    } else if cx.db.delete(destination) {
+    } else if cx.db.clear(destination) {
         cx.db.changed(1);
     }
     cx.reply.count(len);

@@ -97,7 +97,7 @@ pub fn store(cx: &mut Ctx<'_>, key: Key<'_>, event: &'static str, result: Sorted
         cx.db.set(key, NewValue::Object(set.into()), Expiry::Clear);
         cx.db.notify(EventClass::SORTED_SET, event, key.bytes());
         cx.db.changed(1);
-    } else if cx.db.delete(key) {
+    } else if cx.db.clear(key) {
         cx.db.changed(1);
     }
     cx.reply.count(count);
