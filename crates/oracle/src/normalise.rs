@@ -173,6 +173,21 @@ pub fn compare(arguments: &[Vec<u8>], subject: &Value, reference: &Value) -> Ver
         .map_or(Verdict::Different, |normaliser| Verdict::Free(normaliser.name))
 }
 
+/// The reply of EXEC: those of all commands that were queued.
+pub fn compare_all(queued: &[&[Vec<u8>]], subject: &Value, reference: &Value) -> Verdict {
+    match (subject, reference) {
+        (Value::Array(ours), Value::Array(theirs)) if ours.len() == theirs.len() && ours.len() == queued.len() => {
+            let mut pairs = queued.iter().zip(ours.iter().zip(theirs));
+            match pairs.all(|(command, (ours, theirs))| compare(command, ours, theirs) != Verdict::Different) {
+                true => Verdict::Equal,
+                false => Verdict::Different,
+            }
+        }
+        _ if subject == reference => Verdict::Equal,
+        _ => Verdict::Different,
+    }
+}
+
 /// `CONTAINER SUBCOMMAND`, `* SUBCOMMAND` of any container, `CONTAINER ` without a subcommand, or `COMMAND`.
 fn matches(pattern: &str, name: &str, subcommand: &str) -> bool {
     match pattern.split_once(' ') {

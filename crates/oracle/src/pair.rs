@@ -364,10 +364,18 @@ impl Pair {
         match step {
             Step::Command { .. } | Step::Move { .. } => unreachable!("commands go in batches, and moves in scripts"),
             Step::Together { connection, commands } => {
+                let mut queued = Vec::new();
                 for command in commands {
                     let ours = self.subject.command(*connection, command)?;
                     let theirs = self.reference.command(*connection, command)?;
-                    if normalise::compare(command, &ours, &theirs) == Verdict::Different {
+                    let verdict = match command[0].eq_ignore_ascii_case(b"EXEC") {
+                        true => normalise::compare_all(&queued, &ours, &theirs),
+                        false => normalise::compare(command, &ours, &theirs),
+                    };
+                    if theirs == Value::Simple(b"QUEUED".to_vec()) {
+                        queued.push(command.as_slice());
+                    }
+                    if verdict == Verdict::Different {
                         return Ok(Some(difference(at, step, ours.to_string(), theirs.to_string())));
                     }
                 }

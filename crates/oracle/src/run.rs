@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Groups of commands that are implemented, or on their way: what the subject does not have is not sent.
-const GROUPS: [&str; 12] = [
+const GROUPS: [&str; 14] = [
     "string",
     "generic",
     "connection",
@@ -33,6 +33,8 @@ const GROUPS: [&str; 12] = [
     "bitmap",
     "hyperloglog",
     "geo",
+    "transactions",
+    "scripting",
 ];
 
 /// Steps after which the data sets are compared, all is flushed and new connections are opened. A failure is looked for

@@ -14,6 +14,8 @@ mod grammar;
 mod mutate;
 pub mod persistence;
 mod pools;
+mod scripts;
+mod transactions;
 
 use std::collections::BTreeSet;
 
@@ -321,17 +323,29 @@ impl Generator {
         {
             return step;
         }
+        // Valkey has words of its own for what goes wrong in a script.
+        let with_scripts = self.has_group("scripting") && self.reference != Kind::Valkey91;
+        match random.random_range(0..60) {
+            0 if self.has_group("transactions") && !self.commands.is_empty() => {
+                let mut script = transactions::script(random, connection, |random| match random.random_range(0..8) {
+                    0 if with_scripts => scripts::eval(random),
+                    _ => self.of_grammar(random),
+                });
+                let first = script.remove(0);
+                self.next.extend(script.into_iter().rev());
+                return first;
+            }
+            1..=2 if with_scripts => return Step::Command { connection, arguments: scripts::eval(random) },
+            _ => {}
+        }
         // The weights of forms are in parts of what one grammar command has (10).
         let grammar_weight = self.commands.len() as u32 * 10;
         let forms_weight: u32 = self.forms.iter().map(|(weight, _)| weight).sum();
         let mut at = random.random_range(0..grammar_weight + forms_weight);
-        let mut arguments = if at < grammar_weight {
-            let command = &self.commands[(at / 10) as usize];
-            let mut arguments = grammar::command(random, command, &mut self.ticks);
-            mutate::refine(random, &mut arguments);
-            mutate::heavily(random, &mut arguments);
-            arguments
-        } else {
+        if at < grammar_weight {
+            return Step::Command { connection, arguments: self.of_grammar(random) };
+        }
+        let mut arguments = {
             at -= grammar_weight;
             let (_, line) = self
                 .forms
@@ -348,7 +362,22 @@ impl Generator {
             }
             arguments
         };
-        mutate::guard(random, &mut arguments);
+        self.guard(random, &mut arguments);
+        Step::Command { connection, arguments }
+    }
+
+    /// A command that acts on keys.
+    fn of_grammar(&mut self, random: &mut Random) -> Vec<Vec<u8>> {
+        let command = &self.commands[random.random_range(0..self.commands.len())];
+        let mut arguments = grammar::command(random, command, &mut self.ticks);
+        mutate::refine(random, &mut arguments);
+        mutate::heavily(random, &mut arguments);
+        self.guard(random, &mut arguments);
+        arguments
+    }
+
+    fn guard(&self, random: &mut Random, arguments: &mut Vec<Vec<u8>>) {
+        mutate::guard(random, arguments);
         if self.reference == Kind::Valkey91 {
             // Valkey knows no hexadecimal floats.
             for word in arguments.iter_mut().filter(|word| word.to_ascii_lowercase().starts_with(b"0x")) {
@@ -359,7 +388,10 @@ impl Generator {
             // Valkey's words, which Spinel takes and Redis does not.
             arguments.retain(|word| !word.eq_ignore_ascii_case(b"NX") && !word.eq_ignore_ascii_case(b"XX"));
         }
-        Step::Command { connection, arguments }
+    }
+
+    fn has_group(&self, group: &str) -> bool {
+        self.groups.iter().any(|wanted| wanted == group)
     }
 
     /// Whether a command of the generated groups is there on both servers.
@@ -368,7 +400,7 @@ impl Generator {
     }
 
     fn special(&mut self, random: &mut Random, connection: usize) -> Option<Step> {
-        let has = |group: &str| self.groups.iter().any(|wanted| wanted == group);
+        let has = |group: &str| self.has_group(group);
         let exists = |name: &str| self.exists(name);
         match random.random_range(0..24) {
             10..=11 => {
