@@ -12,7 +12,7 @@ use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 pub const SPEC: Spec = Spec {
     name: "pfcount",
     arity: -2,
-    flags: Flags::READONLY,
+    flags: Flags::READONLY.union(Flags::MAY_REPLICATE),
     acl: Acl::READ.union(Acl::HYPERLOGLOG).union(Acl::SLOW),
     keys: &[KeySpec::range(KeyFlags::RW.union(KeyFlags::ACCESS), 1, -1, 1)
         .notes("RW because it may change the internal representation of the key, and propagate to replicas")],
