@@ -14,6 +14,7 @@ use resp::Reply;
 use resp::client::{ReplyParser, Value};
 
 use crate::convert;
+use crate::natives::{self, Scratch};
 use crate::script::{Script, Sha1, sha1_of};
 
 /// The clock is read after so many instructions of Lua.
@@ -77,6 +78,8 @@ pub struct Engine {
     runner: Function,
     compiled: HashMap<Sha1, Function>,
     state: Arc<State>,
+    /// Behind `lua`: the interpreter's functions point to it.
+    _scratch: Scratch,
 }
 
 /// The seed of a new interpreter is 0. As observed in Redis 8.2, its sequence goes on from script to script.
@@ -158,6 +161,9 @@ impl Engine {
             Ok(())
         };
         host.raw_set("randomseed", lua.create_function(randomseed)?)?;
+        // SAFETY: the engine drops the scratch behind the interpreter.
+        let (libraries, scratch) = unsafe { natives::libraries(&lua)? };
+        host.raw_set("libraries", libraries)?;
         let getinfo: Function = lua.globals().get::<Table>("debug")?.get("getinfo")?;
         let sandbox = lua.load(include_str!("sandbox.lua")).set_name("=sandbox");
         let (globals, runner): (Table, Function) = sandbox.call((host, getinfo))?;
@@ -175,7 +181,7 @@ impl Engine {
         };
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(INSTRUCTIONS_A_LOOK), look)?;
         lua.set_memory_limit(MEMORY_BYTES_MAX)?;
-        Ok(Engine { lua, globals, runner, compiled: HashMap::new(), state })
+        Ok(Engine { lua, globals, runner, compiled: HashMap::new(), state, _scratch: scratch })
     }
 
     /// Makes a script ready to run.

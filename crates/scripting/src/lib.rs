@@ -4,11 +4,11 @@
 //! finds. The language's side of the sandbox is `sandbox.lua`. This crate knows no command, no key and no socket: what a
 //! script calls goes to a [`Host`], whose replies come back in the protocol's form. Start reading at [`Engine::run`].
 //!
-//! Not there yet: the libraries `cjson`, `cmsgpack`, `struct` and `bit`, and functions (FUNCTION, FCALL).
 
 mod cache;
 mod convert;
 mod engine;
+mod natives;
 mod script;
 
 pub use cache::{Cache, Lifetime};

@@ -123,6 +123,7 @@ function coroutines.resume(...) return caught(real_resume(...)) end
 library("coroutine", coroutines)
 library("string", string)
 library("table", table)
+for name, functions in real_pairs(host.libraries) do library(name, functions) end
 library("os", { clock = os.clock })
 
 -- A generator of our own, so that the same numbers are drawn on every machine.
