@@ -309,7 +309,7 @@ impl Rig {
 
     /// Runs what EVAL has found.
     fn run_script(&mut self, call: &ScriptCall) {
-        let engine = self.world.global.scripts.engine();
+        let engine = self.world.global.scripts.engine_for(call);
         let time_max = self.world.global.settings.script_time_max;
         let registry = self.world.global.registry.clone();
         let stats = self.host.stats[0].clone();

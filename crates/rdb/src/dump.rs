@@ -1,8 +1,11 @@
-//! DUMP and RESTORE: one value as a payload.
+//! DUMP and RESTORE: one value as a payload; FUNCTION DUMP and FUNCTION RESTORE: libraries of functions.
 //!
 //! ```text
 //! type  value  version (little-endian)  checksum of all before it
 //! 1            2                        8
+//!
+//! (0xF5  text)*  version  checksum
+//! 1 each         2        8
 //! ```
 
 use std::fmt;
@@ -10,6 +13,7 @@ use std::fmt;
 use keyspace::{Object, ValueRef};
 
 use crate::checksum::Checksum;
+use crate::code::opcode;
 use crate::decode::{Cursor, Input, Limits, Value, value_from};
 use crate::encode::{self, Options};
 use crate::error::{Error, ErrorKind};
@@ -68,6 +72,13 @@ fn finish(mut out: Vec<u8>, options: &Options) -> Vec<u8> {
 /// # Errors
 /// See [`RestoreError`].
 pub fn restore<'a>(payload: &'a [u8], limits: &Limits) -> Result<Value<'a>, RestoreError> {
+    let (body, version) = checked(payload)?;
+    let mut input = Cursor::new(body, 0);
+    read(&mut input, version, limits).map_err(RestoreError::Value)
+}
+
+/// What stands before the footer, if that is right.
+fn checked(payload: &[u8]) -> Result<(&[u8], Version), RestoreError> {
     let Some((body, footer)) = payload.split_last_chunk::<FOOTER_BYTES>() else { return Err(RestoreError::Footer) };
     let (number, stored) = footer.split_at(2);
     // Redis takes payloads of version 0 as well: the format has had none.
@@ -78,8 +89,7 @@ pub fn restore<'a>(payload: &'a [u8], limits: &Limits) -> Result<Value<'a>, Rest
     if stored != computed.to_le_bytes() {
         return Err(RestoreError::Footer);
     }
-    let mut input = Cursor::new(body, 0);
-    read(&mut input, version, limits).map_err(RestoreError::Value)
+    Ok((body, version))
 }
 
 fn read<'a>(input: &mut Cursor<'a>, version: Version, limits: &Limits) -> crate::Result<Value<'a>> {
@@ -89,4 +99,56 @@ fn read<'a>(input: &mut Cursor<'a>, version: Version, limits: &Limits) -> crate:
     };
     // What is left over is passed over, as Redis 8.2 does.
     value_from(input, value_type, version, limits)
+}
+
+/// The payload of libraries of functions, in the oldest version that knows them.
+pub fn dump_functions<'a>(codes: impl Iterator<Item = &'a [u8]>, compress: bool) -> Vec<u8> {
+    let options = Options { version: Version::REDIS_7_0, compress };
+    let mut out = Vec::new();
+    codes.for_each(|code| encode::function(&mut out, code, &options));
+    finish(out, &options)
+}
+
+/// Why FUNCTION RESTORE refuses a payload, in the words of its replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FunctionsError {
+    Footer,
+    /// A record of another kind.
+    OtherType,
+    /// A record as release candidates of Redis 7.0 wrote it.
+    OldFunction,
+    Text,
+}
+
+impl fmt::Display for FunctionsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FunctionsError::Footer => "DUMP payload version or checksum are wrong",
+            FunctionsError::OtherType => "given type is not a function",
+            FunctionsError::OldFunction => "Pre-GA function format not supported",
+            FunctionsError::Text => "Failed loading library payload",
+        })
+    }
+}
+
+impl std::error::Error for FunctionsError {}
+
+/// The texts of the libraries in a payload.
+///
+/// # Errors
+/// See [`FunctionsError`].
+pub fn restore_functions(payload: &[u8]) -> Result<Vec<Vec<u8>>, FunctionsError> {
+    let (body, _) = checked(payload).map_err(|_| FunctionsError::Footer)?;
+    let mut input = Cursor::new(body, 0);
+    let mut codes = Vec::new();
+    let mut scratch = Vec::new();
+    while input.offset() < body.len() as u64 {
+        match input.byte().map_err(|_| FunctionsError::Text)? {
+            opcode::FUNCTION => {}
+            opcode::FUNCTION_OLD => return Err(FunctionsError::OldFunction),
+            _ => return Err(FunctionsError::OtherType),
+        }
+        codes.push(input.string(&mut scratch).map_err(|_| FunctionsError::Text)?.to_vec());
+    }
+    Ok(codes)
 }

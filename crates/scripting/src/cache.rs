@@ -82,6 +82,11 @@ impl Cache {
         self.scripts.len()
     }
 
+    /// Memory of the scripts' texts, and what is known of them.
+    pub fn bytes(&self) -> usize {
+        self.scripts.values().map(|cached| size_of::<(Sha1, Cached)>() + cached.script.text.len()).sum()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.scripts.is_empty()
     }

@@ -14,8 +14,9 @@ use resp::Reply;
 use resp::client::{ReplyParser, Value};
 
 use crate::convert;
+use crate::functions;
 use crate::natives::{self, Scratch};
-use crate::script::{Script, Sha1, sha1_of};
+use crate::script::{Script, ScriptFlags, Sha1, sha1_of};
 
 /// The clock is read after so many instructions of Lua.
 const INSTRUCTIONS_A_LOOK: u32 = 100_000;
@@ -26,6 +27,38 @@ const MEMORY_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// The end of a script that takes too long. See `docs/design.md`, section 11.
 const ENDED_TEXT: &str =
     "ERR The script ran for longer than busy-reply-threshold and was ended before it had written anything.";
+
+/// A library that takes longer to load is refused.
+const LOAD_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// What errors call the text that they are in.
+const SCRIPT_SOURCE: &str = "user_script";
+const FUNCTION_SOURCE: &str = "user_function";
+
+/// What can be run.
+#[derive(Clone, Debug)]
+pub enum Program {
+    Script(Script),
+    Function(functions::Function),
+}
+
+impl Program {
+    /// A script's digest, a function's name.
+    pub fn name(&self) -> &[u8] {
+        match self {
+            Program::Script(script) => &script.sha1,
+            Program::Function(function) => function.name.as_bytes(),
+        }
+    }
+
+    /// What it declares about itself; `None` for a script without a shebang.
+    pub fn flags(&self) -> Option<ScriptFlags> {
+        match self {
+            Program::Script(script) => script.flags,
+            Program::Function(function) => Some(function.flags),
+        }
+    }
+}
 
 /// What a script sees of the server.
 pub trait Host {
@@ -76,7 +109,12 @@ pub struct Engine {
     lua: Lua,
     globals: Table,
     runner: Function,
-    compiled: HashMap<Sha1, Function>,
+    /// In an interpreter for functions.
+    loader: Option<Function>,
+    /// What is compiled, by numbers that the next is greater than: of references from here to Lua's values there are but 8,000.
+    chunks: Table,
+    next_chunk: i64,
+    compiled: HashMap<Sha1, i64>,
     state: Arc<State>,
     /// Behind `lua`: the interpreter's functions point to it.
     _scratch: Scratch,
@@ -116,6 +154,10 @@ unsafe extern "C-unwind" fn behind_c(lua: *mut mlua::lua_State) -> c_int {
     1
 }
 
+fn not_started(error: Error) -> Vec<u8> {
+    format!("ERR the script interpreter does not start: {error}").into_bytes()
+}
+
 impl Engine {
     /// An interpreter for scripts that are told that this is Redis of `version`.
     ///
@@ -124,11 +166,19 @@ impl Engine {
     ///
     /// # Panics
     /// If the sandbox, which is part of the program, does not compile.
-    pub fn new(version: [u8; 3]) -> Result<Engine, String> {
-        Engine::build(version).map_err(|error| format!("ERR the script interpreter does not start: {error}"))
+    pub fn new(version: [u8; 3]) -> Result<Engine, Vec<u8>> {
+        Engine::build(version, false).map_err(not_started)
     }
 
-    fn build(version: [u8; 3]) -> mlua::Result<Engine> {
+    /// The same for functions.
+    ///
+    /// # Errors
+    /// See [`new`](Engine::new).
+    pub fn for_functions(version: [u8; 3]) -> Result<Engine, Vec<u8>> {
+        Engine::build(version, true).map_err(not_started)
+    }
+
+    fn build(version: [u8; 3], has_functions: bool) -> mlua::Result<Engine> {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::OS | StdLib::MATH | StdLib::DEBUG;
         // SAFETY: `debug` can break the interpreter; only the sandbox gets it, and takes nothing but `getinfo`. No script sees a
         // function that loads C modules or bytecode.
@@ -164,9 +214,15 @@ impl Engine {
         // SAFETY: the engine drops the scratch behind the interpreter.
         let (libraries, scratch) = unsafe { natives::libraries(&lua)? };
         host.raw_set("libraries", libraries)?;
+        let chunks = lua.create_table()?;
+        host.raw_set("chunks", &chunks)?;
+        host.raw_set("source", format!("@{}", if has_functions { FUNCTION_SOURCE } else { SCRIPT_SOURCE }))?;
+        host.raw_set("has_functions", has_functions)?;
+        let is_flag = |_: &Lua, name: mlua::String| Ok(ScriptFlags::default().set(&name.as_bytes()));
+        host.raw_set("is_flag", lua.create_function(is_flag)?)?;
         let getinfo: Function = lua.globals().get::<Table>("debug")?.get("getinfo")?;
         let sandbox = lua.load(include_str!("sandbox.lua")).set_name("=sandbox");
-        let (globals, runner): (Table, Function) = sandbox.call((host, getinfo))?;
+        let (globals, runner, loader): (Table, Function, Option<Function>) = sandbox.call((host, getinfo))?;
 
         let shared = state.clone();
         let look = move |_: &Lua, _: &mlua::Debug<'_>| {
@@ -181,7 +237,8 @@ impl Engine {
         };
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(INSTRUCTIONS_A_LOOK), look)?;
         lua.set_memory_limit(MEMORY_BYTES_MAX)?;
-        Ok(Engine { lua, globals, runner, compiled: HashMap::new(), state, _scratch: scratch })
+        let compiled = HashMap::new();
+        Ok(Engine { lua, globals, runner, loader, chunks, next_chunk: 1, compiled, state, _scratch: scratch })
     }
 
     /// Makes a script ready to run.
@@ -192,25 +249,103 @@ impl Engine {
         if self.compiled.contains_key(&script.sha1) {
             return Ok(());
         }
-        let chunk = self.lua.load(script.program()).set_name("@user_script").set_mode(ChunkMode::Text);
-        match chunk.set_environment(self.globals.clone()).into_function() {
-            Ok(function) => {
-                self.compiled.insert(script.sha1, function);
-                Ok(())
-            }
-            Err(error) => {
-                let text = match &error {
-                    Error::SyntaxError { message, .. } => message.clone(),
-                    other => other.to_string(),
-                };
-                Err([b"ERR Error compiling script (new function): ", text.as_bytes()].concat())
-            }
-        }
+        let function = self
+            .compile_text(script.program(), SCRIPT_SOURCE)
+            .map_err(|text| [b"ERR Error compiling script (new function): ", text.as_bytes()].concat())?;
+        let chunk = self.keep_chunk(&function).map_err(|error| format!("ERR {error}").into_bytes())?;
+        self.compiled.insert(script.sha1, chunk);
+        Ok(())
+    }
+
+    /// A function of this text; or why it is none.
+    fn compile_text(&self, text: &[u8], source: &str) -> Result<Function, String> {
+        let chunk = self.lua.load(text).set_name(format!("@{source}")).set_mode(ChunkMode::Text);
+        chunk.set_environment(self.globals.clone()).into_function().map_err(|error| match error {
+            Error::SyntaxError { message, .. } => message,
+            other => other.to_string(),
+        })
+    }
+
+    fn keep_chunk(&mut self, function: &Function) -> mlua::Result<i64> {
+        let chunk = self.next_chunk;
+        self.chunks.raw_set(chunk, function)?;
+        self.next_chunk += 1;
+        Ok(chunk)
     }
 
     /// Forgets a script.
     pub fn forget(&mut self, name: &Sha1) {
-        self.compiled.remove(name);
+        if let Some(chunk) = self.compiled.remove(name) {
+            self.forget_chunk(chunk);
+        }
+    }
+
+    pub(crate) fn forget_chunk(&mut self, chunk: i64) {
+        // To take away takes no memory.
+        self.chunks.raw_set(chunk, LuaValue::Nil).expect("a key that is there");
+    }
+
+    /// Runs the program of a library, and keeps the functions that it registers.
+    ///
+    /// # Errors
+    /// The text for the client.
+    pub(crate) fn load_library(
+        &mut self,
+        program: &[u8],
+        log: &mut dyn FnMut(u8, &str),
+    ) -> Result<Vec<functions::Function>, Vec<u8>> {
+        let chunk = self
+            .compile_text(program, FUNCTION_SOURCE)
+            .map_err(|text| [b"ERR Error compiling function: ", text.as_bytes()].concat())?;
+        self.begin(Some(LOAD_TIME_MAX));
+        let registered = self.register(&chunk, log);
+        *self.state.deadline.lock() = None;
+        match registered {
+            Ok(Ok(functions)) => Ok(functions),
+            Ok(Err(_)) if self.state.ended.load(Relaxed) => {
+                Err(b"ERR Error registering functions: ERR FUNCTION LOAD timeout".to_vec())
+            }
+            Ok(Err(text)) => Err([b"ERR Error registering functions: ", &text[..]].concat()),
+            Err(error) => Err(format!("ERR Error registering functions: ERR {error}").into_bytes()),
+        }
+    }
+
+    /// What the library has registered, or the text of its error.
+    fn register(
+        &mut self,
+        chunk: &Function,
+        log: &mut dyn FnMut(u8, &str),
+    ) -> mlua::Result<Result<Vec<functions::Function>, Vec<u8>>> {
+        let loader = self.loader.clone().expect("an interpreter for functions");
+        let log = RefCell::new(log);
+        let (ok, registered): (bool, LuaValue) = self.lua.scope(|scope| {
+            let log = scope.create_function(|_, (level, text): (u8, mlua::String)| {
+                log.borrow_mut()(level, &text.to_string_lossy());
+                Ok(())
+            })?;
+            loader.call((chunk, log))
+        })?;
+        let rows = match registered {
+            LuaValue::Table(rows) if ok => rows,
+            LuaValue::String(text) => return Ok(Err(text.as_bytes().to_vec())),
+            _ => return Ok(Err(b"ERR unknown error".to_vec())),
+        };
+        let mut functions = Vec::new();
+        for index in 1..=rows.raw_len() {
+            let row: Table = rows.raw_get(index)?;
+            let name: String = row.raw_get(1)?;
+            let description: Option<mlua::String> = row.raw_get(2)?;
+            let description = description.map(|text| text.as_bytes().as_ref().into());
+            let mut flags = ScriptFlags::default();
+            let names: mlua::String = row.raw_get(3)?;
+            names.as_bytes().split(|&byte| byte == b',').for_each(|name| {
+                flags.set(name);
+            });
+            let callback: Function = row.raw_get(4)?;
+            let chunk = self.keep_chunk(&callback)?;
+            functions.push(functions::Function { name: name.into(), description, flags, chunk });
+        }
+        Ok(Ok(functions))
     }
 
     /// Memory of the interpreter.
@@ -221,24 +356,22 @@ impl Engine {
     /// Runs a script and writes its reply, which is an error if it fails.
     pub fn run(
         &mut self,
-        script: &Script,
+        program: &Program,
         keys: &[&[u8]],
         args: &[&[u8]],
         limits: Limits,
         host: &mut dyn Host,
         reply: &mut Reply,
     ) -> Ended {
-        if let Err(text) = self.compile(script) {
+        if let Program::Script(script) = program
+            && let Err(text) = self.compile(script)
+        {
             reply.error(text);
             return Ended::Failed { counted: false };
         }
-        let state = &*self.state;
-        state.resp3.store(false, Relaxed);
-        state.ended.store(false, Relaxed);
-        state.written.store(false, Relaxed);
-        *state.deadline.lock() = limits.time_max.and_then(|time_max| Instant::now().checked_add(time_max));
+        self.begin(limits.time_max);
         let mark = reply.mark();
-        let outcome = self.enter(script, keys, args, host, reply);
+        let outcome = self.enter(program, keys, args, host, reply);
         *self.state.deadline.lock() = None;
         let ended = self.state.ended.load(Relaxed);
         match outcome {
@@ -254,10 +387,18 @@ impl Engine {
         }
     }
 
+    fn begin(&self, time_max: Option<Duration>) {
+        let state = &*self.state;
+        state.resp3.store(false, Relaxed);
+        state.ended.store(false, Relaxed);
+        state.written.store(false, Relaxed);
+        *state.deadline.lock() = time_max.and_then(|time_max| Instant::now().checked_add(time_max));
+    }
+
     /// `Some` if the script has failed: whether with an error that a command has counted.
     fn enter(
         &self,
-        script: &Script,
+        program: &Program,
         keys: &[&[u8]],
         args: &[&[u8]],
         host: &mut dyn Host,
@@ -273,7 +414,10 @@ impl Engine {
             Ok::<Table, Error>(table)
         };
         let (keys, args) = (texts(keys)?, texts(args)?);
-        let chunk = &self.compiled[&script.sha1];
+        let chunk = match program {
+            Program::Script(script) => self.compiled[&script.sha1],
+            Program::Function(function) => function.chunk,
+        };
         let host = RefCell::new(host);
         let (ok, value, line, counted): (bool, LuaValue, Option<i64>, Option<bool>) = lua.scope(|scope| {
             let call = scope.create_function(|lua, (count, args): (usize, Table)| {
@@ -301,9 +445,10 @@ impl Engine {
             _ => b"ERR unknown error".to_vec(),
         };
         text.extend_from_slice(b" script: ");
-        text.extend_from_slice(&script.sha1);
+        text.extend_from_slice(program.name());
         if let Some(line) = line {
-            text.extend_from_slice(format!(", on @user_script:{line}.").as_bytes());
+            let source = if self.loader.is_some() { FUNCTION_SOURCE } else { SCRIPT_SOURCE };
+            text.extend_from_slice(format!(", on @{source}:{line}.").as_bytes());
         }
         reply.error(text);
         Ok(Some(counted.unwrap_or(false)))

@@ -3,17 +3,20 @@
 -- Lua 5.1 has no read-only tables. What a script sees of a library (and of the globals) is an empty table in front of the real
 -- one: reads fall through, writes arrive at `refuse`. Functions that go past metatables look behind it here.
 --
--- Called once, with the functions of the host; returns the function that runs a script.
+-- Called once, with the functions of the host; returns the globals, the function that runs a script or function, and where there are
+-- functions those that load and forget them.
 
 local host, getinfo = ...
 local error, type, tostring, select, unpack = error, type, tostring, select, unpack
 local real_pcall, real_xpcall, real_pairs, real_next = pcall, xpcall, pairs, next
 local real_setmetatable, real_getmetatable, real_rawset, real_rawget = setmetatable, getmetatable, rawset, rawget
 local real_loadstring, real_resume, real_collectgarbage = loadstring, coroutine.resume, collectgarbage
-local setfenv, concat, byte, floor = setfenv, table.concat, string.byte, math.floor
+local setfenv, ipairs, concat, byte, floor = setfenv, ipairs, table.concat, string.byte, math.floor
+local find, lower = string.find, string.lower
 
 local READONLY = "Attempt to modify a readonly table"
-local SCRIPT = "@user_script"
+-- The name of the text that scripts, or functions, are compiled from.
+local SOURCE = host.source
 
 -- What lies behind each empty table.
 local behind = {}
@@ -25,7 +28,8 @@ local function readonly(real)
     behind[front] = real
     behind[locked] = {}
     real_setmetatable(locked, { __newindex = refuse, __metatable = locked })
-    return real_setmetatable(front, { __index = real, __newindex = refuse, __metatable = locked })
+    local metatable = { __index = real, __newindex = refuse, __metatable = locked }
+    return real_setmetatable(front, metatable), metatable
 end
 
 -- A script whose time is over cannot catch the error that ends it.
@@ -47,11 +51,12 @@ local globals = {
     assert = assert, error = error, getmetatable = getmetatable, ipairs = ipairs, rawequal = rawequal, select = select,
     tonumber = tonumber, tostring = tostring, type = type, unpack = unpack, gcinfo = gcinfo,
 }
-local G = readonly(globals)
+local G, environment = readonly(globals)
 globals._G = G
-real_setmetatable(globals, { __index = function(_, name)
+local unknown = { __index = function(_, name)
     error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
-end })
+end }
+real_setmetatable(globals, unknown)
 
 function globals.pcall(f, ...) return caught(real_pcall(f, ...)) end
 
@@ -233,6 +238,10 @@ function redis.replicate_commands() return true end
 function redis.breakpoint() return false end
 function redis.debug() end
 
+if host.has_functions then
+    redis.replicate_commands, redis.breakpoint, redis.debug = nil, nil, nil
+end
+
 for name, f in real_pairs(redis) do
     if type(f) == "function" then redis[name] = host.behind_c(f) end
 end
@@ -246,7 +255,7 @@ local function handler(problem)
     for level = 2, 100 do
         local info = getinfo(level, "Sl")
         if not info then break end
-        if info.source == SCRIPT and info.currentline > 0 then
+        if info.source == SOURCE and info.currentline > 0 then
             line = info.currentline
             break
         end
@@ -264,20 +273,124 @@ local function handler(problem)
     return { text, line, counted and true or false }
 end
 
-return G, function(chunk, keys, argv, call, log, knows)
-    globals.KEYS, globals.ARGV = keys, argv
-    current_call, current_log, current_knows = call, log, knows
-    local ok, value = real_xpcall(chunk, handler)
-    globals.KEYS, globals.ARGV = nil, nil
-    current_call, current_log, current_knows = nil, nil, nil
-    -- `table.insert` and its kin do write into the empty tables in front.
+-- `table.insert` and its kin do write into the empty tables in front.
+local function tidy()
     for front in real_pairs(behind) do
         if real_next(front) ~= nil then
             for key in real_pairs(front) do front[key] = nil end
         end
     end
+end
+
+-- Either what was returned, or text, line, and whether the error was counted.
+local function concluded(ok, value)
+    tidy()
     if ok then return true, value end
     if type(value) == "table" then return false, value[1], value[2], value[3] end
     -- There was no memory, or no stack, for the handler.
     return false, "ERR " .. tostring(value)
 end
+
+-- What is compiled, by numbers.
+local chunks = host.chunks
+
+local function run_script(chunk, keys, argv, call, log, knows)
+    globals.KEYS, globals.ARGV = keys, argv
+    current_call, current_log, current_knows = call, log, knows
+    local ok, value = real_xpcall(chunks[chunk], handler)
+    globals.KEYS, globals.ARGV = nil, nil
+    current_call, current_log, current_knows = nil, nil, nil
+    return concluded(ok, value)
+end
+
+if not host.has_functions then return G, run_script end
+
+---------------------------------------------------------------------------------------------------------------------------
+-- Functions. While a library is loaded it sees nothing but `redis`, and of it nothing that acts.
+
+local function run_function(chunk, keys, argv, call, log, knows)
+    current_call, current_log, current_knows = call, log, knows
+    local f = chunks[chunk]
+    local ok, value = real_xpcall(function() return f(keys, argv) end, handler)
+    current_call, current_log, current_knows = nil, nil, nil
+    return concluded(ok, value)
+end
+
+local function fail(text) error({ err = "ERR " .. text }, 0) end
+
+local is_text = { string = true, number = true }
+
+-- What `register_function` may be told by name: its kind, and what is said of another.
+local FIELDS = {
+    function_name = { is_text, "function_name argument given to redis.register_function must be a string" },
+    description = { is_text, "description argument given to redis.register_function must be a string" },
+    callback = { { ["function"] = true }, "callback argument given to redis.register_function must be a function" },
+    flags = { { table = true }, "flags argument to redis.register_function must be a table representing function flags" },
+}
+
+-- The functions that the library in loading has registered, in order, and by their names in lower case.
+local registered, registered_names
+
+local function register(name, callback, description, flags)
+    name = tostring(name)
+    if not find(name, "^[%w_]+$") then
+        fail("Library names can only contain letters, numbers, or underscores(_) and must be at least one character long")
+    end
+    if registered_names[lower(name)] then fail("Function already exists in the library") end
+    registered_names[lower(name)] = true
+    local words = {}
+    for _, flag in ipairs(flags or {}) do
+        if type(flag) ~= "string" or not host.is_flag(flag) then fail("unknown flag given") end
+        words[#words + 1] = flag
+    end
+    registered[#registered + 1] = { name, description and tostring(description), concat(words, ","), callback }
+end
+
+local function register_named(given)
+    local named = {}
+    for name, value in real_next, given do
+        local field = type(name) == "string" and FIELDS[name]
+        if not field then fail("unknown argument given to redis.register_function") end
+        if not field[1][type(value)] then fail(field[2]) end
+        named[name] = value
+    end
+    if not named.function_name then fail("redis.register_function must get a function name argument") end
+    if not named.callback then fail("redis.register_function must get a callback argument") end
+    register(named.function_name, named.callback, named.description, named.flags)
+end
+
+local loading_redis = {}
+for _, name in ipairs({ "log", "LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING", "REDIS_VERSION", "REDIS_VERSION_NUM" }) do
+    loading_redis[name] = redis[name]
+end
+
+loading_redis.register_function = host.behind_c(function(...)
+    local count, first, second = select("#", ...), ...
+    if count < 1 or count > 2 then fail("wrong number of arguments to redis.register_function") end
+    if count == 1 then
+        if type(first) ~= "table" then
+            fail("calling redis.register_function with a single argument is only applicable to Lua table (representing named arguments).")
+        end
+        return register_named(first)
+    end
+    if not is_text[type(first)] then fail("first argument to redis.register_function must be a string") end
+    if type(second) ~= "function" then fail("second argument to redis.register_function must be a function") end
+    register(first, second)
+end)
+
+local loading_globals = real_setmetatable({ redis = readonly(real_setmetatable(loading_redis, unknown)) }, unknown)
+
+-- `environment` is the metatable of what all functions see as globals.
+local function load_library(chunk, log)
+    registered, registered_names = {}, {}
+    environment.__index, current_log = loading_globals, log
+    local ok, value = real_xpcall(chunk, handler)
+    environment.__index, current_log = globals, nil
+    local list = registered
+    registered, registered_names = nil, nil
+    tidy()
+    if ok then return true, list end
+    return false, type(value) == "table" and value[1] or "ERR " .. tostring(value)
+end
+
+return G, run_function, load_library

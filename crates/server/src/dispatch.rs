@@ -590,7 +590,7 @@ impl Dispatcher<'_> {
         let (shared, stats) = (*shared, *stats);
         let registry = &*shared.registry;
         let World { global, keyspace } = world;
-        let engine = global.scripts.engine();
+        let engine = global.scripts.engine_for(call);
         let time_max = global.settings.script_time_max;
         let Job { session, reply, .. } = job;
         // A script may select another database for itself.

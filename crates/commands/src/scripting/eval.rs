@@ -1,16 +1,16 @@
 //! `EVAL`, `EVAL_RO`, `EVALSHA` and `EVALSHA_RO`.
 
-use scripting::{Lifetime, Script};
+use scripting::{Lifetime, Program, Script};
 
 use crate::context::{Ctx, Outcome};
 use crate::error::{Error, Stop};
 use crate::scripting::ScriptCall;
 use crate::spec::{Acl, Arg, Begin, Find, Flags, Group, KeyFlags, KeySpec, Side, Spec};
 
-const READ_WRITE: KeyFlags = KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE);
-const READ_ONLY: KeyFlags = KeyFlags::RO.union(KeyFlags::ACCESS);
+pub(super) const READ_WRITE: KeyFlags = KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE);
+pub(super) const READ_ONLY: KeyFlags = KeyFlags::RO.union(KeyFlags::ACCESS);
 
-const fn keys(flags: KeyFlags) -> KeySpec {
+pub(super) const fn keys(flags: KeyFlags) -> KeySpec {
     KeySpec {
         notes: None,
         flags,
@@ -19,11 +19,12 @@ const fn keys(flags: KeyFlags) -> KeySpec {
     }
 }
 
-const NUMKEYS: Arg = Arg::integer("numkeys");
-const KEY: Arg = Arg::key("key", 0).optional().multiple();
-const ARG: Arg = Arg::string("arg").optional().multiple();
+pub(super) const NUMKEYS: Arg = Arg::integer("numkeys");
+pub(super) const KEY: Arg = Arg::key("key", 0).optional().multiple();
+pub(super) const ARG: Arg = Arg::string("arg").optional().multiple();
 
-const FLAGS: Flags = Flags::NOSCRIPT.union(Flags::STALE).union(Flags::SKIP_MONITOR).union(Flags::NO_MANDATORY_KEYS);
+pub(super) const FLAGS: Flags =
+    Flags::NOSCRIPT.union(Flags::STALE).union(Flags::SKIP_MONITOR).union(Flags::NO_MANDATORY_KEYS);
 
 pub const EVAL: Spec = Spec {
     name: "eval",
@@ -71,11 +72,11 @@ pub const EVALSHA_RO: Spec = Spec {
 fn eval(cx: &mut Ctx<'_>) -> Outcome {
     let numkeys = numkeys(cx)?;
     let known = {
-        let script = Script::parse(cx.args[1]).map_err(Error::string)?;
+        let script = Script::parse(cx.args[1]).map_err(Error::Bytes)?;
         cx.global_mut()?.scripts.add(&script, Lifetime::Evaluated)?;
         script
     };
-    start(cx, known, numkeys)
+    start(cx, Program::Script(known), numkeys)
 }
 
 fn evalsha(cx: &mut Ctx<'_>) -> Outcome {
@@ -87,13 +88,17 @@ fn evalsha(cx: &mut Ctx<'_>) -> Outcome {
     let numkeys = numkeys(cx)?;
     let name = cx.args[1];
     match cx.global_mut()?.scripts.cache.get(name).cloned() {
-        Some(script) => start(cx, script, numkeys),
+        Some(script) => start(cx, Program::Script(script), numkeys),
         None => cx.fail(UNKNOWN),
     }
 }
 
 fn numkeys(cx: &Ctx<'_>) -> Result<usize, Stop> {
-    let count = cx.int(2)?;
+    keys_among_args(cx, cx.int(2)?)
+}
+
+/// So many of the arguments behind their number are keys.
+pub(super) fn keys_among_args(cx: &Ctx<'_>, count: i64) -> Result<usize, Stop> {
     if count > cx.args.len() as i64 - 3 {
         return cx.fail("ERR Number of keys can't be greater than number of args");
     }
@@ -103,11 +108,17 @@ fn numkeys(cx: &Ctx<'_>) -> Result<usize, Stop> {
     }
 }
 
-fn start(cx: &mut Ctx<'_>, script: Script, numkeys: usize) -> Outcome {
+/// Hands the program to the dispatcher, unless it is refused for what it declares.
+pub(super) fn start(cx: &mut Ctx<'_>, program: Program, numkeys: usize) -> Outcome {
     let (keys, args) = cx.args[3..].split_at(numkeys);
     let owned = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect();
-    let read_only = script.flags.no_writes || cx.command.spec.flags.contains(Flags::READONLY);
-    Err(Stop::Script(Box::new(ScriptCall { script, keys: owned(keys), args: owned(args), read_only })))
+    let called_to_read = cx.command.spec.flags.contains(Flags::READONLY);
+    let declares = program.flags();
+    if called_to_read && declares.is_some_and(|flags| !flags.no_writes) {
+        return cx.fail("ERR Can not execute a script with write flag using *_ro command.");
+    }
+    let read_only = called_to_read || declares.is_some_and(|flags| flags.no_writes);
+    Err(Stop::Script(Box::new(ScriptCall { program, keys: owned(keys), args: owned(args), read_only })))
 }
 
 #[cfg(test)]

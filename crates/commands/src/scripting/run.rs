@@ -5,21 +5,37 @@ use std::time::Duration;
 use config::LogLevel;
 use parking_lot::Mutex;
 use resp::{Proto, Reply};
-use scripting::{Ended, Engine, Limits, Script};
+use scripting::{Ended, Engine, Limits, Program, ScriptFlags};
 
 use crate::context::Host;
 use crate::registry::{Command, Registry};
 use crate::spec::Flags;
 use crate::stats::ThreadStats;
 
-/// A script that is about to run.
+/// A script or function that is about to run.
 #[derive(Clone, Debug)]
 pub struct ScriptCall {
-    pub script: Script,
+    pub program: Program,
     pub keys: Vec<Vec<u8>>,
     pub args: Vec<Vec<u8>>,
-    /// EVAL_RO and EVALSHA_RO, or the script says so itself.
+    /// EVAL_RO and its kin, or the script says so itself.
     pub read_only: bool,
+}
+
+impl ScriptCall {
+    /// What the script declares about itself; `None` if it declares nothing, and each of its commands is asked instead.
+    pub fn flags(&self) -> Option<ScriptFlags> {
+        self.program.flags()
+    }
+
+    /// The digest of a script, the name of a function.
+    pub fn name(&self) -> &[u8] {
+        self.program.name()
+    }
+
+    pub fn is_function(&self) -> bool {
+        matches!(self.program, Program::Function(_))
+    }
 }
 
 /// Executes one command, alone in the world, and returns its reply in this protocol.
@@ -71,13 +87,7 @@ impl scripting::Host for Commands<'_> {
     }
 
     fn log(&mut self, level: u8, text: &str) {
-        let level = match level {
-            0 => LogLevel::Debug,
-            1 => LogLevel::Verbose,
-            2 => LogLevel::Notice,
-            _ => LogLevel::Warning,
-        };
-        self.host.log(level, text);
+        self.host.log(log_level(level), text);
     }
 
     fn knows(&self, command: &[u8]) -> bool {
@@ -86,6 +96,16 @@ impl scripting::Host for Commands<'_> {
 
     fn has_written(&self) -> bool {
         self.stats.dirty.get() != self.dirty_before
+    }
+}
+
+/// The level that scripts call so.
+pub(super) fn log_level(level: u8) -> LogLevel {
+    match level {
+        0 => LogLevel::Debug,
+        1 => LogLevel::Verbose,
+        2 => LogLevel::Notice,
+        _ => LogLevel::Warning,
     }
 }
 
@@ -109,8 +129,8 @@ pub fn run(
     let mut commands = Commands { registry, host, stats, read_only: call.read_only, dirty_before, execute };
     let mut own = Reply::default();
     own.set_proto(reply.proto());
-    let ended = engine.run(&call.script, &keys, &args, Limits { time_max }, &mut commands, &mut own);
-    let name = String::from_utf8_lossy(&call.script.sha1).into_owned();
+    let ended = engine.run(&call.program, &keys, &args, Limits { time_max }, &mut commands, &mut own);
+    let name = String::from_utf8_lossy(call.name()).into_owned();
     match ended {
         Ended::Failed { counted: false } => {
             let text: Vec<u8> = own.segments().flatten().copied().skip(1).collect();

@@ -147,7 +147,7 @@ fn kill(cx: &mut Ctx<'_>) -> Outcome {
 }
 
 fn load(cx: &mut Ctx<'_>) -> Outcome {
-    let script = Script::parse(cx.args[2]).map_err(Error::string)?;
+    let script = Script::parse(cx.args[2]).map_err(Error::Bytes)?;
     cx.global_mut()?.scripts.add(&script, Lifetime::Loaded)?;
     cx.reply.bulk(script.sha1);
     Ok(())

@@ -3,9 +3,6 @@
 
 /// `(what, work)`: a command, `command|*` for all its subcommands too, or `group:NAME` for a whole group.
 const LATER: &[(&str, &str)] = &[
-    ("function|*", "scripting, ACL, insight"),
-    ("fcall", "scripting, ACL, insight"),
-    ("fcall_ro", "scripting, ACL, insight"),
     ("acl|*", "scripting, ACL, insight"),
     ("monitor", "scripting, ACL, insight"),
     ("client|caching", "scripting, ACL, insight"),

@@ -5,8 +5,7 @@ use std::io::Write as _;
 
 use super::{Natives, Stack, natives};
 
-const FUNCTIONS: Natives =
-    natives![tobit, bnot, band, bor, bxor, lshift, rshift, arshift, rol, ror, bswap, tohex];
+const FUNCTIONS: Natives = natives![tobit, bnot, band, bor, bxor, lshift, rshift, arshift, rol, ror, bswap, tohex];
 
 pub(super) fn open(stack: &Stack) {
     stack.push_table();

@@ -76,9 +76,18 @@ pub(crate) unsafe fn libraries(lua: &Lua) -> Result<(Table, Scratch)> {
     // SAFETY: the closures put together what `Stack` offers, and own nothing while they do.
     unsafe {
         all.raw_set("bit", lua.exec_raw::<Table>((), |state| bit::open(&Stack::of_call(state)))?)?;
-        all.raw_set("struct", lua.exec_raw::<Table>((), |state| structs::open(&Stack::of_call(state), &raw mut (*scratch).bytes))?)?;
-        all.raw_set("cmsgpack", lua.exec_raw::<Table>((), |state| cmsgpack::open(&Stack::of_call(state), &raw mut (*scratch).cmsgpack))?)?;
-        all.raw_set("cjson", lua.exec_raw::<Table>((), |state| cjson::open(&Stack::of_call(state), &raw mut (*scratch).cjson))?)?;
+        all.raw_set(
+            "struct",
+            lua.exec_raw::<Table>((), |state| structs::open(&Stack::of_call(state), &raw mut (*scratch).bytes))?,
+        )?;
+        all.raw_set(
+            "cmsgpack",
+            lua.exec_raw::<Table>((), |state| cmsgpack::open(&Stack::of_call(state), &raw mut (*scratch).cmsgpack))?,
+        )?;
+        all.raw_set(
+            "cjson",
+            lua.exec_raw::<Table>((), |state| cjson::open(&Stack::of_call(state), &raw mut (*scratch).cjson))?,
+        )?;
     }
     Ok((all, owner))
 }

@@ -57,7 +57,8 @@ impl<'a> Format<'a> {
 
     /// The number behind a letter.
     fn number(&mut self, default: usize) -> usize {
-        let digit = |text: &[u8]| text.first().filter(|byte| byte.is_ascii_digit()).map(|byte| usize::from(byte - b'0'));
+        let digit =
+            |text: &[u8]| text.first().filter(|byte| byte.is_ascii_digit()).map(|byte| usize::from(byte - b'0'));
         if digit(self.rest).is_none() {
             return default;
         }
@@ -225,14 +226,16 @@ fn unpack(stack: &Stack) -> c_int {
             b'f' => {
                 let mut bytes = [0; 4];
                 bytes.copy_from_slice(taken);
-                let bits = if format.from_most_significant { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
+                let bits =
+                    if format.from_most_significant { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
                 stack.push_number(f64::from(f32::from_bits(bits)));
                 results += 1;
             }
             b'd' => {
                 let mut bytes = [0; 8];
                 bytes.copy_from_slice(taken);
-                let bits = if format.from_most_significant { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) };
+                let bits =
+                    if format.from_most_significant { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) };
                 stack.push_number(f64::from_bits(bits));
                 results += 1;
             }

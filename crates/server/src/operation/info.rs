@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use commands::pubsub::{Subscriptions, Topic};
+use commands::scripting::Scripts;
 use commands::stats::{Counter, percentiles_ns};
 use commands::{ClientFlags, Clients, Db, Global, Registry, ThreadStats};
 use config::directives;
@@ -247,19 +248,7 @@ fn memory(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("allocator_resident", allocator.resident);
     report.field("allocator_muzzy", allocator.muzzy);
     report.bytes("total_system_memory", memory::system_total());
-    report.field("used_memory_lua", 0);
-    report.field("used_memory_vm_eval", 0);
-    report.field("used_memory_lua_human", "0B");
-    report.zeros(&[
-        "used_memory_scripts_eval",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-        "used_memory_vm_functions",
-    ]);
-    report.bytes("used_memory_vm_total", 0);
-    report.field("used_memory_functions", 0);
-    report.bytes("used_memory_scripts", 0);
+    scripts(sources, report);
     if let Some(global) = sources.global {
         report.bytes("maxmemory", global.settings.maxmemory_bytes);
         let policy = global.config.formatted(directives::MAXMEMORY_POLICY);
@@ -389,7 +378,8 @@ fn stats(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("expire_cycle_cpu_milliseconds", sources.sum(|thread| &thread.expire_cycle_ns) / 1_000_000);
     report.field("evicted_keys", 0);
     report.field("evicted_clients", sources.sum(|thread| &thread.evicted_clients));
-    report.zeros(&["evicted_scripts", "total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    report.field("evicted_scripts", sources.global.map_or(0, |global| global.scripts.evicted));
+    report.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     report.field("keyspace_hits", sources.sum(|thread| &thread.keyspace_hits));
     report.field("keyspace_misses", sources.sum(|thread| &thread.keyspace_misses));
     for (name, topic) in [
@@ -433,6 +423,26 @@ fn stats(sources: &InfoSources<'_>, report: &mut Report) {
     }
     report.field("acl_access_denied_auth", sources.sum(|thread| &thread.acl_denied_auth));
     report.zeros(&["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
+}
+
+/// What scripts and functions take. An interpreter that is asking this very question counts as nothing.
+fn scripts(sources: &InfoSources<'_>, report: &mut Report) {
+    let scripts = sources.global.map(|global| &global.scripts);
+    let of = |figure: &dyn Fn(&Scripts) -> usize| scripts.map_or(0, figure) as u64;
+    let vm_eval = of(&|scripts| scripts.interpreter_bytes().unwrap_or(0));
+    let vm_functions = of(&|scripts| scripts.functions.interpreter_bytes().unwrap_or(0));
+    let (texts, functions) = (of(&|scripts| scripts.cache.bytes()), of(&|scripts| scripts.functions.text_bytes()));
+    report.field("used_memory_lua", vm_eval);
+    report.field("used_memory_vm_eval", vm_eval);
+    report.field("used_memory_lua_human", human(vm_eval));
+    report.field("used_memory_scripts_eval", texts);
+    report.field("number_of_cached_scripts", of(&|scripts| scripts.cache.len()));
+    report.field("number_of_functions", of(&|scripts| scripts.functions.function_count()));
+    report.field("number_of_libraries", of(&|scripts| scripts.functions.libraries().len()));
+    report.field("used_memory_vm_functions", vm_functions);
+    report.bytes("used_memory_vm_total", vm_eval + vm_functions);
+    report.field("used_memory_functions", functions);
+    report.bytes("used_memory_scripts", texts + functions);
 }
 
 fn replication(sources: &InfoSources<'_>, report: &mut Report) {

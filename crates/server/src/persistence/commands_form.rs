@@ -7,6 +7,7 @@
 //! | sorted set | `ZADD` |
 //! | hash | `HMSET`; with fields that expire, field by field, and `HPEXPIREAT` behind each that does |
 //! | stream | `XADD` each entry, or `XADD … MAXLEN 0` where none is left; `XSETID`; `XGROUP CREATE`, `XCLAIM`, `XGROUP CREATECONSUMER` |
+//! | library of functions | `FUNCTION LOAD`, before all keys |
 //! | any, with an expiry | `PEXPIREAT` behind all that |
 //!
 //! One command has at most 64 elements, as in Redis 8.2, which was observed; all of them execute these files
@@ -27,6 +28,11 @@ const ELEMENTS_MAX: usize = 64;
 
 /// Before no instant, so that no field has expired for who visits.
 const NEVER_EXPIRED: Millis = Millis(i64::MIN);
+
+/// A library of functions.
+pub fn library(out: &mut Vec<u8>, code: &[u8]) {
+    command(out, &[b"FUNCTION", b"LOAD", code]);
+}
 
 /// What follows is of this database.
 pub fn select_db(out: &mut Vec<u8>, db: DbIndex) {

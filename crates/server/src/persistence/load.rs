@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use commands::db::access;
 use commands::persistence::Reload;
+use commands::scripting::{Policy, VERSION};
 use config::directives;
 use keyspace::{DbIndex, Expiry, Held, Key, Keyspace, Millis};
 use rdb::{Access, Batch, Decoded, Item, Limits, Reader, Value};
@@ -116,8 +117,8 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
             let part = match item {
                 Item::Batch(batch) => Part::Batch(batch),
                 Item::Decoded(decoded) => Part::Decoded(decoded),
-                Item::Function(_) => {
-                    LOG.warning("A library of functions was not loaded: this version of Spinel has no functions.");
+                Item::Function(code) => {
+                    load_library(shared, code, manner)?;
                     continue;
                 }
                 Item::End => return Ok(()),
@@ -133,6 +134,16 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
         Some(reason) => Err(LoadError(reason)),
         None => Ok(reader.into_rest()),
     }
+}
+
+/// Libraries are few, and stand before all keys.
+fn load_library(shared: &Shared, code: Vec<u8>, manner: Manner) -> Result<(), LoadError> {
+    let policy = if manner.merge { Policy::Replace } else { Policy::Append };
+    let mut world = shared.gates.wide();
+    let mut log = |_, text: &str| LOG.notice(text);
+    world.global.scripts.functions.restore(&[code], policy, VERSION, &mut log).map_err(|text| {
+        LoadError(format!("a library of functions cannot be loaded: {}", String::from_utf8_lossy(&text)))
+    })
 }
 
 enum Part {
@@ -364,7 +375,8 @@ impl Shared {
             Reload::AppendOnlyFile => None,
         };
         if flush {
-            let world = self.gates.wide();
+            let mut world = self.gates.wide();
+            world.global.scripts.functions.clear();
             // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
             let garbage = unsafe { world.keyspace.wide() }.flush_all();
             drop(world);

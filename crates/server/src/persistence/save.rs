@@ -12,10 +12,11 @@ use config::{Config, MaxmemoryPolicy, directives};
 use keyspace::snapshot::{Progress, Snapshot, SnapshotLimits};
 use keyspace::{DbIndex, Millis};
 use parking_lot::Mutex;
-use rdb::encode;
+use rdb::{Version, encode};
 
 use super::Figures;
 use super::capture::{Claimed, Collector, Form, Traces};
+use super::commands_form;
 use super::output::Output;
 use crate::operation::memory;
 use crate::shared::{Shared, now};
@@ -93,6 +94,15 @@ pub fn cut(shared: &Shared, alone: &mut Alone<'_, '_>, target: Target) -> Cut {
     let mut preamble = Vec::new();
     if target.form == Form::Records {
         facts(&mut preamble, now, target.is_aof_base);
+    }
+    for library in alone.global.scripts.functions.libraries() {
+        match target.form {
+            Form::Records => {
+                let options = encode::Options { version: Version::REDIS_7_0, compress };
+                encode::function(&mut preamble, &library.code, &options);
+            }
+            Form::Commands => commands_form::library(&mut preamble, &library.code),
+        }
     }
     let mut keys_total = 0;
     for index in 0..alone.space.db_count() {

@@ -8,7 +8,9 @@ use super::{InvalidNumbers, Settings, scratch, settings};
 
 /// A table that is not finished. It is on Lua's stack.
 pub(super) enum Open {
-    Array { length: c_int },
+    Array {
+        length: c_int,
+    },
     /// A key is on the stack too.
     Object,
 }
@@ -75,8 +77,7 @@ pub(super) fn decode(stack: &Stack) -> c_int {
     let super::Scratch { bytes: string, decoding: open, .. } = scratch(stack);
     empty(string);
     empty(open);
-    let mut input =
-        Input { stack, settings: settings(stack), text: &text[..end], position: 0, token_at: 0, string };
+    let mut input = Input { stack, settings: settings(stack), text: &text[..end], position: 0, token_at: 0, string };
     let mut token = input.next();
     loop {
         if !value(&mut input, token, open) {

@@ -11,7 +11,10 @@ pub(super) fn write_number(out: &mut Vec<u8>, number: f64, digits: usize) {
         return out.extend_from_slice(if number > 0.0 { b"inf" } else { b"-inf" });
     }
     // An integer that has no more digits is its own text; this is by far the most frequent case.
-    if number.trunc() == number && number.abs() < 10_f64.powi(digits as i32) && !(number == 0.0 && number.is_sign_negative()) {
+    if number.trunc() == number
+        && number.abs() < 10_f64.powi(digits as i32)
+        && !(number == 0.0 && number.is_sign_negative())
+    {
         write_to(out, format_args!("{}", number as i64));
         return;
     }
@@ -23,7 +26,8 @@ pub(super) fn write_number(out: &mut Vec<u8>, number: f64, digits: usize) {
     };
     let text = &room[..length];
     let (mantissa, exponent) = text.split_at(memchr::memchr(b'e', text).expect("it was asked for"));
-    let exponent: i32 = std::str::from_utf8(&exponent[1..]).ok().and_then(|text| text.parse().ok()).expect("an integer");
+    let exponent: i32 =
+        std::str::from_utf8(&exponent[1..]).ok().and_then(|text| text.parse().ok()).expect("an integer");
     let (sign, mantissa) = mantissa.split_at(usize::from(number.is_sign_negative()));
     out.extend_from_slice(sign);
     let significant = |text: &mut Vec<u8>, from: usize| {
@@ -191,10 +195,24 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         for (number, expected) in [
-            (0.0, "0"), (-0.0, "-0"), (1.5, "1.5"), (0.1, "0.1"), (1.0 / 3.0, "0.33333333333333"), (1e14, "1e+14"),
-            (99_999_999_999_999.0, "99999999999999"), (999_999_999_999_999.0, "1e+15"), (123_456_789.123_456_789, "123456789.12346"),
-            (5e-324, "4.9406564584125e-324"), (f64::MAX, "1.7976931348623e+308"), (-1e-5, "-1e-05"), (0.0001, "0.0001"),
-            (0.999_999_999_999_999_9, "1"), (99_999_999_999_999.96, "1e+14"), (100.5, "100.5"), (1e100, "1e+100"), (120.0, "120"),
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.5, "1.5"),
+            (0.1, "0.1"),
+            (1.0 / 3.0, "0.33333333333333"),
+            (1e14, "1e+14"),
+            (99_999_999_999_999.0, "99999999999999"),
+            (999_999_999_999_999.0, "1e+15"),
+            (123_456_789.123_456_789, "123456789.12346"),
+            (5e-324, "4.9406564584125e-324"),
+            (f64::MAX, "1.7976931348623e+308"),
+            (-1e-5, "-1e-05"),
+            (0.0001, "0.0001"),
+            (0.999_999_999_999_999_9, "1"),
+            (99_999_999_999_999.96, "1e+14"),
+            (100.5, "100.5"),
+            (1e100, "1e+100"),
+            (120.0, "120"),
         ] {
             assert_eq!(text(number, 14), expected);
         }
@@ -206,11 +224,30 @@ mod tests {
     #[test]
     fn numbers_are_read_as_c_reads_them() {
         for (text, number, length) in [
-            ("1", 1.0, 1), ("-1.5e3x", -1500.0, 6), ("1e", 1.0, 1), ("1e+", 1.0, 1), (".5", 0.5, 2), ("1.", 1.0, 2), ("0x", 0.0, 1),
-            ("0x1F", 31.0, 4), ("0x1.8p1", 3.0, 7), ("0x1p", 1.0, 3), ("-0x10", -16.0, 5), ("infinit", f64::INFINITY, 3),
-            ("-Infinity", f64::NEG_INFINITY, 9), ("", 0.0, 0), ("-", 0.0, 0), (".", 0.0, 0), ("+1", 1.0, 2), ("1e400", f64::INFINITY, 5),
-            ("0x1p-1074", 5e-324, 9), ("0x1p-1075", 0.0, 9), ("0x1.8p-1075", 5e-324, 11), ("0x1.fffffffffffff7p1023", f64::MAX, 23),
-            ("0x.8", 0.5, 4), ("0x1p99999999999999999999", f64::INFINITY, 24),
+            ("1", 1.0, 1),
+            ("-1.5e3x", -1500.0, 6),
+            ("1e", 1.0, 1),
+            ("1e+", 1.0, 1),
+            (".5", 0.5, 2),
+            ("1.", 1.0, 2),
+            ("0x", 0.0, 1),
+            ("0x1F", 31.0, 4),
+            ("0x1.8p1", 3.0, 7),
+            ("0x1p", 1.0, 3),
+            ("-0x10", -16.0, 5),
+            ("infinit", f64::INFINITY, 3),
+            ("-Infinity", f64::NEG_INFINITY, 9),
+            ("", 0.0, 0),
+            ("-", 0.0, 0),
+            (".", 0.0, 0),
+            ("+1", 1.0, 2),
+            ("1e400", f64::INFINITY, 5),
+            ("0x1p-1074", 5e-324, 9),
+            ("0x1p-1075", 0.0, 9),
+            ("0x1.8p-1075", 5e-324, 11),
+            ("0x1.fffffffffffff7p1023", f64::MAX, 23),
+            ("0x.8", 0.5, 4),
+            ("0x1p99999999999999999999", f64::INFINITY, 24),
         ] {
             assert_eq!(read_number(text.as_bytes()), (number, length), "{text}");
         }
