@@ -28,7 +28,7 @@ use keyspace::{DbIndex, Key, Keyspace, Millis, Object, ValueRef};
 use resp::long_double::LongDouble;
 use resp::{Proto, Reply};
 
-use crate::client::{ClientFlags, Session};
+use crate::client::{Client, ClientFlags, Session};
 use crate::context::{Ctx, Host, Outcome, Reach};
 use crate::db::{Db, Manners};
 use crate::effects::Effects;
@@ -38,6 +38,8 @@ use crate::global::Global;
 use crate::keys;
 use crate::registry::Command;
 use crate::stats::ThreadStats;
+use crate::telling::Telling;
+use crate::tracking;
 
 /// What a blocked command waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -403,13 +405,25 @@ pub struct Serving<'w> {
     /// Where the access has signalled keys, and where what serving changes is recorded, each command a unit of its own.
     pub effects: &'w mut Effects,
     pub now: Millis,
+    /// The thread that serves.
+    pub thread: usize,
 }
 
 /// Runs a command's handler, and says how many nanoseconds it took.
 pub type Run<'r> = dyn FnMut(&mut Ctx<'_>) -> (Outcome, u64) + 'r;
 
 impl Serving<'_> {
-    /// Serves who waits for the keys that were signalled, and for those that this makes ready in turn, until all is quiet.
+    /// Tells what a client's command has recorded.
+    fn tell(&mut self, own: &Client) {
+        Telling::of(self.global, self.host, self.stats, self.thread).tell(self.effects, Some(own));
+    }
+
+    fn tell_own(&mut self, client: &Client) {
+        Telling::of(self.global, self.host, self.stats, self.thread).tell_own(self.effects, client);
+    }
+
+    /// Serves who waits for the keys that were signalled, and for those that this makes ready in turn, until all is quiet. What was found
+    /// expired by a look at a key is still to be told.
     ///
     /// # Safety
     /// The caller is alone in the world, and no `Space` of the keyspace exists: see [`Keyspace::wide`].
@@ -417,8 +431,6 @@ impl Serving<'_> {
         loop {
             let mut ready = self.effects.take_ready();
             if ready.is_empty() {
-                // What was found expired by a command that waits now, or by a look at a key.
-                self.effects.tell(&self.global.watches);
                 return;
             }
             for db in ready.databases.drain(..) {
@@ -536,8 +548,9 @@ impl Serving<'_> {
         let changed = self.stats.dirty.get() != dirty_before;
         cx.db.effects.end(&args, changed);
         cx.db.effects.close_unit();
-        cx.tell_watchers();
+        tracking::note_command(&mut cx, self.thread, false);
         drop(cx);
+        self.tell(&waiter.session.client);
         waiter.spent_ns += ns;
         let failed = match outcome {
             Ok(()) => false,
@@ -546,6 +559,7 @@ impl Serving<'_> {
                 if let Some(args) = block.args {
                     waiter.args = args;
                 }
+                self.tell_own(&waiter.session.client);
                 self.global.waiters.enqueue(waiter);
                 return;
             }
@@ -561,6 +575,7 @@ impl Serving<'_> {
         self.global.waiters.forget(arrival, &waiter);
         count_call(&waiter, failed, self.stats, latency_tracking);
         self.host.unblock(&waiter.session.client, reply, changed, false);
+        self.tell_own(&waiter.session.client);
     }
 }
 

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use crate::pubsub::Subscriber;
 use crate::registry::Command;
 use crate::stats::Counter;
+use crate::tracking::Track;
 use crate::transaction::Transaction;
 
 bitflags! {
@@ -38,6 +39,13 @@ bitflags! {
         const DIRTY_WATCH = 1 << 9;
         /// Has subscriptions.
         const PUBSUB = 1 << 10;
+        /// CLIENT TRACKING is on.
+        const TRACKING = 1 << 11;
+        /// The client that was to receive its invalidations has gone. Set by whoever meant to send one.
+        const TRACKING_BROKEN = 1 << 12;
+        const TRACKING_BCAST = 1 << 13;
+        /// CLIENT TRACKING was on at some time: what it has read may be remembered.
+        const HAS_TRACKED = 1 << 14;
     }
 }
 
@@ -73,10 +81,15 @@ pub struct Client {
     pub queued_commands: AtomicUsize,
     pub queued_bytes: AtomicUsize,
     pub watched_keys: AtomicUsize,
-    /// Set by CLIENT KILL and its like; the client's event loop closes it.
+    /// Set by CLIENT KILL and its like, upon which the client's event loop closes it, and when the connection ends for any other reason:
+    /// who still holds the record then knows that nobody is there.
     pub killed: AtomicBool,
+    /// Something lies in its inbox: looked at before each of its commands, so it stands beside what is read then anyway.
+    pub(crate) has_pushes: AtomicBool,
+    /// Who receives its invalidations, as CLIENT LIST shows it: -1 where it does not track, 0 where it receives them itself.
+    pub redirect: AtomicI64,
     pub text: Mutex<ClientText>,
-    /// There once the client subscribes to something, for life: see [`Client::subscriber`].
+    /// There once the client subscribes to something, or is to get invalidations, for life: see [`Client::subscriber`].
     pub(crate) subscriber: OnceLock<Box<Subscriber>>,
 }
 
@@ -125,6 +138,8 @@ impl Client {
             queued_bytes: AtomicUsize::new(0),
             watched_keys: AtomicUsize::new(0),
             killed: AtomicBool::new(false),
+            has_pushes: AtomicBool::new(false),
+            redirect: AtomicI64::new(-1),
             text: Mutex::new(ClientText { user: "default".to_owned(), ..ClientText::default() }),
             subscriber: OnceLock::new(),
         }
@@ -132,6 +147,11 @@ impl Client {
 
     pub fn flags(&self) -> ClientFlags {
         ClientFlags::from_bits_truncate(self.flags.load(Relaxed))
+    }
+
+    /// Whether it has ever switched CLIENT TRACKING on.
+    pub fn has_tracked(&self) -> bool {
+        self.flags().contains(ClientFlags::HAS_TRACKED)
     }
 
     /// Called by the client's own event loop, or under its access.
@@ -209,8 +229,10 @@ pub struct Session {
     pub commands_skipped: u64,
     /// A command has changed something since this was last taken back: its reply must not leave while nobody can vouch for that.
     pub has_changed: bool,
-    /// Has subscriptions, so that pushes may come before each reply.
+    /// Has subscriptions.
     pub is_subscriber: bool,
+    /// CLIENT TRACKING is on: what it reads is remembered for it.
+    pub tracking: Option<Track>,
     /// Close once everything so far is written (QUIT, protocol errors).
     pub close_after_reply: bool,
     /// Not a client, but a file or another server that tells what has happened: it is not refused, not made to wait, and finds keys whose time
@@ -232,6 +254,7 @@ impl Session {
             commands_skipped: 0,
             has_changed: false,
             is_subscriber: false,
+            tracking: None,
             close_after_reply: false,
             replays: false,
             transaction: None,

@@ -7,15 +7,16 @@ use config::{Changes, LogLevel, SetError};
 use keyspace::{DbIndex, Dropped, Key};
 use resp::Reply;
 
-use crate::client::{Client, ClientFlags, Clients, Session};
+use crate::client::{Client, ClientFlags, Clients, ReplyMode, Session};
 use crate::db::Db;
 use crate::error::{Error, Stop};
 use crate::generic::migrate::Migration;
 use crate::global::Global;
 use crate::persistence::{Alone, Persistence};
-use crate::pubsub::{Pending, Subscriptions};
+use crate::pubsub::{Delivery, Pending, Subscriptions};
 use crate::registry::Command;
 use crate::stats::ThreadStats;
+use crate::telling::Telling;
 
 /// `Ok` when the handler has replied.
 pub type Outcome = Result<(), Stop>;
@@ -24,6 +25,17 @@ pub type Outcome = Result<(), Stop>;
 pub enum Reach<'a> {
     Narrow(&'a Global),
     Wide(&'a mut Global),
+}
+
+impl Reach<'_> {
+    /// The server-wide state.
+    #[inline]
+    pub fn global(&self) -> &Global {
+        match self {
+            Reach::Narrow(global) => global,
+            Reach::Wide(global) => global,
+        }
+    }
 }
 
 /// One command in execution. The fields are apart so that an entry of `db` can be borrowed while `reply` is written.
@@ -49,10 +61,7 @@ impl<'a> Ctx<'a> {
     /// The server-wide state.
     #[inline]
     pub fn global(&self) -> &Global {
-        match &self.reach {
-            Reach::Narrow(global) => global,
-            Reach::Wide(global) => global,
-        }
+        self.reach.global()
     }
 
     /// The server-wide state, to change it.
@@ -95,6 +104,44 @@ impl<'a> Ctx<'a> {
         Ok(())
     }
 
+    /// The client tracks nothing any more.
+    ///
+    /// # Errors
+    /// `Stop::Wide` on the narrow side, if it tracks anything.
+    pub fn switch_tracking_off(&mut self) -> Outcome {
+        if self.session.tracking.is_some() {
+            let client = self.session.client.clone();
+            self.global_mut()?.tracking.switch_off(&client);
+            self.session.tracking = None;
+        }
+        Ok(())
+    }
+
+    /// All keys, of a database or of all, are about to go: whoever tracks keys hears of it. `at_once`: the client itself hears of it before
+    /// its reply, and not behind it.
+    pub fn invalidate_everything(&mut self, at_once: bool) {
+        let Reach::Wide(global) = &mut self.reach else {
+            unreachable!("what empties a database is alone in the world");
+        };
+        if !global.tracking.is_active() {
+            return;
+        }
+        let client = &*self.session.client;
+        let own = &mut self.db.effects.own_invalidations;
+        let mut delivery = Delivery::of(global, self.host, self.db.stats, client.thread);
+        let garbage = global.tracking.invalidate_everything(Some(client), own, &mut delivery);
+        if at_once {
+            global.tracking.send_own(client, own.drain(..), &mut delivery);
+        }
+        delivery.finish();
+        if at_once && self.session.reply_mode == ReplyMode::On {
+            client.take_pushes(self.reply);
+        }
+        if let Some(garbage) = garbage {
+            self.host.drop_later(garbage);
+        }
+    }
+
     /// Whether a key that the client watches was changed, or its time has come.
     pub fn a_watched_key_was_touched(&mut self) -> bool {
         let client = self.session.client.clone();
@@ -109,18 +156,13 @@ impl<'a> Ctx<'a> {
             self.db.glance(key);
         }
         self.db.select(selected);
-        self.tell_watchers();
+        self.db.effects.mark_watchers(&self.global().watches);
         client.flags().contains(ClientFlags::DIRTY_WATCH)
     }
 
-    /// Marks the clients that watch what was changed. Whoever runs commands calls this behind each.
-    #[inline]
-    pub fn tell_watchers(&mut self) {
-        let watches = match &self.reach {
-            Reach::Narrow(global) => &global.watches,
-            Reach::Wide(global) => &global.watches,
-        };
-        self.db.effects.tell(watches);
+    /// What it takes to tell others what was changed. `thread` is the one that runs.
+    pub fn telling(&self, thread: usize) -> Telling<'_> {
+        Telling::of(self.global(), self.host, self.db.stats, thread)
     }
 
     /// All keys of these databases that are watched and there are about to go, or others come in their place.
@@ -130,7 +172,7 @@ impl<'a> Ctx<'a> {
             for name in watched {
                 let key = self.db.space.key(&name);
                 if databases.iter().any(|&db| self.db.space.contains(db, key)) {
-                    self.db.effects.touch_surely(db, &name);
+                    self.db.effects.touch_watched(db, &name);
                 }
             }
         }
@@ -219,6 +261,8 @@ pub trait Host: Send + Sync {
     fn migrate(&self, migration: Migration);
     /// Frees what a flush has unlinked, elsewhere.
     fn free_later(&self, garbage: Dropped);
+    /// Drops something large, elsewhere.
+    fn drop_later(&self, garbage: Box<dyn Send>);
     fn log(&self, level: LogLevel, text: &str);
     /// Used memory in bytes, as INFO's `used_memory` says.
     fn used_memory_bytes(&self) -> u64;

@@ -22,6 +22,7 @@ pub use config::KeyspaceEvents as EventClass;
 use keyspace::{DbIndex, Expired};
 
 use crate::blocking::Ready;
+use crate::tracking::Change;
 use crate::transaction::Watches;
 
 /// A command that makes the same change elsewhere.
@@ -139,13 +140,31 @@ pub struct Readers {
     pub unlink_expired: bool,
     /// Clients wait for keys, and this access serves them.
     pub waiters: bool,
-    /// Clients watch keys.
-    pub watches: bool,
+    /// Clients watch keys, or track what they have read: they want to know which keys are changed.
+    pub touches: bool,
 }
 
 impl Readers {
     pub const NONE: Readers =
-        Readers { journal: false, events: EventClass::empty(), unlink_expired: false, waiters: false, watches: false };
+        Readers { journal: false, events: EventClass::empty(), unlink_expired: false, waiters: false, touches: false };
+}
+
+/// A key that was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Touched {
+    pub db: DbIndex,
+    pub key: Box<[u8]>,
+    /// So many events had been recorded: what is told of a key is told in the order in which it has happened.
+    pub events_before: usize,
+    /// The key itself is as it was, but another now stands in its place, or none: only who watches it asks for that.
+    pub watches_only: bool,
+}
+
+/// What is to be told before the next command runs.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    pub touched: Vec<Touched>,
+    pub events: Vec<Event>,
 }
 
 /// What becomes of the command in execution itself.
@@ -173,8 +192,12 @@ pub struct Effects {
     /// The keys that blocked clients may find something at now.
     ready: Ready,
     /// Keys that the command in execution may have changed, and behind `touched_surely` keys that were changed whatever it says.
-    touched: Vec<(DbIndex, Box<[u8]>)>,
-    touched_surely: Vec<(DbIndex, Box<[u8]>)>,
+    touched: Vec<Touched>,
+    touched_surely: Vec<Touched>,
+    /// Invalidations for the client whose command is in execution, which gets them behind its reply. `None` stands for all keys.
+    pub(crate) own_invalidations: Vec<Option<Box<[u8]>>>,
+    /// What this access has changed, for those who track by prefix.
+    pub(crate) broadcast: Vec<Change>,
     /// The commands of a transaction are in execution: they are one unit.
     in_transaction: bool,
 }
@@ -192,6 +215,8 @@ impl Default for Effects {
             ready: Ready::default(),
             touched: Vec::new(),
             touched_surely: Vec::new(),
+            own_invalidations: Vec::new(),
+            broadcast: Vec::new(),
             in_transaction: false,
         }
     }
@@ -258,22 +283,30 @@ impl Effects {
     /// The command in execution holds this key to change it: who watches it hears of that if the command says that it changed something.
     #[inline]
     pub(crate) fn touch(&mut self, db: DbIndex, key: &[u8]) {
-        if self.readers.watches {
+        if self.readers.touches {
             self.note_touched(db, key);
         }
     }
 
     #[cold]
     fn note_touched(&mut self, db: DbIndex, key: &[u8]) {
-        self.touched.push((db, key.into()));
+        let events_before = self.events.len();
+        self.touched.push(Touched { db, key: key.into(), events_before, watches_only: false });
     }
 
     /// This key was changed.
     #[cold]
     pub fn touch_surely(&mut self, db: DbIndex, key: &[u8]) {
-        if self.readers.watches {
-            self.touched_surely.push((db, key.into()));
+        if self.readers.touches {
+            let events_before = self.events.len();
+            self.touched_surely.push(Touched { db, key: key.into(), events_before, watches_only: false });
         }
+    }
+
+    /// Its whole database was emptied, or changed its place: who watches this key has to know.
+    pub(crate) fn touch_watched(&mut self, db: DbIndex, key: &[u8]) {
+        let events_before = self.events.len();
+        self.touched_surely.push(Touched { db, key: key.into(), events_before, watches_only: true });
     }
 
     /// Something went because its time had come, and this server removed it.
@@ -360,13 +393,28 @@ impl Effects {
         }
     }
 
-    /// Marks the clients that watch what was changed since the last call. Before the access ends: who ran EXEC in between would find that
-    /// the key has gone, and not that it has gone since.
+    /// Whether there is anything to [tell](crate::telling::Telling).
     #[inline]
-    pub fn tell(&mut self, watches: &Watches) {
-        if !self.touched_surely.is_empty() {
-            self.touched_surely.drain(..).for_each(|touched| watches.touch(&touched));
-        }
+    pub fn has_news(&self) -> bool {
+        !self.touched_surely.is_empty() || !self.events.is_empty() || !self.own_invalidations.is_empty()
+    }
+
+    /// Takes out what is to be told. Give the memory [back](Self::recycle).
+    pub(crate) fn take_news(&mut self) -> News {
+        self.events_before = 0;
+        News { touched: std::mem::take(&mut self.touched_surely), events: std::mem::take(&mut self.events) }
+    }
+
+    pub(crate) fn recycle(&mut self, mut news: News) {
+        news.touched.clear();
+        news.events.clear();
+        self.touched_surely = news.touched;
+        self.events = news.events;
+    }
+
+    /// Marks the clients that watch what was changed, of which the others are told later.
+    pub(crate) fn mark_watchers(&self, watches: &Watches) {
+        self.touched_surely.iter().for_each(|touched| watches.touch(touched.db, &touched.key));
     }
 
     /// What follows, up to [`end_transaction`](Self::end_transaction), is one unit.
@@ -408,18 +456,6 @@ impl Effects {
     #[inline]
     pub fn has_units(&self) -> bool {
         !self.unit_ends.is_empty()
-    }
-
-    /// Whether there are events to be read.
-    #[inline]
-    pub fn has_events(&self) -> bool {
-        !self.events.is_empty()
-    }
-
-    /// Reads the events that were recorded.
-    pub fn drain_events(&mut self) -> impl Iterator<Item = Event> {
-        self.events_before = 0;
-        self.events.drain(..)
     }
 
     /// The events that were recorded, and not read yet.
@@ -551,7 +587,7 @@ mod tests {
             events: EventClass::all(),
             unlink_expired: false,
             waiters: false,
-            watches: false,
+            touches: false,
         });
         effects.begin(DbIndex(0));
         effects.expired(DbIndex(0), b"gone");

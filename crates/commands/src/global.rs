@@ -11,6 +11,7 @@ use crate::generic::migrate::Departing;
 use crate::registry::Registry;
 use crate::scripting::Scripts;
 use crate::settings::Settings;
+use crate::tracking::Tracking;
 use crate::transaction::Watches;
 
 /// Everything behind the gate.
@@ -33,6 +34,8 @@ pub struct Global {
     pub departing: Departing,
     /// Who watches keys for EXEC.
     pub watches: Watches,
+    /// Who has read which keys, and wants to hear when they change (CLIENT TRACKING).
+    pub tracking: Tracking,
     /// The scripts that EVALSHA finds, and their interpreter.
     pub scripts: Scripts,
     pub debug: DebugSettings,

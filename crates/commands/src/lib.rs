@@ -36,8 +36,10 @@ pub mod spec;
 pub mod stats;
 pub mod stream;
 pub mod string;
+pub mod telling;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod tracking;
 pub mod transaction;
 pub mod transactions;
 

@@ -53,6 +53,8 @@ pub struct Settings {
     pub unlink_deleted: bool,
     /// Who is to read snapshots and payloads.
     pub rdb_family: rdb::Family,
+    /// Keys whose readers are remembered (`tracking-table-max-keys`).
+    pub tracked_keys_max: usize,
     /// How long a script may run (`busy-reply-threshold`); `None`: for ever.
     pub script_time_max: Option<Duration>,
 }
@@ -112,6 +114,10 @@ impl Settings {
             events: events_sent(config.get(directives::NOTIFY_KEYSPACE_EVENTS)),
             event_channels: config.get(directives::NOTIFY_KEYSPACE_EVENTS) & EVENT_CHANNELS,
             unlink_expired: config.get(directives::LAZYFREE_LAZY_EXPIRE),
+            tracked_keys_max: match config.get(directives::TRACKING_TABLE_MAX_KEYS) {
+                0 => usize::MAX,
+                keys => size(keys),
+            },
             script_time_max: match config.get(directives::BUSY_REPLY_THRESHOLD) {
                 ..=0 => None,
                 ms => Some(Duration::from_millis(ms as u64)),

@@ -30,6 +30,8 @@ use crate::scripting::{self, ScriptCall};
 use crate::settings::Settings;
 use crate::spec::{Flags, Side};
 use crate::stats::ThreadStats;
+use crate::telling::Telling;
+use crate::tracking;
 use crate::transaction::{Transaction, is_immediate};
 
 /// Runs the script on both sides of the gate and compares every reply.
@@ -111,6 +113,7 @@ impl Default for Rig {
                     waiters: Default::default(),
                     departing: Default::default(),
                     watches: Default::default(),
+                    tracking: Default::default(),
                     scripts: Default::default(),
                     debug: DebugSettings::default(),
                     run_id: "0123456789abcdef0123456789abcdef01234567".into(),
@@ -144,7 +147,7 @@ impl Rig {
     /// A rig that records everything.
     pub fn recording() -> Rig {
         let readers =
-            Readers { journal: true, events: EventClass::all(), unlink_expired: false, waiters: false, watches: false };
+            Readers { journal: true, events: EventClass::all(), unlink_expired: false, waiters: false, touches: false };
         Rig { readers, ..Rig::default() }
     }
 
@@ -261,13 +264,17 @@ impl Rig {
         });
         match result {
             Ok(()) => {}
-            Err(Stop::Error(error)) => self.reply.error(error.render()),
+            Err(Stop::Error(error)) => {
+                tracking::end_caching(&mut self.session, registry.called(args), false);
+                self.reply.error(error.render());
+            }
             Err(Stop::Wide) => panic!("a command asked for the wide side on the wide side"),
             Err(Stop::Execute(transaction)) => self.execute(*transaction),
             Err(Stop::Script(call)) => {
                 self.effects.begin_transaction();
                 self.run_script(&call);
                 self.effects.end_transaction();
+                self.end_together();
             }
             Err(Stop::Block(block)) => {
                 let command = registry.resolve(args).expect("it has run");
@@ -305,6 +312,14 @@ impl Rig {
         }
         self.effects.end_transaction();
         self.may_block = may_block;
+        self.end_together();
+    }
+
+    /// A transaction or script is over.
+    fn end_together(&mut self) {
+        let stats = self.host.stats[0].clone();
+        Telling::of(&self.world.global, &self.host, &stats, 0).tell_own(&mut self.effects, &self.session.client);
+        tracking::end_caching(&mut self.session, None, false);
     }
 
     /// Runs what EVAL has found.
@@ -339,11 +354,25 @@ impl Rig {
     fn serve(&mut self) {
         let World { global, keyspace } = &mut self.world;
         let stats = self.host.stats[0].clone();
-        let mut serving =
-            Serving { global, keyspace, host: &self.host, stats: &stats, effects: &mut self.effects, now: self.now };
+        let mut serving = Serving {
+            global,
+            keyspace,
+            host: &self.host,
+            stats: &stats,
+            effects: &mut self.effects,
+            now: self.now,
+            thread: 0,
+        };
         let mut run = |cx: &mut Ctx<'_>| (cx.command.spec.run.expect("it has run")(cx), 0);
         // SAFETY: the rig has one thread, and the command's space was dropped.
         unsafe { serving.serve(&mut run) };
+        let telling = Telling::of(&self.world.global, &self.host, &stats, 0);
+        if self.readers.events.is_empty() {
+            telling.tell(&mut self.effects, None);
+        } else {
+            self.effects.mark_watchers(&telling.global.watches);
+        }
+        telling.end(&mut self.effects);
     }
 
     fn attempt(&mut self, command: &crate::Command, args: &[&[u8]], wide: bool) -> Result<(), Stop> {
@@ -385,8 +414,8 @@ impl Rig {
         let handler = command.spec.run.expect("the registry only finds commands that run");
         let dirty_before = stats.dirty.get();
         let waiters = wide && !cx.global().waiters.is_empty();
-        let watches = !cx.global().watches.is_empty();
-        cx.db.effects.serve(Readers { waiters, watches, ..self.readers });
+        let touches = !cx.global().watches.is_empty() || cx.global().tracking.is_active();
+        cx.db.effects.serve(Readers { waiters, touches, ..self.readers });
         cx.db.effects.begin(index);
         let result = handler(&mut cx);
         match result {
@@ -394,7 +423,20 @@ impl Rig {
             _ => cx.db.effects.end(args, stats.dirty.get() != dirty_before),
         }
         cx.db.effects.close_unit();
-        cx.tell_watchers();
+        let telling = Telling::of(cx.reach.global(), cx.host, cx.db.stats, 0);
+        let is_over = cx.may_block;
+        if self.readers.events.is_empty() {
+            telling.tell(cx.db.effects, Some(&cx.session.client));
+        } else {
+            // The test reads the events.
+            cx.db.effects.mark_watchers(&telling.global.watches);
+        }
+        if is_over {
+            telling.tell_own(cx.db.effects, &cx.session.client);
+        }
+        if cx.session.tracking.is_some() && !matches!(result, Err(Stop::Wide | Stop::Execute(_) | Stop::Script(_))) {
+            tracking::note_command(&mut cx, 0, !is_over);
+        }
         if result.is_err() {
             assert_eq!(cx.reply.len(), mark, "{} replied before it failed", command.full_name);
         }
@@ -459,6 +501,7 @@ impl Host for TestHost {
     fn subscriptions(&self) -> &Subscriptions {
         &self.subscriptions
     }
+    fn drop_later(&self, _garbage: Box<dyn Send>) {}
     fn announce(&self, _thread: usize, _pending: &[Pending]) {}
     fn kill(&self, client: &Arc<Client>) {
         client.killed.store(true, std::sync::atomic::Ordering::Relaxed);

@@ -143,8 +143,11 @@ impl Watches {
     }
 
     /// Marks whoever watches this key.
-    pub fn touch(&self, touched: &WatchedKey) {
-        for client in self.by_key.get(touched).into_iter().flatten() {
+    pub fn touch(&self, db: DbIndex, key: &[u8]) {
+        if self.by_key.is_empty() {
+            return;
+        }
+        for client in self.by_key.get(&(db, key.into())).into_iter().flatten() {
             client.set_flag(ClientFlags::DIRTY_WATCH, true);
         }
     }

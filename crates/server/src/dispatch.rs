@@ -18,9 +18,11 @@ use commands::effects::Readers;
 use commands::generic::migrate::{self, Arrival};
 use commands::global::{Global, Pause, Role, World};
 use commands::keys::{self, KeyPlan};
-use commands::pubsub::{self, notify};
+use commands::pubsub;
 use commands::scripting::{self, Ended, ScriptCall};
 use commands::spec::{Flags, Side};
+use commands::telling::Telling;
+use commands::tracking;
 use commands::transaction::{self, Transaction};
 use commands::{Command, Ctx, Effects, Error, LastCalled, Reach, Registry, Session, Stop, ThreadStats};
 use fastant::Instant;
@@ -419,6 +421,8 @@ impl Dispatcher<'_> {
             mine.for_each(drop);
             let Some(following) = jobs.next() else {
                 // While the shards are held.
+                let telling = Telling::of(global, self.shared, self.stats, self.thread);
+                telling.end(cx.db.effects);
                 record(self.shared, cx.db.effects, batch, now);
                 return;
             };
@@ -558,6 +562,9 @@ impl Dispatcher<'_> {
         }
         self.scratch.effects.end_transaction();
         access.in_transaction = false;
+        let telling = Telling::of(&world.global, self.shared, self.stats, self.thread);
+        telling.tell_own(&mut self.scratch.effects, &job.session.client);
+        tracking::end_caching(job.session, None, false);
         let exec = registry.resolve(job.requests.get(job.next)).expect("EXEC was found once").id;
         let ns = began.elapsed().as_nanos() as u64;
         self.stats.commands.add(1);
@@ -586,7 +593,7 @@ impl Dispatcher<'_> {
         began: Instant,
         now: Millis,
     ) {
-        let Dispatcher { shared, stats, scratch, .. } = self;
+        let Dispatcher { shared, thread, stats, scratch } = self;
         let (shared, stats) = (*shared, *stats);
         let registry = &*shared.registry;
         let World { global, keyspace } = world;
@@ -635,6 +642,8 @@ impl Dispatcher<'_> {
         session.select(selected);
         if !was_in_transaction {
             effects.end_transaction();
+            Telling::of(global, shared, stats, *thread).tell_own(effects, &session.client);
+            tracking::end_caching(session, None, false);
         }
         access.is_guarded = was_guarded;
         access.in_transaction = was_in_transaction;
@@ -651,7 +660,8 @@ impl Dispatcher<'_> {
     fn serve(&mut self, world: &mut World, now: Millis) {
         let World { global, keyspace } = world;
         let effects = &mut self.scratch.effects;
-        let mut serving = Serving { global, keyspace, host: self.shared, stats: self.stats, effects, now };
+        let (host, stats, thread) = (self.shared, self.stats, self.thread);
+        let mut serving = Serving { global, keyspace, host, stats, effects, now, thread };
         // SAFETY: all gates are closed, and the command's Space was dropped.
         unsafe {
             serving.serve(&mut |cx| {
@@ -664,7 +674,9 @@ impl Dispatcher<'_> {
                 (outcome, began.elapsed().as_nanos() as u64)
             });
         }
-        notify::deliver_events(effects, global, self.shared, self.stats, self.thread);
+        let telling = Telling::of(global, host, stats, thread);
+        telling.tell(effects, None);
+        telling.end(effects);
         self.scratch.record(self.shared, now);
     }
 
@@ -872,8 +884,8 @@ impl Access {
         keys: &'a [Key<'a>],
     ) -> Result<(), BatchEnd> {
         let stats = cx.db.stats;
-        if cx.session.is_subscriber && !self.in_transaction {
-            // What was published before this command runs comes before its reply.
+        if cx.session.client.has_pushes() && !self.in_transaction {
+            // What was told before this command runs comes before its reply.
             cx.session.client.take_pushes(cx.reply);
         }
         let mark = cx.reply.mark();
@@ -958,6 +970,10 @@ impl Access {
         cx.db.effects.end(args, changed);
         cx.db.effects.close_unit();
         self.tell(cx);
+        if cx.session.tracking.is_some() {
+            // Behind what it has changed itself (PFCOUNT): that is told to those who had read it before.
+            tracking::note_command(cx, self.thread, self.in_transaction);
+        }
         // One reading of the clock a command: its end is the next one's beginning.
         let ended = Instant::now();
         let ns = ended.duration_since(self.began).as_nanos() as u64;
@@ -989,17 +1005,20 @@ impl Access {
         if cx.session.close_after_reply { Err(BatchEnd::Closed) } else { Ok(()) }
     }
 
-    /// Tells others what a command has changed: marks who watches, and delivers its keyspace events, before those of the next and before
-    /// whoever waits for the same keys sees them.
+    /// Tells others what a command has changed, before the next one runs and before whoever waits for the same keys sees them.
     #[inline]
     fn tell(&self, cx: &mut Ctx<'_>) {
-        cx.tell_watchers();
-        if cx.db.effects.has_events() {
-            let global = match &cx.reach {
-                Reach::Narrow(global) => global,
-                Reach::Wide(global) => &**global,
-            };
-            notify::deliver_events(cx.db.effects, global, cx.host, cx.db.stats, self.thread);
+        if cx.db.effects.has_news() {
+            self.tell_news(cx);
+        }
+    }
+
+    #[cold]
+    fn tell_news(&self, cx: &mut Ctx<'_>) {
+        let telling = Telling::of(cx.reach.global(), cx.host, cx.db.stats, self.thread);
+        telling.tell(cx.db.effects, Some(&cx.session.client));
+        if !self.in_transaction {
+            telling.tell_own(cx.db.effects, &cx.session.client);
         }
     }
 
@@ -1019,6 +1038,9 @@ impl Access {
             unreachable!("nobody begins to wait on the narrow side");
         };
         global.waiters.add(cx.session, cx.reply.proto(), cx.command, cx.args, block, ns);
+        if cx.session.tracking.is_some() {
+            tracking::note_command(cx, self.thread, false);
+        }
         BatchEnd::Blocked(timeout)
     }
 
@@ -1030,11 +1052,13 @@ impl Access {
         let text = error.render();
         cx.db.stats.count_error(&text);
         // A refused command is the client's last one all the same, and an unknown one leaves none.
-        let called = cx.global().registry.called(args).map(|command| command.id);
-        if let Some(id) = called {
-            cx.db.stats.by_command[id as usize].rejected.add(1);
+        let registry = &cx.reach.global().registry;
+        let called = registry.called(args);
+        if let Some(command) = called {
+            cx.db.stats.by_command[command.id as usize].rejected.add(1);
         }
-        cx.session.last_command = called.unwrap_or(u16::MAX);
+        cx.session.last_command = called.map_or(u16::MAX, |command| command.id);
+        tracking::end_caching(cx.session, called, self.in_transaction);
         cx.reply.error(&text);
         self.began = Instant::now();
     }
@@ -1131,7 +1155,7 @@ pub fn readers(global: &Global) -> Readers {
         unlink_expired: global.settings.unlink_expired,
         // On the narrow side nobody can be served: a command that somebody's key depends on is not executed there.
         waiters: false,
-        watches: !global.watches.is_empty(),
+        touches: !global.watches.is_empty() || global.tracking.is_active(),
     }
 }
 

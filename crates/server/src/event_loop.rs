@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use commands::blocking::{self, Release};
 use commands::client::Place;
 use commands::generic::migrate::Arrival;
-use commands::pubsub::notify;
+use commands::telling::Telling;
 use commands::{Client, ClientFlags, Session, Settings, ThreadStats};
 use config::LogLevel;
 use keyspace::{Cursor, Expired, Millis, ShardIndex};
@@ -51,6 +51,8 @@ const GATHER_MAX: usize = 64;
 const ACCEPTS_MAX: usize = 128;
 /// A slice of active expiry removes at most so many keys, about 20 us of work.
 const EXPIRE_SLICE_KEYS: usize = 64;
+/// A tick forgets at most so many tracked keys.
+const TRIMMED_KEYS_MAX: usize = 1000;
 /// A slice of compaction looks at so many entries.
 const COMPACT_SLICE_ENTRIES: usize = 64;
 
@@ -355,6 +357,14 @@ impl EventLoop {
         if client.watched_keys.load(Relaxed) > 0 {
             self.shared.gates.wide().global.watches.remove(client);
         }
+        if client.has_tracked() {
+            let garbage = self.shared.gates.wide().global.tracking.remove(client);
+            if let Some(garbage) = garbage {
+                self.shared.free_elsewhere(1, garbage);
+            }
+        }
+        // Who would redirect invalidations to it still knows it.
+        client.killed.store(true, Relaxed);
         if connection.session.is_subscriber {
             self.shared.subscriptions.remove_client(client);
         }
@@ -1072,11 +1082,18 @@ impl EventLoop {
             self.expiring = Some(self.index);
         }
         if self.index == 0 {
+            self.trim_tracked();
             self.shared.tick(now);
             if self.compacting.is_none() && keyspace::slab::wants_compaction() {
                 self.compacting = Some(Cursor(0));
             }
         }
+    }
+
+    /// After CONFIG SET, the table of tracked keys may be far over its limit.
+    fn trim_tracked(&self) {
+        let world = self.shared.gates.narrow(self.index);
+        Telling::of(&world.global, &*self.shared, &self.stats, self.index).trim(TRIMMED_KEYS_MAX);
     }
 
     /// Looks at a part of the connections: all of them about once a second, and at least a few.
@@ -1171,8 +1188,9 @@ impl EventLoop {
                         waited_for.push((db, removed.key().into()));
                     }
                 });
-                effects.tell(&world.global.watches);
-                notify::deliver_events(effects, &world.global, &*self.shared, &self.stats, self.index);
+                let telling = Telling::of(&world.global, &*self.shared, &self.stats, self.index);
+                telling.tell(effects, None);
+                telling.end(effects);
                 self.scratch.record(&self.shared, now);
                 if !more {
                     shard += threads;

@@ -125,6 +125,10 @@ impl Host for Shared {
         self.free_elsewhere(objects, Box::new(garbage));
     }
 
+    fn drop_later(&self, garbage: Box<dyn Send>) {
+        self.free_elsewhere(1, garbage);
+    }
+
     fn log(&self, level: LogLevel, text: &str) {
         LOG.write(level, text);
     }

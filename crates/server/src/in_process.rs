@@ -45,6 +45,7 @@ impl InProcess {
             waiters: Default::default(),
             departing: Default::default(),
             watches: Default::default(),
+            tracking: Default::default(),
             scripts: Default::default(),
             debug: DebugSettings::default(),
             run_id: "0".repeat(40),

@@ -259,6 +259,7 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
         waiters: Default::default(),
         departing: Default::default(),
         watches: Default::default(),
+        tracking: Default::default(),
         scripts: Default::default(),
         debug: DebugSettings::default(),
         run_id: run_id.iter().map(|byte| format!("{byte:02x}")).collect(),

@@ -26,6 +26,7 @@ pub const SPEC: Spec = Spec {
 
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     cx.unwatch()?;
+    cx.switch_tracking_off()?;
     cx.session.end_transaction();
     unsubscribe_from_all(cx);
     let password_needed = cx.global().settings.password_needed;

@@ -240,7 +240,6 @@ pub fn conclude(global: &mut Global, db: &mut Db<'_>, host: &dyn Host, arrival: 
         }
         db.effects.end(&[], deleted > 0);
         db.effects.close_unit();
-        db.effects.tell(&global.watches);
     }
     let stats = db.stats;
     blocking::finish(global, host, stats, migration.client_id, result);

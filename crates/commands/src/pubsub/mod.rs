@@ -4,6 +4,7 @@
 //! PUBLISH asks no other thread. It leaves its message with every receiver before its access ends, and the receivers' event loops are
 //! woken to send it. Keyspace events go the same way ([`notify`]).
 
+mod delivery;
 mod inspect;
 pub mod notify;
 mod publish;
@@ -11,7 +12,7 @@ mod subscribe;
 mod subscriptions;
 mod unsubscribe;
 
-pub use publish::Delivery;
+pub use delivery::Delivery;
 pub use subscriptions::{Pending, Subscriber, Subscriptions};
 pub(crate) use unsubscribe::unsubscribe_from_all;
 

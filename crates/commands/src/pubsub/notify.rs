@@ -1,42 +1,28 @@
 //! Keyspace notifications: events as messages, on the channels `__keyspace@<db>__:<key>` and `__keyevent@<db>__:<event>`.
 
 use super::{Delivery, Topic};
-use crate::context::Host;
-use crate::effects::{Effects, EventClass};
+use crate::effects::{Event, EventClass};
 use crate::global::Global;
-use crate::stats::ThreadStats;
 
-/// Delivers the events that were recorded since the last call, as `notify-keyspace-events` says. Call it before the access ends.
-#[inline]
-pub fn deliver_events(effects: &mut Effects, global: &Global, host: &dyn Host, stats: &ThreadStats, thread: usize) {
-    if effects.has_events() {
-        deliver(effects, global, host, stats, thread);
-    }
-}
-
-#[cold]
-fn deliver(effects: &mut Effects, global: &Global, host: &dyn Host, stats: &ThreadStats, thread: usize) {
+/// Delivers an event, as `notify-keyspace-events` says.
+pub(crate) fn deliver(event: &Event, global: &Global, delivery: &mut Delivery<'_>) {
     let channels = global.settings.event_channels;
-    let delivery = Delivery::of(global, host, stats, thread);
-    let listens = host.subscriptions().has_receivers(Topic::Channel);
-    for event in effects.drain_events().filter(|_| listens) {
-        let mut channel = Vec::with_capacity(32 + event.key.len());
-        if channels.contains(EventClass::KEYSPACE) {
-            channel.extend_from_slice(format!("__keyspace@{}__:", event.db.0).as_bytes());
-            channel.extend_from_slice(&event.key);
-            delivery.publish(Topic::Channel, &channel, event.name.as_bytes());
-        }
-        if channels.contains(EventClass::KEYEVENT) {
-            channel.clear();
-            channel.extend_from_slice(format!("__keyevent@{}__:{}", event.db.0, event.name).as_bytes());
-            delivery.publish(Topic::Channel, &channel, &event.key);
-        }
+    let mut channel = Vec::with_capacity(32 + event.key.len());
+    if channels.contains(EventClass::KEYSPACE) {
+        channel.extend_from_slice(format!("__keyspace@{}__:", event.db.0).as_bytes());
+        channel.extend_from_slice(&event.key);
+        delivery.publish(Topic::Channel, &channel, event.name.as_bytes());
+    }
+    if channels.contains(EventClass::KEYEVENT) {
+        channel.clear();
+        channel.extend_from_slice(format!("__keyevent@{}__:{}", event.db.0, event.name).as_bytes());
+        delivery.publish(Topic::Channel, &channel, &event.key);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::telling::Telling;
     use crate::testing::Rig;
 
     #[test]
@@ -49,7 +35,7 @@ mod tests {
             rig.effects.clear();
             rig.run(command);
             let stats = rig.host.stats[0].clone();
-            deliver_events(&mut rig.effects, &rig.world.global, &rig.host, &stats, 0);
+            Telling::of(&rig.world.global, &rig.host, &stats, 0).tell(&mut rig.effects, None);
             assert!(rig.effects.events().is_empty());
             rig.pushes(2).replace("*4 $8 pmessage $6 __key* ", "")
         };

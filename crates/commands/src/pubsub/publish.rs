@@ -1,19 +1,8 @@
-//! `PUBLISH`, `SPUBLISH`, and the delivery of every message.
+//! `PUBLISH` and `SPUBLISH`.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-
-use config::LogLevel;
-use resp::{Reply, SHARED_BYTES_MIN};
-use smallvec::SmallVec;
-
-use super::Topic;
-use super::subscriptions::{Pending, Pushed};
-use crate::client::Client;
-use crate::context::{Ctx, Host, Outcome};
-use crate::global::Global;
+use super::{Delivery, Topic};
+use crate::context::{Ctx, Outcome};
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
-use crate::stats::ThreadStats;
 
 const FLAGS: Flags =
     Flags::PUBSUB.union(Flags::LOADING).union(Flags::STALE).union(Flags::FAST).union(Flags::MAY_REPLICATE);
@@ -51,8 +40,9 @@ pub const SPUBLISH: Spec = Spec {
 fn run(cx: &mut Ctx<'_>, topic: Topic) -> Outcome {
     let mut receivers = 0;
     if cx.host.subscriptions().has_receivers(topic) {
-        let delivery = Delivery::of(cx.global(), cx.host, cx.db.stats, cx.session.client.thread);
+        let mut delivery = Delivery::of(cx.global(), cx.host, cx.db.stats, cx.session.client.thread);
         receivers = delivery.publish_shared(topic, cx.args[1], cx.args[2], cx.large(2));
+        delivery.finish();
     }
     if cx.db.effects.wanted() {
         // Also where nobody listens: a replica has subscribers of its own.
@@ -62,94 +52,10 @@ fn run(cx: &mut Ctx<'_>, topic: Topic) -> Outcome {
     Ok(())
 }
 
-/// What delivering takes.
-pub struct Delivery<'a> {
-    host: &'a dyn Host,
-    stats: &'a ThreadStats,
-    /// The thread that delivers.
-    thread: usize,
-    /// Of the class `pubsub` of `client-output-buffer-limit`.
-    waiting_bytes_max: u64,
-}
-
-impl<'a> Delivery<'a> {
-    /// For the thread of this number. `stats` are its own.
-    pub fn of(global: &Global, host: &'a dyn Host, stats: &'a ThreadStats, thread: usize) -> Delivery<'a> {
-        Delivery { host, stats, thread, waiting_bytes_max: global.settings.output_limits.pubsub.hard_bytes }
-    }
-
-    /// Delivers a message to all who listen to a channel, and says to how many. A client that listens in several ways gets
-    /// it, and counts, several times.
-    pub fn publish(&self, topic: Topic, channel: &[u8], payload: &[u8]) -> usize {
-        self.publish_shared(topic, channel, payload, None)
-    }
-
-    /// The same with a payload that may lie in a buffer of its own.
-    fn publish_shared(&self, topic: Topic, channel: &[u8], payload: &[u8], shared: Option<&Arc<Vec<u8>>>) -> usize {
-        let mut shared = shared.cloned();
-        let mut receivers = 0;
-        let mut pending: SmallVec<[Pending; 16]> = SmallVec::new();
-        let mut slow: Vec<Arc<Client>> = Vec::new();
-        self.host.subscriptions().for_receivers(topic, channel, |pattern, clients| {
-            // Encoded once: the protocols differ in the first byte only.
-            let mut elements = Reply::default();
-            let count = match pattern {
-                None => {
-                    elements.bulk(if topic == Topic::Shard { "smessage" } else { "message" });
-                    3
-                }
-                Some(pattern) => {
-                    elements.bulk("pmessage");
-                    elements.bulk(pattern);
-                    4
-                }
-            };
-            elements.bulk(channel);
-            if payload.len() < SHARED_BYTES_MIN {
-                elements.bulk(payload);
-            } else {
-                elements.shared(shared.get_or_insert_with(|| Arc::new(payload.to_vec())));
-            }
-            for client in clients {
-                if client.killed.load(Relaxed) {
-                    continue;
-                }
-                receivers += 1;
-                match client.leave_push(count, &elements, self.waiting_bytes_max) {
-                    Pushed::First => {
-                        pending.push(Pending { thread: client.thread, token: client.token, client_id: client.id });
-                    }
-                    Pushed::Behind => {}
-                    Pushed::TooMuch => slow.push(client.clone()),
-                }
-            }
-        });
-        if !pending.is_empty() {
-            self.host.announce(self.thread, &pending);
-        }
-        // Behind the locks: who is closed loses its subscriptions.
-        slow.iter().for_each(|client| self.cut_off(client));
-        receivers
-    }
-
-    #[cold]
-    fn cut_off(&self, client: &Arc<Client>) {
-        self.stats.output_limit_disconnections.add(1);
-        self.host.log(
-            LogLevel::Warning,
-            &format!(
-                "Client id={} addr={} closed: it takes its messages too slowly, and more wait for it than \
-                 client-output-buffer-limit pubsub allows.",
-                client.id, client.address
-            ),
-        );
-        self.host.kill(client);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use resp::SHARED_BYTES_MIN;
+
     use crate::testing::{Rig, effects};
 
     #[test]

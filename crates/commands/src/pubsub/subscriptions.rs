@@ -266,26 +266,51 @@ impl Client {
         self.subscriber().map_or(0, |subscriber| subscriber.count(topic))
     }
 
-    /// Leaves a push of so many elements, encoded in `elements`, for the client. `waiting_bytes_max` is the hard limit of what
-    /// may wait for it; 0 means none.
-    pub(super) fn leave_push(&self, count: usize, elements: &Reply, waiting_bytes_max: u64) -> Pushed {
-        let subscriber = self.subscriber().expect("only who has subscribed gets pushes");
+    /// Leaves a push for the client, which `encode` appends in the client's protocol; it may append nothing. `waiting_bytes_max` is the hard
+    /// limit of what may wait for the client; 0 means none.
+    pub(super) fn leave_push(&self, waiting_bytes_max: u64, encode: impl FnOnce(&mut Reply)) -> Pushed {
+        let subscriber = self.subscriber.get_or_init(Default::default);
         let mut inbox = subscriber.inbox.lock();
-        let was_empty = inbox.is_empty();
+        let length_before = inbox.len();
         inbox.set_proto(self.proto());
-        inbox.push(count);
-        inbox.append_copy(elements);
+        encode(&mut inbox);
+        if inbox.len() == length_before {
+            return Pushed::Behind;
+        }
         let waiting_bytes = (inbox.len() + self.output_bytes.load(Ordering::Relaxed)) as u64;
         if waiting_bytes_max > 0 && waiting_bytes > waiting_bytes_max {
             *inbox = Reply::default();
+            self.has_pushes.store(false, Ordering::Relaxed);
             return Pushed::TooMuch;
         }
-        if was_empty { Pushed::First } else { Pushed::Behind }
+        if length_before > 0 {
+            return Pushed::Behind;
+        }
+        self.has_pushes.store(true, Ordering::Release);
+        Pushed::First
+    }
+
+    /// Whether anything waits in its inbox.
+    #[inline]
+    pub fn has_pushes(&self) -> bool {
+        self.has_pushes.load(Ordering::Acquire)
     }
 
     /// Appends to `reply` what waits in the inbox. False if that was nothing.
     pub fn take_pushes(&self, reply: &mut Reply) -> bool {
-        self.subscriber().is_some_and(|subscriber| take(&mut subscriber.inbox.lock(), reply))
+        self.has_pushes() && self.subscriber().is_some_and(|subscriber| self.take(&mut subscriber.inbox.lock(), reply))
+    }
+
+    fn take(&self, inbox: &mut Reply, reply: &mut Reply) -> bool {
+        if inbox.is_empty() {
+            return false;
+        }
+        self.has_pushes.store(false, Ordering::Relaxed);
+        reply.append(inbox);
+        if inbox.memory_bytes() > IDLE_INBOX_BYTES_MAX {
+            *inbox = Reply::default();
+        }
+        true
     }
 
     pub fn proto(&self) -> Proto {
@@ -296,21 +321,10 @@ impl Client {
     pub fn set_proto(&self, proto: Proto, reply: &mut Reply) {
         let mut inbox = self.subscriber().map(|subscriber| subscriber.inbox.lock());
         if let Some(inbox) = &mut inbox {
-            take(inbox, reply);
+            self.take(inbox, reply);
         }
         // Under the inbox's lock, where who leaves a push reads it.
         self.protocol.store(proto.version(), Ordering::Relaxed);
         reply.set_proto(proto);
     }
-}
-
-fn take(inbox: &mut Reply, reply: &mut Reply) -> bool {
-    if inbox.is_empty() {
-        return false;
-    }
-    reply.append(inbox);
-    if inbox.memory_bytes() > IDLE_INBOX_BYTES_MAX {
-        *inbox = Reply::default();
-    }
-    true
 }

@@ -59,6 +59,8 @@ fn flush(cx: &mut Ctx<'_>, all: bool) -> Outcome {
         if all { (0..cx.global().settings.databases).map(DbIndex).collect() } else { vec![cx.db.index] };
     // One by one: a key that is watched in one database has nothing to do with the others.
     databases.iter().for_each(|db| cx.touch_databases(&[*db]));
+    // Redis lets the client wait while it frees, unless it was told not to: then this is over before the reply is written.
+    cx.invalidate_everything(cx.may_block && !cx.word(1, "ASYNC"));
     let dropped = if all { cx.db.space.flush_all() } else { cx.db.space.flush_db(cx.db.index) };
     databases.into_iter().for_each(|index| cx.db.signal_database(index));
     // A small flush is one change for the save points, as in Redis.

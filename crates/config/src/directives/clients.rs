@@ -17,5 +17,5 @@ rows! { super::network::END;
     /// Bytes all clients may occupy together, also as a share of `maxmemory`; the largest go first. 0 means no limit.
     MAXMEMORY_CLIENTS: MemoryLimit = row("maxmemory-clients", Kind::MemoryOrPercent, "0");
     /// Keys whose readers are remembered for client-side caches; 0 means any number.
-    TRACKING_TABLE_MAX_KEYS: i64 = row("tracking-table-max-keys", UNSIGNED, "1000000").later("client tracking");
+    TRACKING_TABLE_MAX_KEYS: i64 = row("tracking-table-max-keys", UNSIGNED, "1000000");
 }

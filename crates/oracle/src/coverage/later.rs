@@ -5,8 +5,6 @@
 const LATER: &[(&str, &str)] = &[
     ("acl|*", "scripting, ACL, insight"),
     ("monitor", "scripting, ACL, insight"),
-    ("client|caching", "scripting, ACL, insight"),
-    ("client|tracking", "scripting, ACL, insight"),
     ("slowlog|*", "scripting, ACL, insight"),
     ("commandlog|*", "scripting, ACL, insight"),
     ("latency|*", "scripting, ACL, insight"),
@@ -46,7 +44,6 @@ mod tests {
     #[test]
     fn commands_subcommands_and_groups() {
         assert_eq!(later_work("acl|list", "server"), Some("scripting, ACL, insight"));
-        assert_eq!(later_work("client|tracking", "connection"), Some("scripting, ACL, insight"));
         assert_eq!(later_work("client|list", "connection"), None);
         assert_eq!(later_work("lpush", "list"), None);
         assert_eq!(later_work("get", "string"), None);

@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use commands::pubsub::{Subscriptions, Topic};
 use commands::scripting::Scripts;
 use commands::stats::{Counter, percentiles_ns};
+use commands::tracking::TrackingFigures;
 use commands::{ClientFlags, Clients, Db, Global, Registry, ThreadStats};
 use config::directives;
 use keyspace::{DbIndex, Millis};
@@ -190,6 +191,10 @@ fn server(sources: &InfoSources<'_>, report: &mut Report) {
     }
 }
 
+fn tracking(sources: &InfoSources<'_>) -> TrackingFigures {
+    sources.global.map(|global| global.tracking.figures()).unwrap_or_default()
+}
+
 fn clients(sources: &InfoSources<'_>, report: &mut Report) {
     let clients = sources.clients.all();
     report.field("connected_clients", clients.len());
@@ -203,7 +208,7 @@ fn clients(sources: &InfoSources<'_>, report: &mut Report) {
     let waiters = sources.global.map(|global| global.waiters.count()).unwrap_or_default();
     report.field("blocked_clients", waiters.clients);
     let (watching_clients, watched_keys) = sources.global.map(|global| global.watches.count()).unwrap_or_default();
-    report.zeros(&["tracking_clients"]);
+    report.field("tracking_clients", tracking(sources).clients);
     let is_subscriber = |client: &&Arc<commands::Client>| client.flags().contains(ClientFlags::PUBSUB);
     report.field("pubsub_clients", clients.iter().filter(is_subscriber).count());
     report.field("watching_clients", watching_clients);
@@ -399,10 +404,11 @@ fn stats(sources: &InfoSources<'_>, report: &mut Report) {
         "active_defrag_key_misses",
         "total_active_defrag_time",
         "current_active_defrag_time",
-        "tracking_total_keys",
-        "tracking_total_items",
-        "tracking_total_prefixes",
     ]);
+    let tracking = tracking(sources);
+    report.field("tracking_total_keys", tracking.keys);
+    report.field("tracking_total_items", tracking.items);
+    report.field("tracking_total_prefixes", tracking.prefixes);
     report.field("unexpected_error_replies", sources.sum(|thread| &thread.unexpected_error_replies));
     report.field("total_error_replies", sources.sum(|thread| &thread.error_replies));
     report.field("dump_payload_sanitizations", 0);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use commands::db::access;
 use commands::persistence::Reload;
 use commands::scripting::{Policy, VERSION};
+use commands::tracking;
 use config::directives;
 use keyspace::{DbIndex, Expiry, Held, Key, Keyspace, Millis};
 use rdb::{Access, Batch, Decoded, Item, Limits, Reader, Value};
@@ -379,7 +380,11 @@ impl Shared {
             world.global.scripts.functions.clear();
             // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
             let garbage = unsafe { world.keyspace.wide() }.flush_all();
+            let tracked = tracking::invalidate_everything(&mut world.global, self, &self.job_stats, self.loops());
             drop(world);
+            if let Some(tracked) = tracked {
+                self.free_elsewhere(1, tracked);
+            }
             let objects = garbage.len() as u64;
             self.free_elsewhere(objects, Box::new(garbage));
         }

@@ -121,7 +121,7 @@ pub(super) fn note_command(cx: &Ctx<'_>) {
 /// The line of one client, in the order of Redis 8.2.
 ///
 /// Some fields are constant because what they count does not exist: a thread's reply buffer belongs to no connection (`rbs`,
-/// `rbp`, `obl`), what is not yet written stands in `oll` and `omem`, and tracking is to come.
+/// `rbp`, `obl`), and what is not yet written stands in `oll` and `omem`.
 pub(super) fn describe(line: &mut String, client: &Client, registry: &Registry, now: Millis) {
     let text = client.text.lock();
     let command = match client.last_command.load(Relaxed) {
@@ -133,7 +133,7 @@ pub(super) fn describe(line: &mut String, client: &Client, registry: &Registry, 
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
          qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem={} events={} cmd={} \
-         user={} redir=-1 resp={} lib-name={} lib-ver={} io-thread={} tot-net-in={} tot-net-out={} tot-cmds={}",
+         user={} redir={} resp={} lib-name={} lib-ver={} io-thread={} tot-net-in={} tot-net-out={} tot-cmds={}",
         client.id,
         client.address,
         client.local_address,
@@ -158,6 +158,7 @@ pub(super) fn describe(line: &mut String, client: &Client, registry: &Registry, 
         if output_bytes > 0 { "rw" } else { "r" },
         command,
         text.user,
+        client.redirect.load(Relaxed),
         client.protocol.load(Relaxed),
         String::from_utf8_lossy(shown(&text.library_name)),
         String::from_utf8_lossy(shown(&text.library_version)),
@@ -183,6 +184,9 @@ pub(super) fn letters(client: &Client) -> String {
         (ClientFlags::PUBSUB, 'P'),
         (ClientFlags::MULTI, 'x'),
         (ClientFlags::PAUSED.union(ClientFlags::BLOCKED), 'b'),
+        (ClientFlags::TRACKING, 't'),
+        (ClientFlags::TRACKING_BROKEN, 'R'),
+        (ClientFlags::TRACKING_BCAST, 'B'),
         (ClientFlags::DIRTY_WATCH, 'd'),
         (ClientFlags::CLOSE_AFTER_REPLY, 'c'),
     ];

@@ -32,6 +32,7 @@ pub const SPEC: Spec = Spec {
     summary: "Groups the commands about client connections.",
     complexity: "Depends on the subcommand.",
     subcommands: &[
+        tracking::CACHING,
         capa::SPEC,
         HELP,
         id::SPEC,
@@ -48,6 +49,7 @@ pub const SPEC: Spec = Spec {
         reply::SPEC,
         setinfo::SPEC,
         tracking::GETREDIR,
+        tracking::TRACKING,
         tracking::TRACKINGINFO,
         unblock::SPEC,
     ],
