@@ -22,7 +22,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keyspace::{DbIndex, Key, Keyspace, Millis, Object, ValueRef};
 use resp::long_double::LongDouble;
@@ -36,6 +36,7 @@ use crate::error::{Error, Stop};
 use crate::generic::waitaof::reply_durable;
 use crate::global::Global;
 use crate::keys;
+use crate::observation::Executed;
 use crate::registry::Command;
 use crate::stats::ThreadStats;
 use crate::telling::Telling;
@@ -355,7 +356,7 @@ pub fn release(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client
             reply.error(&text);
         }
     }
-    count_call(&waiter, error.is_some(), stats, global.settings.latency_tracking);
+    count_call(&waiter, error.is_some(), reply.len(), global, host, stats);
     host.unblock(&waiter.session.client, reply, false, why == Release::RoleChanged);
     true
 }
@@ -375,7 +376,7 @@ pub fn finish(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client_
             reply.error(&text);
         }
     }
-    count_call(&waiter, result.is_err(), stats, global.settings.latency_tracking);
+    count_call(&waiter, result.is_err(), reply.len(), global, host, stats);
     host.unblock(&waiter.session.client, reply, false, false);
 }
 
@@ -387,9 +388,28 @@ pub fn release_all(global: &mut Global, host: &dyn Host, stats: &ThreadStats, wh
     }
 }
 
-fn count_call(waiter: &Waiter, failed: bool, stats: &ThreadStats, latency_tracking: bool) {
+/// Its command has ended: what it has taken is the time in which it ran, not that in which it waited.
+fn count_call(
+    waiter: &Waiter,
+    failed: bool,
+    reply_bytes: usize,
+    global: &Global,
+    host: &dyn Host,
+    stats: &ThreadStats,
+) {
+    let settings = &global.settings;
     stats.commands.add(1);
-    stats.by_command[waiter.command as usize].record(waiter.spent_ns, failed, latency_tracking);
+    stats.by_command[waiter.command as usize].record(waiter.spent_ns, failed, settings.latency_tracking);
+    let args: Vec<&[u8]> = waiter.args.iter().map(Vec::as_slice).collect();
+    let executed = Executed {
+        command: global.registry.by_id(waiter.command),
+        args: &args,
+        ns: waiter.spent_ns,
+        reply_bytes,
+        client: Some(&waiter.session.client),
+    };
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    host.observation().note(&executed, settings, Millis(since.as_millis() as i64));
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -527,7 +547,6 @@ impl Serving<'_> {
         reply.set_proto(waiter.proto);
         let manners = Manners::of(self.global, &waiter.session, self.now);
         let index = waiter.session.db;
-        let latency_tracking = self.global.settings.latency_tracking;
         let dirty_before = self.stats.dirty.get();
         self.effects.begin(index);
         // SAFETY: as the caller promises.
@@ -573,7 +592,7 @@ impl Serving<'_> {
             Err(stop) => unreachable!("a command that waits stopped with {stop:?}"),
         };
         self.global.waiters.forget(arrival, &waiter);
-        count_call(&waiter, failed, self.stats, latency_tracking);
+        count_call(&waiter, failed, reply.len(), self.global, self.host, self.stats);
         self.host.unblock(&waiter.session.client, reply, changed, false);
         self.tell_own(&waiter.session.client);
     }

@@ -46,6 +46,8 @@ bitflags! {
         const TRACKING_BCAST = 1 << 13;
         /// CLIENT TRACKING was on at some time: what it has read may be remembered.
         const HAS_TRACKED = 1 << 14;
+        /// Listens to all commands. Changes on the wide side only.
+        const MONITOR = 1 << 15;
     }
 }
 
@@ -233,6 +235,8 @@ pub struct Session {
     pub is_subscriber: bool,
     /// CLIENT TRACKING is on: what it reads is remembered for it.
     pub tracking: Option<Track>,
+    /// Listens to all commands (MONITOR).
+    pub is_monitor: bool,
     /// Close once everything so far is written (QUIT, protocol errors).
     pub close_after_reply: bool,
     /// Not a client, but a file or another server that tells what has happened: it is not refused, not made to wait, and finds keys whose time
@@ -255,6 +259,7 @@ impl Session {
             has_changed: false,
             is_subscriber: false,
             tracking: None,
+            is_monitor: false,
             close_after_reply: false,
             replays: false,
             transaction: None,

@@ -12,6 +12,7 @@ use crate::db::Db;
 use crate::error::{Error, Stop};
 use crate::generic::migrate::Migration;
 use crate::global::Global;
+use crate::observation::Observation;
 use crate::persistence::{Alone, Persistence};
 use crate::pubsub::{Delivery, Pending, Subscriptions};
 use crate::registry::Command;
@@ -224,6 +225,8 @@ impl<'a> Ctx<'a> {
 pub trait Host: Send + Sync {
     fn clients(&self) -> &Clients;
     fn subscriptions(&self) -> &Subscriptions;
+    /// What the server remembers of what it has executed.
+    fn observation(&self) -> &Observation;
     /// Tells the event loops of these clients that pushes wait for them, each loop once. `thread` is the caller's: it looks by itself
     /// before it sleeps.
     fn announce(&self, thread: usize, pending: &[Pending]);

@@ -8,6 +8,7 @@ use keyspace::{Keyspace, Millis};
 
 use crate::blocking::Waiters;
 use crate::generic::migrate::Departing;
+use crate::observation::monitor::Monitors;
 use crate::registry::Registry;
 use crate::scripting::Scripts;
 use crate::settings::Settings;
@@ -36,6 +37,8 @@ pub struct Global {
     pub watches: Watches,
     /// Who has read which keys, and wants to hear when they change (CLIENT TRACKING).
     pub tracking: Tracking,
+    /// The clients that listen to all commands.
+    pub monitors: Monitors,
     /// The scripts that EVALSHA finds, and their interpreter.
     pub scripts: Scripts,
     pub debug: DebugSettings,

@@ -24,6 +24,7 @@ pub mod help;
 pub mod hyperloglog;
 pub mod keys;
 pub mod list;
+pub mod observation;
 pub mod persistence;
 pub mod pubsub;
 pub mod registry;

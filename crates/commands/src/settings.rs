@@ -7,6 +7,8 @@ use keyspace::collection::limits::{HashLimits, ListLimits, SetLimits, SortedSetL
 use config::{Config, MaxmemoryPolicy, MemoryLimit, OutputLimits, Permitted, RdbExpiringFields, directives};
 
 use crate::effects::EventClass;
+use crate::observation::Watching;
+use crate::observation::command_log::LogLimit;
 
 /// Follows [`Config`]: made anew after each change of the configuration, on the wide side.
 #[derive(Clone, Debug)]
@@ -25,6 +27,10 @@ pub struct Settings {
     pub tcp_keepalive_seconds: u64,
     pub clients_max: usize,
     pub latency_tracking: bool,
+    /// By [`LogKind`](crate::observation::command_log::LogKind).
+    pub command_logs: [LogLimit; 3],
+    /// From where on anybody wants to hear of a command.
+    pub watching: Watching,
     pub debug_command: Permitted,
     pub module_command: Permitted,
     /// Expired keys are left alone (`import-mode`).
@@ -62,6 +68,13 @@ pub struct Settings {
 impl Settings {
     pub fn of(config: &Config) -> Settings {
         let maxmemory_bytes = config.get(directives::MAXMEMORY).max(0) as u64;
+        let command_logs = [
+            (directives::SLOWLOG_LOG_SLOWER_THAN, directives::SLOWLOG_MAX_LEN),
+            (directives::COMMANDLOG_REQUEST_LARGER_THAN, directives::COMMANDLOG_LARGE_REQUEST_MAX_LEN),
+            (directives::COMMANDLOG_REPLY_LARGER_THAN, directives::COMMANDLOG_LARGE_REPLY_MAX_LEN),
+        ]
+        .map(|(from, entries_max)| LogLimit::of(config.get(from), config.get(entries_max)));
+        let latency_ms = config.get(directives::LATENCY_MONITOR_THRESHOLD).max(0) as u64;
         let policy = config.get(directives::MAXMEMORY_POLICY);
         Settings {
             databases: config.get(directives::DATABASES) as u32,
@@ -78,6 +91,8 @@ impl Settings {
             tcp_keepalive_seconds: config.get(directives::TCP_KEEPALIVE).max(0) as u64,
             clients_max: config.get(directives::MAXCLIENTS).max(0) as usize,
             latency_tracking: config.get(directives::LATENCY_TRACKING),
+            watching: Watching::of(&command_logs, latency_ms),
+            command_logs,
             debug_command: config.get(directives::ENABLE_DEBUG_COMMAND),
             module_command: config.get(directives::ENABLE_MODULE_COMMAND),
             import_mode: config.get(directives::IMPORT_MODE),

@@ -412,6 +412,9 @@ pub type KeyElsewhere = fn(args: &[&[u8]]) -> Option<KeyAt>;
 /// Finds the keys in the arguments of one call.
 pub type KeysOfCall = fn(args: &[&[u8]]) -> Option<Vec<KeyAt>>;
 
+/// Whether this argument of one call is a secret: logs and MONITOR show `(redacted)` in its place.
+pub type IsSecret = fn(args: &[&[u8]], index: usize) -> bool;
+
 /// Everything known about a command. See [`Spec::NEW`] for the defaults.
 #[derive(Clone, Copy)]
 pub struct Spec {
@@ -428,6 +431,8 @@ pub struct Spec {
     pub key_elsewhere: Option<KeyElsewhere>,
     /// Where the key specifications cannot say it: they are for COMMAND INFO only (MIGRATE).
     pub keys_of_call: Option<KeysOfCall>,
+    /// Which arguments must not be shown to others.
+    pub is_secret: Option<IsSecret>,
     pub group: Group,
     pub since: &'static str,
     /// One line, in our own words.
@@ -461,6 +466,7 @@ impl Spec {
         key_flags: None,
         key_elsewhere: None,
         keys_of_call: None,
+        is_secret: None,
         group: Group::Generic,
         since: "1.0.0",
         summary: "",

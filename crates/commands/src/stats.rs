@@ -267,6 +267,26 @@ pub fn percentiles_ns(sums: &[u64], percentages: &[f64]) -> Vec<u64> {
         .collect()
 }
 
+/// For 1, 2, 4 … microseconds how many of the counted values are no longer than that, where it is more than for half of it.
+///
+/// The numbers of microseconds are those of Redis, whose histogram knows a value to within 1/128: 1, 2, 4, 8, 16, 33, 66, 132 …
+pub fn cumulative_us(sums: &[u64]) -> Vec<(u64, u64)> {
+    const FIRST_OCTAVE: u32 = 10;
+    let mut cumulative = Vec::new();
+    let (mut seen, mut shown) = (0, 0);
+    for octave in FIRST_OCTAVE..=OCTAVES {
+        let end_ns = 1u64 << octave;
+        let from = if octave == FIRST_OCTAVE { 0 } else { LatencyBuckets::index(end_ns / 2) };
+        let to = if octave == OCTAVES { BUCKETS } else { LatencyBuckets::index(end_ns) };
+        seen += sums.get(from..to).unwrap_or_default().iter().sum::<u64>();
+        if seen > shown {
+            cumulative.push(((end_ns + end_ns / 128 - 1) / 1000, seen));
+            shown = seen;
+        }
+    }
+    cumulative
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use config::{Changes, Config, LogLevel, SetError};
+use config::{Changes, Config, LogLevel, SetError, directives};
 use keyspace::{DbIndex, Dropped, Held, Keyspace, Millis, Options};
 use parking_lot::Mutex;
 use resp::{Proto, Reply};
@@ -23,6 +23,7 @@ use crate::error::{Error, Stop};
 use crate::generic::migrate::{self, Arrival, Migration};
 use crate::global::{DebugSettings, Global, Role, World};
 use crate::keys;
+use crate::observation::Observation;
 use crate::persistence::{Alone, Cancelled, Persistence, Reload, Started, Wish};
 use crate::pubsub::{Pending, Subscriptions};
 use crate::registry::Registry;
@@ -114,6 +115,7 @@ impl Default for Rig {
                     departing: Default::default(),
                     watches: Default::default(),
                     tracking: Default::default(),
+                    monitors: Default::default(),
                     scripts: Default::default(),
                     debug: DebugSettings::default(),
                     run_id: "0123456789abcdef0123456789abcdef01234567".into(),
@@ -461,6 +463,7 @@ fn shown(reply: &[u8]) -> String {
 pub struct TestHost {
     pub clients: Clients,
     pub subscriptions: Subscriptions,
+    pub observation: Observation,
     pub stats: Vec<Arc<ThreadStats>>,
     pub log: Mutex<Vec<String>>,
     pub shutdowns: Mutex<Vec<ShutdownOptions>>,
@@ -475,6 +478,7 @@ impl TestHost {
         TestHost {
             clients: Clients::default(),
             subscriptions: Subscriptions::default(),
+            observation: Observation::default(),
             stats: vec![Arc::new(ThreadStats::new(command_count))],
             log: Mutex::default(),
             shutdowns: Mutex::default(),
@@ -502,6 +506,9 @@ impl Host for TestHost {
         &self.subscriptions
     }
     fn drop_later(&self, _garbage: Box<dyn Send>) {}
+    fn observation(&self) -> &Observation {
+        &self.observation
+    }
     fn announce(&self, _thread: usize, _pending: &[Pending]) {}
     fn kill(&self, client: &Arc<Client>) {
         client.killed.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -533,6 +540,7 @@ impl Host for TestHost {
     }
     fn apply_config(&self, global: &mut Global, _changes: &Changes) -> Result<(), SetError> {
         global.settings = Settings::of(&global.config);
+        self.observation.latency.set_threshold(global.config.get(directives::LATENCY_MONITOR_THRESHOLD).max(0) as u64);
         Ok(())
     }
     fn migrate(&self, migration: Migration) {

@@ -97,23 +97,32 @@ fn hex_digit(byte: Option<&u8>) -> Option<u8> {
     char::from(*byte?).to_digit(16).map(|digit| digit as u8)
 }
 
-/// Writes `text` in double quotes, with escapes for what is not printable ASCII.
+/// `text` in double quotes, with escapes for what is not printable ASCII.
 pub fn quote(text: &[u8]) -> Bytes {
-    let mut quoted = vec![b'"'];
+    let mut quoted = Vec::with_capacity(text.len() + 2);
+    quote_into(&mut quoted, text);
+    quoted
+}
+
+/// Appends that to `out`.
+pub fn quote_into(out: &mut Bytes, text: &[u8]) {
+    out.push(b'"');
     for &byte in text {
         match byte {
-            b'\\' | b'"' => quoted.extend([b'\\', byte]),
-            b'\n' => quoted.extend(b"\\n"),
-            b'\r' => quoted.extend(b"\\r"),
-            b'\t' => quoted.extend(b"\\t"),
-            0x07 => quoted.extend(b"\\a"),
-            0x08 => quoted.extend(b"\\b"),
-            b' '..=b'~' => quoted.push(byte),
-            _ => quoted.extend(format!("\\x{byte:02x}").bytes()),
+            b'\\' | b'"' => out.extend([b'\\', byte]),
+            b'\n' => out.extend(b"\\n"),
+            b'\r' => out.extend(b"\\r"),
+            b'\t' => out.extend(b"\\t"),
+            0x07 => out.extend(b"\\a"),
+            0x08 => out.extend(b"\\b"),
+            b' '..=b'~' => out.push(byte),
+            _ => {
+                const DIGITS: &[u8; 16] = b"0123456789abcdef";
+                out.extend([b'\\', b'x', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+            }
         }
     }
-    quoted.push(b'"');
-    quoted
+    out.push(b'"');
 }
 
 #[cfg(test)]

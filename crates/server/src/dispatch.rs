@@ -18,8 +18,11 @@ use commands::effects::Readers;
 use commands::generic::migrate::{self, Arrival};
 use commands::global::{Global, Pause, Role, World};
 use commands::keys::{self, KeyPlan};
-use commands::pubsub;
+use commands::observation::monitor::Line;
+use commands::observation::{Executed, Watching};
+use commands::pubsub::{self, Delivery};
 use commands::scripting::{self, Ended, ScriptCall};
+use commands::server::monitor;
 use commands::spec::{Flags, Side};
 use commands::telling::Telling;
 use commands::tracking;
@@ -87,6 +90,12 @@ impl<'a> Requests<'a> {
     #[inline]
     pub fn close(&mut self, byte_end: usize) {
         self.ends.push((self.args.len() as u32, byte_end as u32));
+    }
+
+    /// Bytes of all requests together. `close` says where each ends, of one that lies in no buffer its length.
+    #[inline]
+    fn bytes(&self) -> usize {
+        self.ends.last().map_or(0, |(_, byte_end)| *byte_end as usize - self.byte_base)
     }
 
     /// The same memory for requests in another buffer.
@@ -388,6 +397,7 @@ impl Dispatcher<'_> {
         };
         access.is_guarded &= !cx.session.replays;
         cx.may_block = !cx.session.replays;
+        access.look_at(cx.session, global, requests.bytes());
         let mut job = (&*requests, *replied_before, next, planned, progress, wide_next);
         loop {
             let (requests, replied_before, next, planned, progress, wide_next) = job;
@@ -429,6 +439,7 @@ impl Dispatcher<'_> {
             let Job { requests, large, session, reply, replied_before, next, planned, progress, wide_next, .. } =
                 following;
             cx.db.manners = Manners::of(global, session, now);
+            access.look_at(session, global, requests.bytes());
             cx.large = large;
             cx.session = session;
             cx.reply = reply;
@@ -469,6 +480,7 @@ impl Dispatcher<'_> {
         };
         access.is_guarded &= !cx.session.replays;
         cx.may_block = !cx.session.replays;
+        access.look_at(cx.session, cx.global(), job.requests.bytes());
         match access.run(&mut cx, args, &plan, &keys) {
             Ok(()) => {
                 job.next += 1;
@@ -493,7 +505,7 @@ impl Dispatcher<'_> {
                 drop(cx);
                 let mark = job.reply.mark();
                 let keeps_reply = job.session.keeps_reply();
-                self.script(job, &mut world, &call, plan_command(&plan), &mut access, began, now);
+                self.script(job, &mut world, &call, plan_command(&plan), args, &mut access, began, now);
                 if !keeps_reply {
                     job.reply.truncate(mark);
                 }
@@ -528,6 +540,7 @@ impl Dispatcher<'_> {
         // The pause, if there is one, has let EXEC through.
         access.is_guarded = false;
         access.in_transaction = true;
+        access.look_at(job.session, &world.global, transaction.bytes());
         for queued in transaction.into_queue() {
             let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
             let mut keys = Vec::new();
@@ -555,7 +568,7 @@ impl Dispatcher<'_> {
                 Err(BatchEnd::Script(call, began)) => {
                     drop(cx);
                     let world = &mut *world;
-                    self.script(job, world, &call, plan_command(&plan), access, began, now);
+                    self.script(job, world, &call, plan_command(&plan), &args, access, began, now);
                 }
                 Err(end) => unreachable!("a command in a transaction ended with {end:?}"),
             }
@@ -565,11 +578,19 @@ impl Dispatcher<'_> {
         let telling = Telling::of(&world.global, self.shared, self.stats, self.thread);
         telling.tell_own(&mut self.scratch.effects, &job.session.client);
         tracking::end_caching(job.session, None, false);
-        let exec = registry.resolve(job.requests.get(job.next)).expect("EXEC was found once").id;
+        let args = job.requests.get(job.next);
+        let exec = registry.resolve(args).expect("EXEC was found once");
         let ns = began.elapsed().as_nanos() as u64;
         self.stats.commands.add(1);
-        self.stats.by_command[exec as usize].record(ns, false, access.latency_tracking);
-        job.session.last_command = exec;
+        self.stats.by_command[exec.id as usize].record(ns, false, access.latency_tracking);
+        job.session.last_command = exec.id;
+        if ns >= access.ns_min {
+            // What it has executed is known by itself, and so are the replies.
+            let reply_bytes = 0;
+            let executed = Executed { command: exec, args, ns, reply_bytes, client: Some(&job.session.client) };
+            self.shared.observation.note(&executed, &world.global.settings, now);
+            self.tell_monitors(&world.global, exec, args, job.session);
+        }
         if !keeps_reply {
             job.reply.truncate(mark);
         }
@@ -589,10 +610,15 @@ impl Dispatcher<'_> {
         world: &mut World,
         call: &ScriptCall,
         command: &Command,
+        args: &[&[u8]],
         access: &mut Access,
         began: Instant,
         now: Millis,
     ) {
+        if access.ns_min == 0 {
+            self.tell_monitors(&world.global, command, args, job.session);
+        }
+        let replied = job.reply.len();
         let Dispatcher { shared, thread, stats, scratch } = self;
         let (shared, stats) = (*shared, *stats);
         let registry = &*shared.registry;
@@ -605,6 +631,7 @@ impl Dispatcher<'_> {
         let (was_guarded, was_in_transaction) = (access.is_guarded, access.in_transaction);
         access.is_guarded = false;
         access.in_transaction = true;
+        access.in_script = true;
         let effects = &mut scratch.effects;
         if !was_in_transaction {
             effects.begin_transaction();
@@ -647,6 +674,7 @@ impl Dispatcher<'_> {
         }
         access.is_guarded = was_guarded;
         access.in_transaction = was_in_transaction;
+        access.in_script = false;
         access.script_began_at = None;
         let ns = began.elapsed().as_nanos() as u64;
         access.began = Instant::now();
@@ -654,6 +682,20 @@ impl Dispatcher<'_> {
         let failed = ended != Ended::Returned;
         stats.by_command[command.id as usize].record(ns, failed, access.latency_tracking);
         session.last_command = command.id;
+        let reply_bytes = reply.len() - replied;
+        if ns >= access.ns_min || reply_bytes >= access.reply_bytes_min {
+            let executed = Executed { command, args, ns, reply_bytes, client: Some(&session.client) };
+            shared.observation.note(&executed, &global.settings, now);
+        }
+    }
+
+    /// Shows a client's command to the monitors.
+    #[cold]
+    fn tell_monitors(&self, global: &Global, command: &Command, args: &[&[u8]], session: &Session) {
+        if !global.monitors.is_empty() {
+            let line = Line { command, args, db: session.db, client: Some(&session.client) };
+            global.monitors.tell(&line, Delivery::of(global, self.shared, self.stats, self.thread));
+        }
     }
 
     /// Serves the clients that wait for what this access has changed, and hands all of it to the journal.
@@ -824,6 +866,12 @@ struct Access {
     in_transaction: bool,
     /// The changes that had been counted when a script began that is no part of a transaction.
     script_began_at: Option<u64>,
+    /// A script calls the commands.
+    in_script: bool,
+    /// From this time on somebody wants to hear of a command: 0 where all have to be looked at.
+    ns_min: u64,
+    /// The same for the length of its reply.
+    reply_bytes_min: usize,
 }
 
 impl Access {
@@ -840,6 +888,37 @@ impl Access {
             is_congested,
             in_transaction: false,
             script_began_at: None,
+            in_script: false,
+            ns_min: u64::MAX,
+            reply_bytes_min: usize::MAX,
+        }
+    }
+
+    /// What is to be looked at among the commands of a session's requests, which have so many bytes together.
+    #[inline]
+    fn look_at(&mut self, session: &Session, global: &Global, request_bytes: usize) {
+        let watching = if session.replays { Watching::NOTHING } else { global.settings.watching };
+        let looks_at_all = watching.may_hold_large(request_bytes) || !global.monitors.is_empty() && !session.replays;
+        self.ns_min = if looks_at_all { 0 } else { watching.ns_min };
+        self.reply_bytes_min = watching.reply_bytes_min;
+    }
+
+    /// A command that somebody wants to hear of: those who read the logs, or monitors.
+    #[cold]
+    fn observed(&self, cx: &Ctx<'_>, args: &[&[u8]], ns: u64, reply_bytes: usize) {
+        let client = (!self.in_script).then_some(&*cx.session.client);
+        let executed = Executed { command: cx.command, args, ns, reply_bytes, client };
+        cx.host.observation().note(&executed, &cx.global().settings, cx.db.now);
+        self.tell_monitors(cx, args);
+    }
+
+    #[cold]
+    fn tell_monitors(&self, cx: &Ctx<'_>, args: &[&[u8]]) {
+        let global = cx.global();
+        if !global.monitors.is_empty() {
+            let client = (!self.in_script).then_some(&*cx.session.client);
+            let line = Line { command: cx.command, args, db: cx.session.db, client };
+            global.monitors.tell(&line, Delivery::of(global, cx.host, cx.db.stats, self.thread));
         }
     }
 
@@ -889,6 +968,7 @@ impl Access {
             cx.session.client.take_pushes(cx.reply);
         }
         let mark = cx.reply.mark();
+        let replied = cx.reply.len();
         let command = match &plan.command {
             Ok(command) => *command,
             Err(_) if is_http(args[0]) => {
@@ -906,6 +986,9 @@ impl Access {
         let mut refusal = refusal(cx, command, is_begun);
         if cx.session.is_subscriber && !self.in_transaction {
             refusal = refusal.or_else(|| pubsub::refusal(cx.session, cx.reply.proto(), command));
+        }
+        if cx.session.is_monitor {
+            refusal = refusal.or_else(|| monitor::refusal(command));
         }
         if let Some(error) = refusal {
             self.refuse(cx, args, &error);
@@ -981,6 +1064,10 @@ impl Access {
         stats.commands.add(1);
         stats.by_command[command.id as usize].record(ns, failed, self.latency_tracking);
         cx.session.last_command = command.id;
+        let reply_bytes = cx.reply.len() - replied;
+        if ns >= self.ns_min || reply_bytes >= self.reply_bytes_min {
+            self.observed(cx, args, ns, reply_bytes);
+        }
         self.after_reply(cx, mark, Some(command).filter(|_| !failed))
     }
 
@@ -1033,6 +1120,10 @@ impl Access {
         let ns = ended.duration_since(self.began).as_nanos() as u64;
         self.began = ended;
         cx.session.last_command = cx.command.id;
+        // The logs have it when it has its reply.
+        if self.ns_min == 0 {
+            self.tell_monitors(cx, cx.args);
+        }
         let timeout = block.timeout;
         let Reach::Wide(global) = &mut cx.reach else {
             unreachable!("nobody begins to wait on the narrow side");

@@ -368,6 +368,9 @@ impl EventLoop {
         if connection.session.is_subscriber {
             self.shared.subscriptions.remove_client(client);
         }
+        if connection.session.is_monitor {
+            self.shared.gates.wide().global.monitors.remove(client);
+        }
         // What was said before the end is still delivered, as far as the socket takes it at once.
         let _ = connection.flush_output();
         self.shared.clients.remove(connection.session.client.id);
@@ -654,7 +657,11 @@ impl EventLoop {
         let large: Vec<_> = request.large_args().map(|(index, data)| (index, data.clone())).collect();
         let mut requests = std::mem::take(&mut self.spare).recycle();
         request.args(&mut requests.args);
-        requests.close(0);
+        requests.begin(0);
+        // About as many bytes as were sent, not fewer: no argument has more around it than this.
+        const AROUND_BYTES: usize = 32;
+        let bytes: usize = requests.args.iter().map(|arg| arg.len() + AROUND_BYTES).sum();
+        requests.close(bytes.min(u32::MAX as usize));
         let progress = self.execute(token, &requests, 0, &large);
         self.spare = requests.recycle();
         match progress {
@@ -1112,7 +1119,7 @@ impl EventLoop {
             let client = &connection.session.client;
             let idle_seconds = (now.0 - client.last_interaction.load(Relaxed)) / 1000;
             // A subscriber has nothing to say.
-            let may_be_silent = connection.waits() || connection.session.is_subscriber;
+            let may_be_silent = connection.waits() || connection.session.is_subscriber || connection.session.is_monitor;
             if self.settings.timeout_seconds > 0 && !may_be_silent && idle_seconds > self.settings.timeout_seconds {
                 self.shared.log(LogLevel::Verbose, &format!("Closing idle client id={}", client.id));
                 self.close(token);
@@ -1195,7 +1202,9 @@ impl EventLoop {
                 if !more {
                     shard += threads;
                 }
-                self.stats.expire_cycle_ns.add(began.elapsed().as_nanos() as u64);
+                let took = began.elapsed();
+                self.stats.expire_cycle_ns.add(took.as_nanos() as u64);
+                self.shared.observation.latency.note("expire-cycle", took.as_millis() as u64, now);
                 self.expiring = (shard < keyspace::SHARD_COUNT).then_some(shard);
                 drop(space);
                 drop(world);

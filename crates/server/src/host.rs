@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use commands::generic::migrate::Migration;
+use commands::observation::Observation;
 use commands::persistence::{Alone, Persistence};
 use commands::pubsub::{Pending, Subscriptions};
 use commands::{
@@ -26,6 +27,10 @@ impl Host for Shared {
 
     fn subscriptions(&self) -> &Subscriptions {
         &self.subscriptions
+    }
+
+    fn observation(&self) -> &Observation {
+        &self.observation
     }
 
     fn announce(&self, thread: usize, pending: &[Pending]) {
@@ -110,6 +115,7 @@ impl Host for Shared {
         LOG.configure(log);
         crash::set_enabled(global.config.get(directives::CRASH_LOG_ENABLED));
         crash::set_hide_user_data(global.config.get(directives::HIDE_USER_DATA_FROM_LOG));
+        self.observation.latency.set_threshold(global.config.get(directives::LATENCY_MONITOR_THRESHOLD).max(0) as u64);
         global.settings = Settings::of(&global.config);
         // The loops work with a copy.
         self.wake_all();

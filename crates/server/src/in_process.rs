@@ -46,6 +46,7 @@ impl InProcess {
             departing: Default::default(),
             watches: Default::default(),
             tracking: Default::default(),
+            monitors: Default::default(),
             scripts: Default::default(),
             debug: DebugSettings::default(),
             run_id: "0".repeat(40),
@@ -64,6 +65,7 @@ impl InProcess {
                 registry,
                 clients: Clients::default(),
                 subscriptions: Default::default(),
+                observation: Default::default(),
                 // Nobody sleeps who would have to be woken.
                 mailboxes: Vec::new(),
                 listeners: Mutex::default(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 
+use commands::observation::Observation;
 use commands::pubsub::Subscriptions;
 use commands::{Client, Clients, Registry, ThreadStats, World};
 use gate::Gates;
@@ -22,6 +23,7 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     pub clients: Clients,
     pub subscriptions: Subscriptions,
+    pub observation: Observation,
     /// By thread.
     pub mailboxes: Vec<Arc<Mailbox>>,
     pub stats: Vec<Arc<ThreadStats>>,

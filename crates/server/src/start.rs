@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use commands::global::{DebugSettings, Role};
+use commands::observation::Observation;
 use commands::{Clients, Global, Registry, Settings, ThreadStats, World};
 use config::{Config, LogLevel, command_line, directives, load};
 use gate::Gates;
@@ -250,6 +251,8 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
     let stats: Vec<_> = (0..threads).map(|_| Arc::new(ThreadStats::new(registry.all().len()))).collect();
     let run_id: [u8; 20] = rand::random();
     let now = now();
+    let observation = Observation::default();
+    observation.latency.set_threshold(config.get(directives::LATENCY_MONITOR_THRESHOLD).max(0) as u64);
     let global = Global {
         settings: Settings::of(config),
         config: config.clone(),
@@ -260,6 +263,7 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
         departing: Default::default(),
         watches: Default::default(),
         tracking: Default::default(),
+        monitors: Default::default(),
         scripts: Default::default(),
         debug: DebugSettings::default(),
         run_id: run_id.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -277,6 +281,7 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
         registry,
         clients: Clients::default(),
         subscriptions: Default::default(),
+        observation,
         mailboxes,
         stats,
         listeners: Mutex::default(),

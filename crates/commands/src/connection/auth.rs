@@ -22,6 +22,7 @@ pub const SPEC: Spec = Spec {
     complexity: "O(N), N being the number of passwords the user has",
     history: &[("6.0.0", "Takes a user name before the password (ACL).")],
     args: &[Arg::string("username").since("6.0.0").optional(), Arg::string("password")],
+    is_secret: Some(|_, _| true),
     run: Some(run),
     ..Spec::NEW
 };

@@ -36,6 +36,8 @@ pub const SPEC: Spec = Spec {
         ],
     )
     .optional()],
+    // User and password, wherever AUTH stands.
+    is_secret: Some(|args, index| (1..=2).any(|back| index > back && args[index - back].eq_ignore_ascii_case(b"AUTH"))),
     run: Some(run),
     ..Spec::NEW
 };

@@ -28,6 +28,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     cx.unwatch()?;
     cx.switch_tracking_off()?;
     cx.session.end_transaction();
+    crate::server::monitor::leave(cx)?;
     unsubscribe_from_all(cx);
     let password_needed = cx.global().settings.password_needed;
     let session = &mut *cx.session;

@@ -48,6 +48,7 @@ pub const SPEC: Spec = Spec {
         },
     ],
     keys_of_call: Some(keys_of_call),
+    is_secret: Some(is_secret),
     since: "2.6.0",
     summary: "Moves keys to another server, each with its time to live: it is never on neither.",
     complexity: "as DUMP and DEL here and RESTORE there, and O(N) for N bytes on their way",
@@ -267,6 +268,15 @@ fn keys_from(args: &[&[u8]]) -> Option<usize> {
         };
     }
     None
+}
+
+/// What AUTH and AUTH2 say, but not the names behind KEYS.
+fn is_secret(args: &[&[u8]], index: usize) -> bool {
+    if keys_from(args).is_some_and(|first| index >= first) {
+        return false;
+    }
+    let said = |back: usize, word: &[u8]| index >= 6 + back && args[index - back].eq_ignore_ascii_case(word);
+    said(1, b"AUTH") || said(1, b"AUTH2") || said(2, b"AUTH2")
 }
 
 #[derive(Default)]

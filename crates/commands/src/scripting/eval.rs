@@ -29,7 +29,7 @@ pub(super) const FLAGS: Flags =
 pub const EVAL: Spec = Spec {
     name: "eval",
     arity: -3,
-    flags: FLAGS,
+    flags: FLAGS.union(Flags::MAY_REPLICATE),
     acl: Acl::SLOW.union(Acl::SCRIPTING),
     keys: &[keys(READ_WRITE).notes("What a script does to its keys is not known before it runs: anything")],
     group: Group::Scripting,

@@ -86,10 +86,17 @@ pub const SET: Spec = Spec {
     history: &[("7.0.0", "More than one directive.")],
     tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
     args: &[Arg::block("data", &[Arg::string("parameter"), Arg::string("value")]).multiple()],
+    is_secret: Some(is_secret),
     side: Side::Wide,
     run: Some(set),
     ..Spec::NEW
 };
+
+/// The values of passwords.
+fn is_secret(args: &[&[u8]], index: usize) -> bool {
+    let of_secret = |name: &[u8]| config::directives::find(name).is_some_and(|id| id.directive().secret);
+    index >= 3 && index % 2 == 1 && of_secret(args[index - 1])
+}
 
 fn get(cx: &mut Ctx<'_>) -> Outcome {
     let found = cx.global().config.matching(&cx.args[2..]);

@@ -1,15 +1,19 @@
 //! Commands about the server: configuration, statistics, introspection, and whole databases.
 
 mod command;
+mod commandlog;
 mod config;
 mod dbsize;
 mod debug;
 mod flush;
 mod info;
+mod latency;
 mod lolwut;
 mod memory;
+pub mod monitor;
 mod save;
 mod shutdown;
+mod slowlog;
 mod swapdb;
 mod time;
 
@@ -20,6 +24,7 @@ pub const SPECS: &[&Spec] = &[
     &save::BGREWRITEAOF,
     &save::BGSAVE,
     &command::SPEC,
+    &commandlog::SPEC,
     &config::SPEC,
     &dbsize::SPEC,
     &debug::SPEC,
@@ -27,10 +32,13 @@ pub const SPECS: &[&Spec] = &[
     &flush::FLUSHDB,
     &info::SPEC,
     &save::LASTSAVE,
+    &latency::SPEC,
     &lolwut::SPEC,
     &memory::SPEC,
+    &monitor::SPEC,
     &save::SAVE,
     &shutdown::SPEC,
+    &slowlog::SPEC,
     &swapdb::SPEC,
     &time::SPEC,
 ];

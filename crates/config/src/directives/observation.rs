@@ -7,19 +7,19 @@ use crate::value::{Bytes, KeyspaceEvents};
 
 rows! { super::encodings::END;
     /// Microseconds from which a command is slow; -1 means that none is.
-    SLOWLOG_LOG_SLOWER_THAN: i64 = row("slowlog-log-slower-than", Kind::Int { min: -1, max: i64::MAX }, "10000").aliases(&["commandlog-execution-slower-than"]).later("slow log");
+    SLOWLOG_LOG_SLOWER_THAN: i64 = row("slowlog-log-slower-than", Kind::Int { min: -1, max: i64::MAX }, "10000").aliases(&["commandlog-execution-slower-than"]);
     /// Entries the slow log keeps.
-    SLOWLOG_MAX_LEN: i64 = row("slowlog-max-len", COUNT, "128").aliases(&["commandlog-slow-execution-max-len"]).later("slow log");
+    SLOWLOG_MAX_LEN: i64 = row("slowlog-max-len", COUNT, "128").aliases(&["commandlog-slow-execution-max-len"]);
     /// Bytes from which a request is large; -1 means that none is.
-    COMMANDLOG_REQUEST_LARGER_THAN: i64 = row("commandlog-request-larger-than", Kind::Int { min: -1, max: i64::MAX }, "1048576").valkey().later("slow log");
+    COMMANDLOG_REQUEST_LARGER_THAN: i64 = row("commandlog-request-larger-than", Kind::Int { min: -1, max: i64::MAX }, "1048576").valkey();
     /// Large requests that are kept.
-    COMMANDLOG_LARGE_REQUEST_MAX_LEN: i64 = row("commandlog-large-request-max-len", COUNT, "128").valkey().later("slow log");
+    COMMANDLOG_LARGE_REQUEST_MAX_LEN: i64 = row("commandlog-large-request-max-len", COUNT, "128").valkey();
     /// Bytes from which a reply is large; -1 means that none is.
-    COMMANDLOG_REPLY_LARGER_THAN: i64 = row("commandlog-reply-larger-than", Kind::Int { min: -1, max: i64::MAX }, "1048576").valkey().later("slow log");
+    COMMANDLOG_REPLY_LARGER_THAN: i64 = row("commandlog-reply-larger-than", Kind::Int { min: -1, max: i64::MAX }, "1048576").valkey();
     /// Large replies that are kept.
-    COMMANDLOG_LARGE_REPLY_MAX_LEN: i64 = row("commandlog-large-reply-max-len", COUNT, "128").valkey().later("slow log");
+    COMMANDLOG_LARGE_REPLY_MAX_LEN: i64 = row("commandlog-large-reply-max-len", COUNT, "128").valkey();
     /// Milliseconds from which an event is noted by the latency monitor; 0 turns it off.
-    LATENCY_MONITOR_THRESHOLD: i64 = row("latency-monitor-threshold", COUNT, "0").later("latency monitor");
+    LATENCY_MONITOR_THRESHOLD: i64 = row("latency-monitor-threshold", COUNT, "0");
     /// Whether the time of every command is counted for its percentiles.
     LATENCY_TRACKING: bool = row("latency-tracking", Kind::Bool, "yes");
     /// Percentiles of the time of commands that INFO shows.

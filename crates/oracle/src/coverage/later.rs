@@ -4,10 +4,6 @@
 /// `(what, work)`: a command, `command|*` for all its subcommands too, or `group:NAME` for a whole group.
 const LATER: &[(&str, &str)] = &[
     ("acl|*", "scripting, ACL, insight"),
-    ("monitor", "scripting, ACL, insight"),
-    ("slowlog|*", "scripting, ACL, insight"),
-    ("commandlog|*", "scripting, ACL, insight"),
-    ("latency|*", "scripting, ACL, insight"),
     ("memory|doctor", "scripting, ACL, insight"),
     ("memory|malloc-stats", "scripting, ACL, insight"),
     ("memory|purge", "scripting, ACL, insight"),

@@ -181,6 +181,7 @@ pub(super) fn idle_seconds(client: &Client, now: Millis) -> i64 {
 /// The letters of `flags=`, in Redis's order; `N` if there is none.
 pub(super) fn letters(client: &Client) -> String {
     const BEFORE_KILLED: &[(ClientFlags, char)] = &[
+        (ClientFlags::MONITOR, 'O'),
         (ClientFlags::PUBSUB, 'P'),
         (ClientFlags::MULTI, 'x'),
         (ClientFlags::PAUSED.union(ClientFlags::BLOCKED), 'b'),
