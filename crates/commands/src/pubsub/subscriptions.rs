@@ -296,20 +296,6 @@ impl Client {
         self.has_pushes.load(Ordering::Acquire)
     }
 
-    /// Leaves with the client what `encode` appends to its inbox.
-    pub(super) fn leave(&self, waiting_bytes_max: u64, encode: impl FnOnce(&mut Reply)) -> Pushed {
-        let subscriber = self.subscriber.get_or_init(Default::default);
-        let mut inbox = subscriber.inbox.lock();
-        let was_empty = inbox.is_empty();
-        encode(&mut inbox);
-        let waiting_bytes = (inbox.len() + self.output_bytes.load(Ordering::Relaxed)) as u64;
-        if waiting_bytes_max > 0 && waiting_bytes > waiting_bytes_max {
-            *inbox = Reply::default();
-            return Pushed::TooMuch;
-        }
-        if was_empty { Pushed::First } else { Pushed::Behind }
-    }
-
     /// Appends to `reply` what waits in the inbox. False if that was nothing.
     pub fn take_pushes(&self, reply: &mut Reply) -> bool {
         self.has_pushes() && self.subscriber().is_some_and(|subscriber| self.take(&mut subscriber.inbox.lock(), reply))
