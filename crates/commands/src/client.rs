@@ -9,10 +9,12 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, OnceLock};
 
+use acl::DEFAULT_USER;
 use bitflags::bitflags;
 use keyspace::{DbIndex, Millis};
 use parking_lot::Mutex;
 
+use crate::access::Identity;
 use crate::pubsub::Subscriber;
 use crate::registry::Command;
 use crate::stats::Counter;
@@ -106,7 +108,7 @@ pub struct Place {
 #[derive(Clone, Debug, Default)]
 pub struct ClientText {
     pub name: Vec<u8>,
-    pub user: String,
+    pub user: Vec<u8>,
     pub library_name: Vec<u8>,
     pub library_version: Vec<u8>,
 }
@@ -142,7 +144,7 @@ impl Client {
             killed: AtomicBool::new(false),
             has_pushes: AtomicBool::new(false),
             redirect: AtomicI64::new(-1),
-            text: Mutex::new(ClientText { user: "default".to_owned(), ..ClientText::default() }),
+            text: Mutex::new(ClientText { user: DEFAULT_USER.to_vec(), ..ClientText::default() }),
             subscriber: OnceLock::new(),
         }
     }
@@ -221,7 +223,10 @@ pub enum ReplyMode {
 pub struct Session {
     pub client: Arc<Client>,
     pub db: DbIndex,
+    /// It has said who it is, or nobody has asked.
     pub authenticated: bool,
+    /// Its user, and whether there is anything to ask about him.
+    pub identity: Identity,
     /// From this machine, which `enable-debug-command local` and its like ask.
     pub is_local: bool,
     /// Id of the last command, shown once the batch is done.
@@ -252,6 +257,7 @@ impl Session {
             client,
             db: DbIndex(0),
             authenticated,
+            identity: Identity::default(),
             is_local,
             last_command: u16::MAX,
             reply_mode: ReplyMode::On,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use config::Config;
 use keyspace::{Keyspace, Millis};
 
+use crate::access::AccessControl;
 use crate::blocking::Waiters;
 use crate::generic::migrate::Departing;
 use crate::observation::monitor::Monitors;
@@ -27,6 +28,8 @@ pub struct Global {
     /// The directives that hot paths read, as plain fields. Follows `config`.
     pub settings: Settings,
     pub registry: Arc<Registry>,
+    /// The users, and what they may do.
+    pub access: AccessControl,
     pub role: Role,
     pub pause: Option<Pause>,
     /// The clients that are blocked in a command.

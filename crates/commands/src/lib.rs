@@ -8,6 +8,7 @@
 //! To find a command, open `<group>/<command>.rs`; the group's `mod.rs` lists its specs, and [`registry`] lists the groups.
 //! Start reading at [`spec`] (what is known about a command) and [`context`] (what it gets).
 
+pub mod access;
 pub mod bitmap;
 pub mod blocking;
 pub mod client;
@@ -44,6 +45,7 @@ pub mod tracking;
 pub mod transaction;
 pub mod transactions;
 
+pub use access::AccessControl;
 pub use client::{Client, ClientFlags, Clients, ReplyMode, Session};
 pub use context::{Ctx, Host, Outcome, Reach, Shutdown, ShutdownOptions};
 pub use db::Db;

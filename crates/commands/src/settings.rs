@@ -14,8 +14,6 @@ use crate::observation::command_log::LogLimit;
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub databases: u32,
-    /// A password is needed: `requirepass` is not empty.
-    pub password_needed: bool,
     pub protected_mode: bool,
     pub bulk_bytes_max: usize,
     pub query_buffer_bytes_max: usize,
@@ -78,7 +76,6 @@ impl Settings {
         let policy = config.get(directives::MAXMEMORY_POLICY);
         Settings {
             databases: config.get(directives::DATABASES) as u32,
-            password_needed: !config.get(directives::REQUIREPASS).is_empty(),
             protected_mode: config.get(directives::PROTECTED_MODE),
             bulk_bytes_max: config.get(directives::PROTO_MAX_BULK_LEN) as usize,
             query_buffer_bytes_max: config.get(directives::CLIENT_QUERY_BUFFER_LIMIT) as usize,

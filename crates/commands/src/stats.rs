@@ -63,6 +63,10 @@ pub struct ThreadStats {
     pub output_limit_disconnections: Counter,
     pub query_limit_disconnections: Counter,
     pub acl_denied_auth: Counter,
+    pub acl_denied_command: Counter,
+    pub acl_denied_key: Counter,
+    pub acl_denied_channel: Counter,
+    pub acl_denied_database: Counter,
     pub expire_cycle_ns: Counter,
     /// Changes since the last snapshot, as `rdb_changes_since_last_save` counts them.
     pub dirty: Counter,
@@ -94,6 +98,10 @@ impl ThreadStats {
             output_limit_disconnections: Counter::default(),
             query_limit_disconnections: Counter::default(),
             acl_denied_auth: Counter::default(),
+            acl_denied_command: Counter::default(),
+            acl_denied_key: Counter::default(),
+            acl_denied_channel: Counter::default(),
+            acl_denied_database: Counter::default(),
             expire_cycle_ns: Counter::default(),
             dirty: Counter::default(),
             clients: AtomicI64::new(0),
@@ -144,6 +152,10 @@ impl ThreadStats {
             &self.output_limit_disconnections,
             &self.query_limit_disconnections,
             &self.acl_denied_auth,
+            &self.acl_denied_command,
+            &self.acl_denied_key,
+            &self.acl_denied_channel,
+            &self.acl_denied_database,
             &self.expire_cycle_ns,
         ] {
             counter.reset();

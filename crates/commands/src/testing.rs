@@ -14,6 +14,7 @@ use keyspace::{DbIndex, Dropped, Held, Keyspace, Millis, Options};
 use parking_lot::Mutex;
 use resp::{Proto, Reply};
 
+use crate::access::{self, AccessControl, Where};
 use crate::blocking::{self, Release, Serving};
 use crate::client::{Client, ClientFlags, Clients, Place, Session};
 use crate::context::{Ctx, Host, Reach, Shutdown, ShutdownOptions};
@@ -108,6 +109,7 @@ impl Default for Rig {
                 global: Global {
                     settings: Settings::of(&config),
                     config,
+                    access: AccessControl::new(registry.clone()),
                     registry,
                     role: Role::Primary,
                     pause: None,
@@ -245,7 +247,13 @@ impl Rig {
         assert!(!self.session.has(ClientFlags::BLOCKED), "a blocked client runs nothing");
         self.session.client.take_pushes(&mut self.reply);
         let registry = self.world.global.registry.clone();
-        let resolved = registry.resolve(args);
+        let mut resolved = registry.resolve(args);
+        let place = if self.session.transaction.is_some() { Where::Queued } else { Where::TopLevel };
+        if let Ok(command) = resolved
+            && let Some(error) = self.refusal(command, args, place)
+        {
+            resolved = Err(error);
+        }
         if let Some(transaction) = &mut self.session.transaction {
             match &resolved {
                 Ok(command) if !is_immediate(command) => {
@@ -305,7 +313,12 @@ impl Rig {
         self.reply.array(transaction.len());
         for queued in transaction.into_queue() {
             let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
-            match self.attempt(registry.by_id(queued.command), &args, true) {
+            let command = registry.by_id(queued.command);
+            if let Some(error) = self.refusal(command, &args, Where::Executed) {
+                self.reply.error(error.render());
+                continue;
+            }
+            match self.attempt(command, &args, true) {
                 Ok(()) => {}
                 Err(Stop::Error(error)) => self.reply.error(error.render()),
                 Err(Stop::Script(call)) => self.run_script(&call),
@@ -335,9 +348,14 @@ impl Rig {
         let mut reply = std::mem::take(&mut self.reply);
         // Where `redis.log` goes: the rig itself is busy with the script's commands.
         let host = TestHost::new(registry.all().len());
+        let permits = access::permissions(&mut self.session, &self.world.global);
         let mut execute = |command: &crate::Command, args: &[&[u8]], proto| {
             self.reply = Reply::default();
             self.reply.set_proto(proto);
+            if let Some(error) = self.refusal(command, args, Where::Script) {
+                self.reply.error(error.render());
+                return bytes(&self.reply);
+            }
             match self.attempt(command, args, true) {
                 Ok(()) => {}
                 Err(Stop::Error(error)) => self.reply.error(error.render()),
@@ -345,11 +363,40 @@ impl Rig {
             }
             bytes(&self.reply)
         };
-        scripting::run(call, &engine, time_max, &registry, &host, &stats, &mut reply, &mut execute);
+        scripting::run(call, &engine, time_max, &registry, &host, &stats, &mut reply, &permits, &mut execute);
         self.host.log.lock().append(&mut host.log.lock());
         self.reply = reply;
         self.session.select(selected);
         self.may_block = may_block;
+    }
+
+    /// Why the client's user may not run this.
+    fn refusal(&mut self, command: &crate::Command, args: &[&[u8]], place: Where) -> Option<Error> {
+        let World { global, keyspace } = &mut self.world;
+        if self.session.is_cleared(&global.access) {
+            return None;
+        }
+        let stats = self.host.stats[0].clone();
+        let mut cx = Ctx {
+            args,
+            keys: &[],
+            large: &[],
+            reply: &mut self.reply,
+            db: Db {
+                space: keyspace.narrow(&Held::new()),
+                index: self.session.db,
+                now: self.now,
+                stats: &stats,
+                manners: Manners::default(),
+                effects: &mut self.effects,
+            },
+            session: &mut self.session,
+            command,
+            reach: Reach::Narrow(global),
+            may_block: self.may_block,
+            host: &self.host,
+        };
+        access::refusal(&mut cx, command, args, place)
     }
 
     /// Serves the clients that wait for what was made ready.

@@ -85,6 +85,11 @@ pub fn is_immediate(command: &Command) -> bool {
     matches!(command.spec.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset") && command.parent.is_none()
 }
 
+/// Whether this is EXEC.
+pub fn is_exec(command: &Command) -> bool {
+    command.spec.name == "exec" && command.parent.is_none()
+}
+
 /// A key in its database.
 pub type WatchedKey = (DbIndex, Box<[u8]>);
 

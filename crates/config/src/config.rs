@@ -97,6 +97,11 @@ impl Config {
         self.set_words(id.into(), &words)
     }
 
+    /// Puts other users in the place of the `user` statements: they are not changed by CONFIG SET, but rewritten.
+    pub fn set_users(&mut self, statements: Vec<Vec<Bytes>>) {
+        self.values[directives::USER.id().index()] = Value::Statements(statements);
+    }
+
     pub(crate) fn set_words(&mut self, id: DirectiveId, words: &[Bytes]) -> Result<(), String> {
         let words = words_of_value(id.directive(), words);
         self.values[id.index()] = value::parse(id.directive(), &words, &self.values[id.index()])?;

@@ -97,7 +97,7 @@ impl<'a> Line<'a> {
             return Line::Kept(line);
         };
         match words.first().and_then(|name| directives::find(name)) {
-            Some(id) if !matches!(id.directive().kind, Kind::Statement { .. }) => {
+            Some(id) if !matches!(id.directive().kind, Kind::Statement { .. }) || is_rewritten(id) => {
                 words.remove(0);
                 Line::Directive { id, words: words_of_value(id.directive(), &words) }
             }
@@ -117,8 +117,10 @@ impl<'a> Line<'a> {
 fn lines_of(id: DirectiveId, config: &Config, has_line: bool, classes_named: &HashSet<Bytes>) -> Vec<Bytes> {
     let directive = id.directive();
     let value = config.value(id);
-    if matches!(value, Value::Statements(_)) {
-        return Vec::new();
+    if let Value::Statements(statements) = value {
+        let statements = if is_rewritten(id) { &statements[..] } else { &[] };
+        let quoted = |words: &Vec<Bytes>| words.iter().map(|word| quote_in_statement(word)).collect::<Vec<_>>().join(&b' ');
+        return statements.iter().map(|words| [directive.name.as_bytes(), b" ", &quoted(words)].concat()).collect();
     }
     if let Value::OutputLimits(limits) = value {
         return output_limit_lines(directive.name, *limits, classes_named);
@@ -163,6 +165,17 @@ fn lines_of(id: DirectiveId, config: &Config, has_line: bool, classes_named: &Ha
             vec![line(if text.is_empty() { b"\"\"" } else { &text })]
         }
     }
+}
+
+/// The statements that the server changes: users. The others stay as they stand in the file.
+fn is_rewritten(id: DirectiveId) -> bool {
+    id == directives::USER.id()
+}
+
+/// A word of a rule begins with `#` or holds `*` and `~` as a matter of course.
+fn quote_in_statement(word: &[u8]) -> Bytes {
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
+    if !word.is_empty() && word.iter().all(plain) { word.to_vec() } else { quote(word) }
 }
 
 fn is_memory(kind: Kind) -> bool {

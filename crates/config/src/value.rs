@@ -341,7 +341,7 @@ fn folder_exists(path: &[u8]) -> Result<(), String> {
 }
 
 /// The text of an operating system's error without Rust's `(os error 2)`.
-pub(crate) fn os_error_text(error: &std::io::Error) -> String {
+pub fn os_error_text(error: &std::io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(end) => text[..end].to_string(),

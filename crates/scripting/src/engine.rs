@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use mlua::ffi;
-use mlua::{ChunkMode, Error, Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value as LuaValue, VmState};
+use mlua::{ChunkMode, Error, Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value as LuaValue, Variadic, VmState};
 use parking_lot::Mutex;
 use resp::Reply;
 use resp::client::{ReplyParser, Value};
@@ -59,6 +59,7 @@ impl Program {
         }
     }
 }
+const WRONG_ARGUMENTS: &str = "ERR Lua redis lib command arguments must be strings or integers";
 
 /// What a script sees of the server.
 pub trait Host {
@@ -69,8 +70,8 @@ pub trait Host {
     fn call(&mut self, args: &[&[u8]], resp3: bool) -> Result<Vec<u8>, Vec<u8>>;
     /// A line for the log; 0 is for debugging, 3 a warning.
     fn log(&mut self, level: u8, text: &str);
-    /// Whether there is a command of this name.
-    fn knows(&self, command: &[u8]) -> bool;
+    /// Whether the script's caller may run this command with these arguments. `None`: there is no such command.
+    fn permits(&self, args: &[&[u8]]) -> Option<bool>;
     /// Whether a command of this script has changed anything: it cannot be ended halfway any more.
     fn has_written(&self) -> bool;
 }
@@ -431,10 +432,14 @@ impl Engine {
                 host.borrow_mut().log(level, &text.to_string_lossy());
                 Ok(())
             })?;
-            let knows = scope.create_function(|_, name: LuaValue| {
-                Ok(convert::argument(&name).is_some_and(|name| host.borrow().knows(&name)))
+            let permits = scope.create_function(|lua, args: Variadic<LuaValue>| {
+                let Some(words) = args.iter().map(convert::argument).collect::<Option<Vec<_>>>() else {
+                    return Ok(LuaValue::String(lua.create_string(WRONG_ARGUMENTS)?));
+                };
+                let words: Vec<&[u8]> = words.iter().map(|word| &**word).collect();
+                Ok(host.borrow().permits(&words).map_or(LuaValue::Nil, LuaValue::Boolean))
             })?;
-            self.runner.call((chunk, keys, args, call, log, knows))
+            self.runner.call((chunk, keys, args, call, log, permits))
         })?;
         if ok {
             convert::to_reply(lua, &value, state.resp3.load(Relaxed), reply)?;
@@ -462,7 +467,7 @@ fn call(lua: &Lua, count: usize, args: &Table, resp3: bool, host: &mut dyn Host)
     for index in 1..=count {
         match convert::argument(&args.raw_get(index)?) {
             Some(word) => words.push(word),
-            None => return refused(b"ERR Lua redis lib command arguments must be strings or integers"),
+            None => return refused(WRONG_ARGUMENTS.as_bytes()),
         }
     }
     let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();

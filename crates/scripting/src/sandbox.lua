@@ -154,7 +154,7 @@ local redis = {
     REDIS_VERSION = host.version, REDIS_VERSION_NUM = host.version_number,
 }
 
-local current_call, current_log, current_knows
+local current_call, current_log, current_permits
 
 local NO_ARGUMENT = "ERR Please specify at least one argument for this redis lib call"
 
@@ -229,8 +229,10 @@ end
 
 function redis.acl_check_cmd(...)
     if select("#", ...) == 0 then error({ err = NO_ARGUMENT }, 0) end
-    if not current_knows((...)) then error("Invalid command passed to redis.acl_check_cmd()", 0) end
-    return true
+    local permitted = current_permits(...)
+    if type(permitted) == "string" then error({ err = permitted }, 0) end
+    if permitted == nil then error("Invalid command passed to redis.acl_check_cmd()", 0) end
+    return permitted
 end
 
 -- What replicas get has always been the effects; there is no debugger to break into.
@@ -294,12 +296,12 @@ end
 -- What is compiled, by numbers.
 local chunks = host.chunks
 
-local function run_script(chunk, keys, argv, call, log, knows)
+local function run_script(chunk, keys, argv, call, log, permits)
     globals.KEYS, globals.ARGV = keys, argv
-    current_call, current_log, current_knows = call, log, knows
+    current_call, current_log, current_permits = call, log, permits
     local ok, value = real_xpcall(chunks[chunk], handler)
     globals.KEYS, globals.ARGV = nil, nil
-    current_call, current_log, current_knows = nil, nil, nil
+    current_call, current_log, current_permits = nil, nil, nil
     return concluded(ok, value)
 end
 
@@ -308,11 +310,11 @@ if not host.has_functions then return G, run_script end
 ---------------------------------------------------------------------------------------------------------------------------
 -- Functions. While a library is loaded it sees nothing but `redis`, and of it nothing that acts.
 
-local function run_function(chunk, keys, argv, call, log, knows)
-    current_call, current_log, current_knows = call, log, knows
+local function run_function(chunk, keys, argv, call, log, permits)
+    current_call, current_log, current_permits = call, log, permits
     local f = chunks[chunk]
     local ok, value = real_xpcall(function() return f(keys, argv) end, handler)
-    current_call, current_log, current_knows = nil, nil, nil
+    current_call, current_log, current_permits = nil, nil, nil
     return concluded(ok, value)
 end
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
+use commands::access::{self, Where};
 use commands::blocking::{Block, Serving};
 use commands::db::{Db, Manners};
 use commands::effects::Readers;
@@ -632,6 +633,7 @@ impl Dispatcher<'_> {
         access.is_guarded = false;
         access.in_transaction = true;
         access.in_script = true;
+        let permits = access::permissions(session, global);
         let effects = &mut scratch.effects;
         if !was_in_transaction {
             effects.begin_transaction();
@@ -665,7 +667,7 @@ impl Dispatcher<'_> {
             drop(cx);
             reply.segments().flatten().copied().collect()
         };
-        let ended = scripting::run(call, &engine, time_max, registry, shared, stats, reply, &mut execute);
+        let ended = scripting::run(call, &engine, time_max, registry, shared, stats, reply, &permits, &mut execute);
         session.select(selected);
         if !was_in_transaction {
             effects.end_transaction();
@@ -707,6 +709,13 @@ impl Dispatcher<'_> {
         // SAFETY: all gates are closed, and the command's Space was dropped.
         unsafe {
             serving.serve(&mut |cx| {
+                // What its user may do can have changed while it waited.
+                if !cx.session.is_cleared(&cx.global().access) {
+                    let (command, args) = (cx.command, cx.args);
+                    if let Some(error) = access::refusal(cx, command, args, Where::TopLevel) {
+                        return (Err(Stop::Error(error)), 0);
+                    }
+                }
                 let handler = cx.command.spec.run.expect("a command that waits has run");
                 // SAFETY: the waiter holds the client and the arguments for longer than the handler runs.
                 let executing = crash::executing(&cx.session.client, cx.args);
@@ -795,7 +804,12 @@ fn plan<'a>(
     let first_key = found.len() as u32;
     let command = match registry.resolve_next(args, last) {
         Ok(command) => command,
-        Err(error) => return Plan { command: Err(error), first_key, key_count: 0, side: Side::Narrow },
+        Err(error) => {
+            // EXEC gives up its transaction and what it watches even where it has too many arguments.
+            let is_exec = registry.called(args).is_some_and(transaction::is_exec);
+            let side = if is_exec { Side::Wide } else { Side::Narrow };
+            return Plan { command: Err(error), first_key, key_count: 0, side };
+        }
     };
     let mut side = command.spec.side;
     match command.plan {
@@ -864,6 +878,8 @@ struct Access {
     is_congested: bool,
     /// EXEC runs what was queued: CLIENT REPLY decides on the whole.
     in_transaction: bool,
+    /// A script calls its commands.
+    in_script: bool,
     /// The changes that had been counted when a script began that is no part of a transaction.
     script_began_at: Option<u64>,
     /// A script calls the commands.
@@ -887,6 +903,7 @@ impl Access {
             pause,
             is_congested,
             in_transaction: false,
+            in_script: false,
             script_began_at: None,
             in_script: false,
             ns_min: u64::MAX,
@@ -983,7 +1000,7 @@ impl Access {
         // A disk begins to fail at any instant, and half of a transaction or script must not be refused: once it has begun to change something, it
         // goes on to its end.
         let is_begun = self.in_transaction && self.script_began_at != Some(stats.dirty.get());
-        let mut refusal = refusal(cx, command, is_begun);
+        let mut refusal = self.refusal(cx, command, args, is_begun);
         if cx.session.is_subscriber && !self.in_transaction {
             refusal = refusal.or_else(|| pubsub::refusal(cx.session, cx.reply.proto(), command));
         }
@@ -1071,6 +1088,49 @@ impl Access {
         self.after_reply(cx, mark, Some(command).filter(|_| !failed))
     }
 
+    /// Why this client may not run this command now.
+    #[inline]
+    fn refusal(&self, cx: &mut Ctx<'_>, command: &Command, args: &[&[u8]], is_begun: bool) -> Option<Error> {
+        let flags = command.spec.flags;
+        if cx.session.replays {
+            return None;
+        }
+        if flags.contains(Flags::PROTECTED)
+            && let Some(error) = protected(cx, command)
+        {
+            return Some(error);
+        }
+        if !cx.session.is_cleared(&cx.global().access)
+            && let Some(error) = access::refusal(cx, command, args, self.place(cx))
+        {
+            return Some(error);
+        }
+        if cx.global().loading && !flags.contains(Flags::LOADING) {
+            return Some(Error::text("LOADING Redis is loading the dataset in memory"));
+        }
+        if cx.global().role == Role::Replica && flags.contains(Flags::WRITE) && cx.global().settings.replica_read_only {
+            return Some(Error::text("READONLY You can't write against a read only replica."));
+        }
+        if !is_begun
+            && cx.host.persistence().is_failing()
+            && (flags.contains(Flags::WRITE) || command.spec.name == "ping")
+            && cx.global().role == Role::Primary
+        {
+            return cx.host.persistence().refusal(cx.global());
+        }
+        None
+    }
+
+    /// Where a command is tried.
+    fn place(&self, cx: &Ctx<'_>) -> Where {
+        match (self.in_script, self.in_transaction) {
+            (true, _) => Where::Script,
+            (_, true) => Where::Executed,
+            _ if cx.session.transaction.is_some() => Where::Queued,
+            _ => Where::TopLevel,
+        }
+    }
+
     /// Keeps a command for EXEC.
     #[cold]
     fn queue(&mut self, cx: &mut Ctx<'_>, args: &[&[u8]], command: &Command) {
@@ -1140,11 +1200,18 @@ impl Access {
         if let Some(transaction) = &mut cx.session.transaction {
             transaction.spoil();
         }
-        let text = error.render();
-        cx.db.stats.count_error(&text);
+        let mut text = error.render();
         // A refused command is the client's last one all the same, and an unknown one leaves none.
-        let registry = &cx.reach.global().registry;
+        let registry = cx.global().registry.clone();
         let called = registry.called(args);
+        if called.is_some_and(transaction::is_exec) {
+            // There is no second try: what was queued goes.
+            cx.session.end_transaction();
+            cx.unwatch().expect("EXEC is alone in the world");
+            let reason = [b"EXECABORT Transaction discarded because of: ", text.strip_prefix(b"ERR ").unwrap_or(&text)].concat();
+            text = reason.into();
+        }
+        cx.db.stats.count_error(&text);
         if let Some(command) = called {
             cx.db.stats.by_command[command.id as usize].rejected.add(1);
         }
@@ -1179,40 +1246,6 @@ fn drop_browser(cx: &mut Ctx<'_>) {
             ),
         );
     }
-}
-
-/// Why this client may not run this command now.
-#[inline]
-fn refusal(cx: &Ctx<'_>, command: &Command, is_begun: bool) -> Option<Error> {
-    let flags = command.spec.flags;
-    if cx.session.replays {
-        return None;
-    }
-    if cx.global().loading && !flags.contains(Flags::LOADING) {
-        return Some(Error::text("LOADING Redis is loading the dataset in memory"));
-    }
-    if flags.contains(Flags::PROTECTED)
-        && let Some(error) = protected(cx, command)
-    {
-        return Some(error);
-    }
-    if !cx.session.authenticated && !flags.contains(Flags::NO_AUTH) {
-        // `requirepass` may have been taken back since the client connected.
-        if cx.global().settings.password_needed {
-            return Some(Error::NoAuth);
-        }
-    }
-    if cx.global().role == Role::Replica && flags.contains(Flags::WRITE) && cx.global().settings.replica_read_only {
-        return Some(Error::text("READONLY You can't write against a read only replica."));
-    }
-    if !is_begun
-        && cx.host.persistence().is_failing()
-        && (flags.contains(Flags::WRITE) || command.spec.name == "ping")
-        && cx.global().role == Role::Primary
-    {
-        return cx.host.persistence().refusal(cx.global());
-    }
-    None
 }
 
 #[cold]

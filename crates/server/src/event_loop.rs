@@ -69,6 +69,7 @@ pub struct EventLoop {
     /// Taken over from the configuration when it changes.
     limits: Limits,
     settings: Settings,
+    password_needed: bool,
     /// Reading, replying and executing share these among all connections, so that an idle one costs little.
     buffers: Vec<Box<[u8]>>,
     reply: Reply,
@@ -104,7 +105,9 @@ pub struct EventLoop {
 impl EventLoop {
     /// A loop for thread `index`, with the poll that its mailbox's waker belongs to.
     pub fn new(index: usize, shared: Arc<Shared>, poll: Poll) -> EventLoop {
-        let settings = shared.gates.narrow(index).global.settings.clone();
+        let world = shared.gates.narrow(index);
+        let (settings, password_needed) = (world.global.settings.clone(), world.global.access.password_needed());
+        drop(world);
         EventLoop {
             index,
             poll,
@@ -114,6 +117,7 @@ impl EventLoop {
             listeners: Vec::new(),
             limits: limits(&settings),
             settings,
+            password_needed,
             buffers: (0..SEATS_MAX).map(|_| vec![0; READ_BUFFER_BYTES].into_boxed_slice()).collect(),
             reply: Reply::default(),
             requests: (0..SEATS_MAX).map(|_| Requests::default()).collect(),
@@ -238,7 +242,10 @@ impl EventLoop {
 
     /// Takes over what may have changed: settings, listeners, the end of a pause.
     fn look(&mut self) {
-        self.settings = self.shared.gates.narrow(self.index).global.settings.clone();
+        let world = self.shared.gates.narrow(self.index);
+        self.settings = world.global.settings.clone();
+        self.password_needed = world.global.access.password_needed();
+        drop(world);
         self.limits = limits(&self.settings);
         if self.index == 0 {
             self.adopt_listeners();
@@ -302,7 +309,7 @@ impl EventLoop {
     fn welcome(&mut self, mut accepted: Accepted) {
         let shared = self.shared.clone();
         // Inside the gate: a password that has been set protects from the next connection on.
-        let refusal = shared.refusal_at_the_door(&accepted, &shared.gates.narrow(self.index).global.settings);
+        let refusal = shared.refusal_at_the_door(&accepted, &shared.gates.narrow(self.index).global);
         if let Some(text) = refusal {
             // One attempt: the socket is new and empty, and nobody waits for a client that is turned away.
             let _ = io::Write::write(&mut accepted.stream, text.as_bytes());
@@ -324,7 +331,7 @@ impl EventLoop {
     fn adopt(&mut self, accepted: Accepted) {
         let Accepted { mut stream, address, local_address, is_local } = accepted;
         stream.set_keepalive(self.settings.tcp_keepalive_seconds);
-        let password_needed = self.shared.gates.narrow(self.index).global.settings.password_needed;
+        let password_needed = self.shared.gates.narrow(self.index).global.access.password_needed();
         let entry = self.connections.vacant_entry();
         let token = entry.key();
         let place = Place { thread: self.index, token };
@@ -438,7 +445,7 @@ impl EventLoop {
             std::mem::take(&mut self.requests).into_iter().map(Requests::recycle).collect();
         for (seat, (requests, buffer)) in seats.iter_mut().zip(requests.iter_mut().zip(&buffers)) {
             requests.begin(0);
-            self.limits.authenticated = is_known(&seat.connection, &self.settings);
+            self.limits.authenticated = is_known(&seat.connection, self.password_needed);
             seat.end = gather(&mut seat.connection, &self.limits, &buffer[..seat.count], &mut seat.at, requests);
         }
         while self.replies.len() < seats.len() {
@@ -565,7 +572,7 @@ impl EventLoop {
             requests.begin(at);
             let (connections, limits) = (&mut self.connections, &mut self.limits);
             let connection = connections[token].as_mut().expect("the connection has no seat");
-            limits.authenticated = is_known(connection, &self.settings);
+            limits.authenticated = is_known(connection, self.password_needed);
             let end = gather(connection, limits, bytes, &mut at, &mut requests);
             let progress = self.execute(token, &requests, 0, &[]);
             let progress = self.go_on(token, &requests, progress, now);
@@ -1295,8 +1302,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Whether the client need not say a password (any more).
-fn is_known(connection: &Connection, settings: &Settings) -> bool {
-    connection.session.authenticated || !settings.password_needed
+fn is_known(connection: &Connection, password_needed: bool) -> bool {
+    connection.session.authenticated || !password_needed
 }
 
 /// What a connection without anything waiting is counted as.

@@ -175,11 +175,12 @@ impl Shared {
     }
 
     /// Why a new connection is turned away, as the complete reply.
-    pub fn refusal_at_the_door(&self, accepted: &Accepted, settings: &Settings) -> Option<&'static str> {
-        if self.connected.load(Relaxed) >= settings.clients_max {
+    pub fn refusal_at_the_door(&self, accepted: &Accepted, global: &Global) -> Option<&'static str> {
+        if self.connected.load(Relaxed) >= global.settings.clients_max {
             return Some("-ERR max number of clients reached\r\n");
         }
-        if settings.protected_mode && !settings.password_needed && !accepted.is_local {
+        let needs_no_password = global.access.users().default_user().needs_no_password();
+        if global.settings.protected_mode && needs_no_password && !accepted.is_local {
             return Some(PROTECTED_MODE);
         }
         None

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 
 use commands::client::Place;
 use commands::global::{DebugSettings, Role};
-use commands::{Client, Clients, Global, Registry, Session, Settings, ThreadStats, World};
+use commands::{AccessControl, Client, Clients, Global, Registry, Session, Settings, ThreadStats, World};
 use config::Config;
 use gate::Gates;
 use keyspace::{Keyspace, Options};
@@ -39,6 +39,7 @@ impl InProcess {
         let global = Global {
             settings: Settings::of(&config),
             config,
+            access: AccessControl::new(registry.clone()),
             registry: registry.clone(),
             role: Role::Primary,
             pause: None,

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use commands::access::{AccessControl, StartError};
 use commands::global::{DebugSettings, Role};
 use commands::observation::Observation;
 use commands::{Clients, Global, Registry, Settings, ThreadStats, World};
@@ -78,12 +79,26 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    let mut config = loaded.config;
-    if let Err(reason) = enter(&config) {
+    let registry = Arc::new(registry);
+    if let Err(reason) = enter(&loaded.config) {
         eprintln!("{reason}");
         return ExitCode::FAILURE;
     }
-    match serve(&mut config, registry, &program, arguments, title) {
+    // From the folder that was entered: the ACL file's path is looked up there.
+    let access = match AccessControl::of_config(registry.clone(), &loaded.config) {
+        Ok(access) => access,
+        Err(StartError::Directive { position, reason }) => {
+            eprintln!("{}", loaded.error_at(directives::USER, position, reason));
+            return ExitCode::FAILURE;
+        }
+        Err(StartError::Fatal(reason)) => {
+            LOG.configure(LogSettings::from_config(&loaded.config));
+            LOG.warning(&reason);
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut config = loaded.config;
+    match serve(&mut config, registry, access, &program, arguments, title) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             LOG.warning(&format!("{error:#}"));
@@ -100,7 +115,8 @@ fn enter(config: &Config) -> Result<(), String> {
 
 fn serve(
     config: &mut Config,
-    registry: Registry,
+    registry: Arc<Registry>,
+    access: AccessControl,
     program: &str,
     arguments: &[OsString],
     title: Option<process::ProcessTitle>,
@@ -147,7 +163,7 @@ fn serve(
         mailboxes.push(Mailbox::new(Waker::new(poll.registry(), WAKER).context("Cannot watch a mailbox")?));
         polls.push(poll);
     }
-    let shared = Arc::new(world(config, registry, arguments, mailboxes));
+    let shared = Arc::new(world(config, registry, access, arguments, mailboxes));
     let _ = shared.operation.supervisor.set(supervisor);
     start_reaper(&shared)?;
     persistence::start(&shared)?;
@@ -244,8 +260,13 @@ fn ready_lines(config: &Config) -> Vec<String> {
 }
 
 /// The world before its first client.
-fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes: Vec<Arc<Mailbox>>) -> Shared {
-    let registry = Arc::new(registry);
+fn world(
+    config: &Config,
+    registry: Arc<Registry>,
+    access: AccessControl,
+    arguments: &[OsString],
+    mailboxes: Vec<Arc<Mailbox>>,
+) -> Shared {
     let command_count = registry.all().len();
     let threads = mailboxes.len();
     let stats: Vec<_> = (0..threads).map(|_| Arc::new(ThreadStats::new(registry.all().len()))).collect();
@@ -257,6 +278,7 @@ fn world(config: &Config, registry: Registry, arguments: &[OsString], mailboxes:
         settings: Settings::of(config),
         config: config.clone(),
         registry: registry.clone(),
+        access,
         role: Role::Primary,
         pause: None,
         waiters: Default::default(),

@@ -1,8 +1,8 @@
 //! `AUTH`.
 
-use config::directives;
-use subtle::ConstantTimeEq;
+use acl::DEFAULT_USER;
 
+use crate::access::note_failed_login;
 use crate::context::{Ctx, Outcome};
 use crate::error::Error;
 use crate::spec::{Acl, Arg, Flags, Group, Spec};
@@ -27,19 +27,16 @@ pub const SPEC: Spec = Spec {
     ..Spec::NEW
 };
 
-/// The one user there is until ACL arrives.
-pub(super) const DEFAULT_USER: &str = "default";
-
 fn run(cx: &mut Ctx<'_>) -> Outcome {
     match *cx.args {
         [_, password] => {
-            if !cx.global().settings.password_needed {
+            if cx.global().access.users().default_user().needs_no_password() {
                 return cx.fail(concat!(
                     "ERR AUTH <password> called without any password configured for the default user. ",
                     "Are you sure your configuration is correct?"
                 ));
             }
-            authenticate(cx, DEFAULT_USER.as_bytes(), password)?;
+            authenticate(cx, DEFAULT_USER, password)?;
         }
         [_, user, password] => authenticate(cx, user, password)?,
         _ => return Err(Error::Syntax.into()),
@@ -53,14 +50,12 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
 /// # Errors
 /// `WrongPass`, which does not tell a wrong name from a wrong password.
 pub(super) fn authenticate(cx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), Error> {
-    let settled = cx.global().config.get(directives::REQUIREPASS);
-    // Without a password set, any will do.
-    let right = settled.is_empty() || bool::from(settled.ct_eq(password));
-    if user != DEFAULT_USER.as_bytes() || !right {
-        cx.db.stats.acl_denied_auth.add(1);
+    let proved = cx.global().access.users().get(user).filter(|user| user.accepts(password)).cloned();
+    let Some(user) = proved else {
+        note_failed_login(cx, user);
         return Err(Error::WrongPass);
-    }
-    cx.session.authenticated = true;
+    };
+    cx.session.become_user(&user);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Commands about the connection itself: who the client is, what it speaks, and CLIENT.
 
 mod auth;
-mod client;
+pub(crate) mod client;
 mod echo;
 mod hello;
 mod ping;

@@ -4,7 +4,7 @@ use keyspace::DbIndex;
 use resp::Proto;
 
 use crate::client::{ClientFlags, ReplyMode};
-use crate::context::{Ctx, Outcome};
+use crate::context::{Ctx, Outcome, Reach};
 use crate::pubsub::unsubscribe_from_all;
 use crate::spec::{Acl, Flags, Group, Spec};
 
@@ -30,10 +30,13 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     cx.session.end_transaction();
     crate::server::monitor::leave(cx)?;
     unsubscribe_from_all(cx);
-    let password_needed = cx.global().settings.password_needed;
+    let access = match &cx.reach {
+        Reach::Narrow(global) => &global.access,
+        Reach::Wide(global) => &global.access,
+    };
     let session = &mut *cx.session;
     session.select(DbIndex(0));
-    session.authenticated = !password_needed;
+    session.become_stranger(access);
     let client = &session.client;
     client.set_proto(Proto::Resp2, cx.reply);
     // The library's name and version and the declared capabilities stay, as in Redis and Valkey.

@@ -6,6 +6,7 @@ use std::ops::{ControlFlow, Range};
 use keyspace::collection::sorted_set::Direction;
 use keyspace::{Collection, End, Expiry, Hash, IntBuffer, Key, List, NewItem, NewValue, Object, Set, SortedSet};
 
+use crate::access::may_read_every_key;
 use crate::context::{Ctx, Outcome};
 use crate::db::{ExpectCollection, ExpectString};
 use crate::effects::EventClass;
@@ -176,8 +177,8 @@ struct Options<'a> {
 
 impl<'a> Options<'a> {
     /// # Errors
-    /// `Syntax`, `NotInteger`.
-    fn parse(cx: &Ctx<'a>, may_store: bool) -> Result<Options<'a>, Stop> {
+    /// `Syntax`, `NotInteger`; where other keys would be looked up, that the client's user may not read them all.
+    fn parse(cx: &mut Ctx<'a>, may_store: bool) -> Result<Options<'a>, Stop> {
         let mut options = Options {
             by: None,
             unsorted: false,
@@ -206,11 +207,18 @@ impl<'a> Options<'a> {
                 }
                 () if cx.word(at, "BY") && left >= 1 => {
                     let pattern = Pattern::parse(cx.args[at + 1]);
+                    if pattern.reaches_out() && !may_read_every_key(cx) {
+                        return cx.fail("ERR BY option of SORT denied due to insufficient ACL permissions.");
+                    }
                     options.unsorted |= !pattern.reaches_out();
                     options.by = Some(pattern);
                     at += 1;
                 }
                 () if cx.word(at, "GET") && left >= 1 => {
+                    // Also of the element itself (`#`): observed in Redis 8.2.
+                    if !may_read_every_key(cx) {
+                        return cx.fail("ERR GET option of SORT denied due to insufficient ACL permissions.");
+                    }
                     options.gets.push(Pattern::parse(cx.args[at + 1]));
                     at += 1;
                 }

@@ -232,7 +232,7 @@ impl Subscriber {
         self.counts[topic as usize].load(Ordering::Relaxed) as usize
     }
 
-    pub(super) fn names(&self, topic: Topic) -> Vec<Box<[u8]>> {
+    pub(crate) fn names(&self, topic: Topic) -> Vec<Box<[u8]>> {
         self.own.lock()[topic as usize].iter().cloned().collect()
     }
 

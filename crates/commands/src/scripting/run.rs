@@ -41,6 +41,9 @@ impl ScriptCall {
 /// Executes one command, alone in the world, and returns its reply in this protocol.
 pub type Execute<'a> = &'a mut dyn FnMut(&Command, &[&[u8]], Proto) -> Vec<u8>;
 
+/// Whether the caller of a script may run a command.
+pub type Permits<'a> = &'a dyn Fn(&Command, &[&[u8]]) -> bool;
+
 /// What a script sees of the server.
 struct Commands<'a> {
     registry: &'a Registry,
@@ -48,6 +51,7 @@ struct Commands<'a> {
     stats: &'a ThreadStats,
     read_only: bool,
     dirty_before: u64,
+    permits: Permits<'a>,
     execute: Execute<'a>,
 }
 
@@ -90,8 +94,8 @@ impl scripting::Host for Commands<'_> {
         self.host.log(log_level(level), text);
     }
 
-    fn knows(&self, command: &[u8]) -> bool {
-        self.registry.find(command).is_some()
+    fn permits(&self, args: &[&[u8]]) -> Option<bool> {
+        Some((self.permits)(self.registry.called(args)?, args))
     }
 
     fn has_written(&self) -> bool {
@@ -119,6 +123,7 @@ pub fn run(
     host: &dyn Host,
     stats: &ThreadStats,
     reply: &mut Reply,
+    permits: Permits<'_>,
     execute: Execute<'_>,
 ) -> Ended {
     let mut engine = engine.try_lock().expect("a script runs alone, and calls no script");
@@ -126,7 +131,7 @@ pub fn run(
     let keys: Vec<&[u8]> = call.keys.iter().map(Vec::as_slice).collect();
     let args: Vec<&[u8]> = call.args.iter().map(Vec::as_slice).collect();
     let dirty_before = stats.dirty.get();
-    let mut commands = Commands { registry, host, stats, read_only: call.read_only, dirty_before, execute };
+    let mut commands = Commands { registry, host, stats, read_only: call.read_only, dirty_before, permits, execute };
     let mut own = Reply::default();
     own.set_proto(reply.proto());
     let ended = engine.run(&call.program, &keys, &args, Limits { time_max }, &mut commands, &mut own);

@@ -1,6 +1,6 @@
 //! `CONFIG` and its subcommands.
 
-use config::{LogLevel, SetError};
+use config::{LogLevel, SetError, directives};
 
 use crate::context::{Ctx, Outcome};
 use crate::error::{Error, Stop};
@@ -127,6 +127,11 @@ fn set(cx: &mut Ctx<'_>) -> Outcome {
         }
         return Err(refused(error));
     }
+    if changes.alters(directives::REQUIREPASS) {
+        let password = global.config.get(directives::REQUIREPASS).to_vec();
+        global.access.set_default_password(&password);
+        host.wake_all();
+    }
     cx.reply.ok();
     Ok(())
 }
@@ -135,7 +140,13 @@ fn rewrite(cx: &mut Ctx<'_>) -> Outcome {
     if cx.global().config.file().is_none() {
         return cx.fail("ERR The server is running without a config file");
     }
-    match config::rewrite::rewrite_file(&cx.global().config) {
+    let global = cx.global_mut()?;
+    // Where there is an ACL file, users belong there.
+    let says_users = global.config.path(directives::ACLFILE).is_none()
+        && (!global.config.get(directives::USER).is_empty() || !global.access.is_said_by_requirepass(&global.config));
+    let users = if says_users { global.access.directives() } else { Vec::new() };
+    global.config.set_users(users);
+    match config::rewrite::rewrite_file(&global.config) {
         Ok(()) => {
             cx.host.log(LogLevel::Notice, "CONFIG REWRITE executed with success.");
             cx.reply.ok();

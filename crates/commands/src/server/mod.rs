@@ -1,5 +1,6 @@
 //! Commands about the server: configuration, statistics, introspection, and whole databases.
 
+mod acl;
 mod command;
 mod commandlog;
 mod config;
@@ -21,6 +22,7 @@ use crate::spec::Spec;
 
 /// All commands of the group.
 pub const SPECS: &[&Spec] = &[
+    &acl::SPEC,
     &save::BGREWRITEAOF,
     &save::BGSAVE,
     &command::SPEC,

@@ -18,11 +18,11 @@ rows! { super::clients::END;
     /// Gives a command another name, or with an empty name takes it away.
     RENAME_COMMAND: [Vec<Bytes>] = row("rename-command", Kind::Statement { min_args: 2, max_args: 2 }, "").fixed();
     /// File with the users and their rules.
-    ACLFILE: [u8] = row("aclfile", Kind::Text, "").fixed().later("ACL");
+    ACLFILE: [u8] = row("aclfile", Kind::Text, "").fixed();
     /// A user and the rules that make it.
-    USER: [Vec<Bytes>] = row("user", Kind::Statement { min_args: 1, max_args: usize::MAX }, "").fixed().later("ACL");
+    USER: [Vec<Bytes>] = row("user", Kind::Statement { min_args: 1, max_args: usize::MAX }, "").fixed();
     /// Entries that ACL LOG keeps.
-    ACLLOG_MAX_LEN: i64 = row("acllog-max-len", COUNT, "128").later("ACL");
+    ACLLOG_MAX_LEN: i64 = row("acllog-max-len", COUNT, "128");
     /// Channels that a new user may use.
-    ACL_PUBSUB_DEFAULT: AclPubsubDefault = row("acl-pubsub-default", Kind::Choice(AclPubsubDefault::NAMES), "resetchannels").later("ACL");
+    ACL_PUBSUB_DEFAULT: AclPubsubDefault = row("acl-pubsub-default", Kind::Choice(AclPubsubDefault::NAMES), "resetchannels");
 }

@@ -273,7 +273,7 @@ fn current_command() -> String {
     if let Some(words) = client.text.try_lock() {
         let _ = match hide {
             true => write!(text, " name=({} bytes) user=({} bytes)", words.name.len(), words.user.len()),
-            false => write!(text, " name={} user={}", words.name.escape_ascii(), words.user),
+            false => write!(text, " name={} user={}", words.name.escape_ascii(), words.user.escape_ascii()),
         };
     }
     let _ = write!(text, "\nargc: {}\n", arguments.len());

@@ -428,7 +428,10 @@ fn stats(sources: &InfoSources<'_>, report: &mut Report) {
         report.field(name, count);
     }
     report.field("acl_access_denied_auth", sources.sum(|thread| &thread.acl_denied_auth));
-    report.zeros(&["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
+    report.field("acl_access_denied_cmd", sources.sum(|thread| &thread.acl_denied_command));
+    report.field("acl_access_denied_key", sources.sum(|thread| &thread.acl_denied_key));
+    report.field("acl_access_denied_channel", sources.sum(|thread| &thread.acl_denied_channel));
+    report.field("acl_access_denied_db", sources.sum(|thread| &thread.acl_denied_database));
 }
 
 /// What scripts and functions take. An interpreter that is asking this very question counts as nothing.

@@ -7,7 +7,7 @@ use keyspace::Millis;
 use super::capa::Capability;
 use super::list::{age_seconds, idle_seconds, letters};
 use crate::client::{Client, ClientFlags};
-use crate::connection::auth::DEFAULT_USER;
+use crate::global::Global;
 use crate::context::Ctx;
 use crate::error::Error;
 
@@ -72,7 +72,7 @@ impl<'a> Filter<'a> {
     /// The texts of the server that has the filter: Redis 8.2, or Valkey 9.1 for what only Valkey has.
     pub fn parse(cx: &Ctx<'a>, dialect: Dialect) -> Result<Filter<'a>, Error> {
         let options = &cx.args[2..];
-        let filter = Filter::parse_options(options, dialect, cx.global().settings.databases);
+        let filter = Filter::parse_options(options, dialect, cx.global());
         match (dialect, options, filter) {
             // Redis takes nothing but ids behind a first `ID`, and says so whatever stands there instead.
             (Dialect::List, [first, _, ..], Err(Error::Syntax)) if first.eq_ignore_ascii_case(b"ID") => {
@@ -84,7 +84,7 @@ impl<'a> Filter<'a> {
         }
     }
 
-    fn parse_options(options: &[&'a [u8]], dialect: Dialect, databases: u32) -> Result<Filter<'a>, Error> {
+    fn parse_options(options: &[&'a [u8]], dialect: Dialect, global: &Global) -> Result<Filter<'a>, Error> {
         let mut filter = Filter { tests: Vec::new(), skip_me: dialect == Dialect::Kill };
         let mut rest = options;
         while let [option, behind @ ..] = rest {
@@ -109,7 +109,7 @@ impl<'a> Filter<'a> {
                 }
                 filter.add(sense, Test::Id(ids));
             } else {
-                filter.add(sense, Test::parse(kind, sense, value, databases)?);
+                filter.add(sense, Test::parse(kind, sense, value, global)?);
             }
         }
         Ok(filter)
@@ -137,10 +137,10 @@ impl<'a> Filter<'a> {
 
 impl<'a> Test<'a> {
     /// All but `ID`, which takes more than one value.
-    fn parse(kind: &[u8], sense: Sense, value: &'a [u8], databases: u32) -> Result<Test<'a>, Error> {
+    fn parse(kind: &[u8], sense: Sense, value: &'a [u8], global: &Global) -> Result<Test<'a>, Error> {
         Ok(match (kind, sense) {
             (b"TYPE", _) => Test::Type(ClientType::parse(value)?),
-            (b"USER", _) if value == DEFAULT_USER.as_bytes() => Test::User(value),
+            (b"USER", _) if global.access.users().get(value).is_some() => Test::User(value),
             (b"USER", _) => return Err(Error::quoting("ERR No such user '", value, "'")),
             (b"ADDR", _) => Test::Address(value),
             (b"LADDR", _) => Test::LocalAddress(value),
@@ -153,7 +153,7 @@ impl<'a> Test<'a> {
             },
             (b"LIB-NAME", _) => Test::LibraryName(value),
             (b"LIB-VER", _) => Test::LibraryVersion(value),
-            (b"DB", _) => Test::Db(database(value, sense, databases)?),
+            (b"DB", _) => Test::Db(database(value, sense, global.settings.databases)?),
             (b"CAPA", _) => {
                 let bit = |letter: &u8| Some(Capability::ALL.iter().find(|known| known.letter == *letter)?.bit);
                 match value.iter().try_fold(0, |bits, letter| Some(bits | bit(letter)?)) {
@@ -172,7 +172,7 @@ impl<'a> Test<'a> {
         match self {
             Test::Id(ids) => ids.contains(&(client.id as i64)),
             Test::Type(wanted) => ClientType::of(client) == *wanted,
-            Test::User(user) => client.text.lock().user.as_bytes() == *user,
+            Test::User(user) => client.text.lock().user == *user,
             Test::Address(address) => client.address.as_bytes() == *address,
             Test::LocalAddress(address) => client.local_address.as_bytes() == *address,
             Test::MaxAge(seconds) => age_seconds(client, now) >= *seconds,
@@ -262,11 +262,12 @@ fn unknown_letters(what: &str, negated_option: &str, sense: Sense, value: &[u8])
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Rig;
     use crate::client::Place;
 
     fn parse(line: &'static str, dialect: Dialect) -> Result<Filter<'static>, Error> {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        Filter::parse_options(&words, dialect, 16)
+        Filter::parse_options(&words, dialect, &Rig::new().world.global)
     }
 
     fn client() -> Client {

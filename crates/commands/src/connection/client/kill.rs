@@ -130,11 +130,12 @@ fn by_address(cx: &mut Ctx<'_>, address: &[u8]) -> Outcome {
 }
 
 /// A client that was told to close is gone, even if its event loop has not come to it yet.
-fn open_clients(cx: &Ctx<'_>) -> impl Iterator<Item = Arc<Client>> + use<> {
+pub(crate) fn open_clients(cx: &Ctx<'_>) -> impl Iterator<Item = Arc<Client>> + use<> {
     cx.host.clients().all().into_iter().filter(|client| !client.killed.load(Relaxed))
 }
 
-fn kill(cx: &mut Ctx<'_>, client: &Arc<Client>) -> Outcome {
+/// Closes a connection. What it has waited for is not waited for any more.
+pub(crate) fn kill(cx: &mut Ctx<'_>, client: &Arc<Client>) -> Outcome {
     cx.global_mut()?.waiters.remove(client.id);
     if client.id == cx.session.client.id {
         // It still gets this reply, and nothing behind it.

@@ -157,7 +157,7 @@ pub(super) fn describe(line: &mut String, client: &Client, registry: &Registry, 
         client.memory_bytes.load(Relaxed),
         if output_bytes > 0 { "rw" } else { "r" },
         command,
-        text.user,
+        String::from_utf8_lossy(&text.user),
         client.redirect.load(Relaxed),
         client.protocol.load(Relaxed),
         String::from_utf8_lossy(shown(&text.library_name)),
@@ -168,6 +168,14 @@ pub(super) fn describe(line: &mut String, client: &Client, registry: &Registry, 
         client.commands.get(),
     );
     written.expect("a String takes whatever is written to it");
+}
+
+/// The line of one client as CLIENT INFO shows it, for the log of what users were refused.
+pub(crate) fn describe_client(client: &Client, registry: &Registry, now: Millis) -> String {
+    let mut line = String::new();
+    describe(&mut line, client, registry, now);
+    line.truncate(line.trim_end().len());
+    line
 }
 
 pub(super) fn age_seconds(client: &Client, now: Millis) -> i64 {
