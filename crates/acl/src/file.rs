@@ -16,7 +16,9 @@ pub struct FileErrors(Vec<Vec<u8>>);
 impl FileErrors {
     pub fn message(&self) -> Vec<u8> {
         let mut text = self.0.concat();
-        text.extend_from_slice(b"WARNING: ACL errors detected, no change to the previously active ACL rules was performed");
+        text.extend_from_slice(
+            b"WARNING: ACL errors detected, no change to the previously active ACL rules was performed",
+        );
         text
     }
 }
@@ -25,12 +27,7 @@ impl FileErrors {
 ///
 /// # Errors
 /// What is wrong with any of its lines.
-pub fn decode_file(
-    text: &[u8],
-    file: &str,
-    catalog: &dyn Catalog,
-    new_users: NewUsers,
-) -> Result<Users, FileErrors> {
+pub fn decode_file(text: &[u8], file: &str, catalog: &dyn Catalog, new_users: NewUsers) -> Result<Users, FileErrors> {
     let mut users: Vec<User> = Vec::new();
     let mut errors = Vec::new();
     for (position, line) in text.split(|&byte| byte == b'\n').enumerate() {

@@ -26,14 +26,14 @@ impl KeyPatterns {
 
     /// Adds a pattern; one that is there already permits more from now on.
     pub fn add(&mut self, permits: Touched, text: &[u8]) -> Result<(), RuleError> {
-        if self.all {
-            return Err(RuleError::KeysBehindAll);
-        }
-        check(text)?;
         if text == b"*" && permits == Touched::READ | Touched::WRITE {
             *self = KeyPatterns::everything();
             return Ok(());
         }
+        if self.all {
+            return Err(RuleError::KeysBehindAll);
+        }
+        check(text)?;
         match self.patterns.iter_mut().find(|pattern| *pattern.text == *text) {
             Some(known) => known.permits = known.permits | permits,
             None => self.patterns.push(KeyPattern { text: text.into(), permits }),
@@ -43,9 +43,7 @@ impl KeyPatterns {
 
     /// Whether one pattern permits all of what is done to this key. (Two that permit half of it each do not, as in Redis.)
     pub fn permit(&self, key: &[u8], touched: Touched) -> bool {
-        let permits = |pattern: &KeyPattern| {
-            pattern.permits.contains(touched) && (*pattern.text == *b"*" || glob_match(&pattern.text, key, false))
-        };
+        let permits = |pattern: &KeyPattern| pattern.permits.contains(touched) && glob_match(&pattern.text, key, false);
         self.all || self.patterns.iter().any(permits)
     }
 
@@ -62,12 +60,13 @@ impl KeyPatterns {
             if position > 0 {
                 text.push(b' ');
             }
-            let prefix: &[u8] = match (pattern.permits.contains(Touched::READ), pattern.permits.contains(Touched::WRITE)) {
-                (true, true) => b"~",
-                (true, false) => b"%R~",
-                (false, true) => b"%W~",
-                (false, false) => unreachable!("a pattern permits something"),
-            };
+            let prefix: &[u8] =
+                match (pattern.permits.contains(Touched::READ), pattern.permits.contains(Touched::WRITE)) {
+                    (true, true) => b"~",
+                    (true, false) => b"%R~",
+                    (false, true) => b"%W~",
+                    (false, false) => unreachable!("a pattern permits something"),
+                };
             text.extend_from_slice(prefix);
             text.extend_from_slice(&pattern.text);
         }
@@ -105,7 +104,8 @@ impl ChannelPatterns {
     /// Whether this channel may be used, or all that `name` matches if it `is_pattern`. A pattern must be one of those that were permitted,
     /// letter by letter: whether one pattern covers another is not asked.
     pub fn permit(&self, name: &[u8], is_pattern: bool) -> bool {
-        let permits = |pattern: &Box<[u8]>| if is_pattern { **pattern == *name } else { glob_match(pattern, name, false) };
+        let permits =
+            |pattern: &Box<[u8]>| if is_pattern { **pattern == *name } else { glob_match(pattern, name, false) };
         self.all || self.patterns.iter().any(permits)
     }
 

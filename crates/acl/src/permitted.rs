@@ -67,7 +67,11 @@ impl PermittedCommands {
 
     fn set_bit(&mut self, id: CommandId, on: bool) {
         let (word, mask) = (&mut self.bits[usize::from(id) / 64], 1 << (id % 64));
-        if on { *word |= mask } else { *word &= !mask }
+        if on {
+            *word |= mask
+        } else {
+            *word &= !mask
+        }
         if let Ok(at) = self.place_of_first_arguments(id) {
             self.first_arguments.remove(at);
         }

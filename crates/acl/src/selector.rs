@@ -136,9 +136,8 @@ impl Selector {
             }
         }
         if !self.channels.all {
-            let is_denied = |channel: &&crate::ChannelUse| {
-                !self.channels.permit(request.args[channel.index], channel.is_pattern)
-            };
+            let is_denied =
+                |channel: &&crate::ChannelUse| !self.channels.permit(request.args[channel.index], channel.is_pattern);
             if let Some(channel) = request.channels.iter().find(is_denied) {
                 return Err(Denial::Channel(channel.index));
             }

@@ -32,6 +32,13 @@ impl Users {
         self.by_name.get(name)
     }
 
+    /// The user whom a name and a password prove. A name that nobody has takes as long as a wrong password.
+    pub fn authenticate(&self, name: &[u8], password: &[u8]) -> Option<&Arc<User>> {
+        let user = self.get(name);
+        let is_right = user.unwrap_or(self.default_user()).accepts(password);
+        user.filter(|_| is_right)
+    }
+
     /// # Panics
     /// Never: nobody can remove him.
     pub fn default_user(&self) -> &Arc<User> {

@@ -52,7 +52,9 @@ mod tests {
     #[test]
     fn selectors_are_joined() {
         let join = |line: &str| match join_selectors(line.split(' ').map(str::as_bytes)) {
-            Ok(rules) => rules.iter().map(|rule| String::from_utf8_lossy(rule).into_owned()).collect::<Vec<_>>().join("|"),
+            Ok(rules) => {
+                rules.iter().map(|rule| String::from_utf8_lossy(rule).into_owned()).collect::<Vec<_>>().join("|")
+            }
             Err(unmatched) => String::from_utf8(unmatched.message()).unwrap(),
         };
         assert_eq!(join("on (+get ~a) >p"), "on|(+get ~a)|>p");

@@ -40,5 +40,6 @@ pub use directive::{Directive, DirectiveId, Key};
 pub use glob::glob_match;
 pub use load::{Loaded, Source};
 pub use value::{
-    Bytes, KeyspaceEvents, MemoryLimit, OutputLimit, OutputLimits, PrimaryAddress, SavePoint, Setting, Value, os_error_text,
+    Bytes, KeyspaceEvents, MemoryLimit, OutputLimit, OutputLimits, PrimaryAddress, SavePoint, Setting, Value,
+    os_error_text,
 };

@@ -119,7 +119,8 @@ fn lines_of(id: DirectiveId, config: &Config, has_line: bool, classes_named: &Ha
     let value = config.value(id);
     if let Value::Statements(statements) = value {
         let statements = if is_rewritten(id) { &statements[..] } else { &[] };
-        let quoted = |words: &Vec<Bytes>| words.iter().map(|word| quote_in_statement(word)).collect::<Vec<_>>().join(&b' ');
+        let quoted =
+            |words: &Vec<Bytes>| words.iter().map(|word| quote_in_statement(word)).collect::<Vec<_>>().join(&b' ');
         return statements.iter().map(|words| [directive.name.as_bytes(), b" ", &quoted(words)].concat()).collect();
     }
     if let Value::OutputLimits(limits) = value {

@@ -1208,7 +1208,8 @@ impl Access {
             // There is no second try: what was queued goes.
             cx.session.end_transaction();
             cx.unwatch().expect("EXEC is alone in the world");
-            let reason = [b"EXECABORT Transaction discarded because of: ", text.strip_prefix(b"ERR ").unwrap_or(&text)].concat();
+            let reason =
+                [b"EXECABORT Transaction discarded because of: ", text.strip_prefix(b"ERR ").unwrap_or(&text)].concat();
             text = reason.into();
         }
         cx.db.stats.count_error(&text);

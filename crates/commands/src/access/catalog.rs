@@ -26,7 +26,9 @@ impl Catalog for Registry {
 
     fn category(&self, name: &[u8]) -> Option<Vec<CommandId>> {
         let category = category(name)?;
-        Some(self.all().iter().filter(|command| command.spec.acl.contains(category)).map(|command| command.id).collect())
+        Some(
+            self.all().iter().filter(|command| command.spec.acl.contains(category)).map(|command| command.id).collect(),
+        )
     }
 }
 

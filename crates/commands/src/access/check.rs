@@ -93,7 +93,9 @@ fn keys_touched(command: &Command, args: &[&[u8]]) -> SmallVec<[KeyUse; 8]> {
         (KeyPlan::None, _) => SmallVec::new(),
         // The usual case, without memory.
         (KeyPlan::One(index), [key]) if spec.key_flags.is_none() => {
-            smallvec::smallvec![KeyUse { index: index.into(), touched: touched(key.flags) }]
+            // Who only asks (`redis.acl_check_cmd`) may leave arguments out.
+            let is_there = usize::from(index) < args.len();
+            is_there.then_some(KeyUse { index: index.into(), touched: touched(key.flags) }).into_iter().collect()
         }
         // Where the arguments contradict themselves nothing is found, and the handler will refuse them.
         _ => keys::find(spec, args)
@@ -150,7 +152,9 @@ fn databases_named(command: &Command, args: &[&[u8]]) -> SmallVec<[(usize, u32);
             (Some(first), Some(second)) => smallvec::smallvec![first, second],
             _ => SmallVec::new(),
         },
-        "copy" => (3..args.len()).filter(|&at| args[at].eq_ignore_ascii_case(b"db")).filter_map(|at| number(at + 1)).collect(),
+        "copy" => {
+            (3..args.len()).filter(|&at| args[at].eq_ignore_ascii_case(b"db")).filter_map(|at| number(at + 1)).collect()
+        }
         _ => SmallVec::new(),
     }
 }
@@ -254,5 +258,117 @@ pub fn permissions(session: &mut Session, global: &Global) -> impl Fn(&Command, 
     move |command, args| {
         let attempt = Attempt::new(command, args, selected, databases);
         user.as_ref().is_some_and(|user| attempt.check(user).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Registry;
+    use crate::testing::Rig;
+
+    fn rig(rules: &str) -> Rig {
+        let mut rig = Rig::new();
+        rig.script(&[(&format!("ACL SETUSER u on nopass {rules}"), "+OK")]);
+        rig.client(2).script(&[("AUTH u x", "+OK")]);
+        rig
+    }
+
+    const KEY: &str = "-NOPERM No permissions to access a key";
+
+    #[test]
+    fn the_same_denial_in_other_words() {
+        let mut rig = rig("+@all ~a* &c -incr");
+        rig.script(&[
+            ("GET b", KEY),
+            ("INCR a", "-NOPERM User u has no permissions to run the 'incr' command"),
+            ("PUBLISH d x", "-NOPERM No permissions to access a channel"),
+            ("MULTI", "+OK"),
+            ("GET b", KEY),
+            ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
+            ("MULTI", "+OK"),
+            ("GET a", "+QUEUED"),
+            ("PUBLISH c x", "+QUEUED"),
+            ("EVAL \"return redis.pcall('get', 'a')\" 0", "+QUEUED"),
+            ("PING", "+QUEUED"),
+        ]);
+        rig.client(1).script(&[("ACL SETUSER u resetkeys ~b resetchannels -ping", "+OK")]);
+        let changed = "-NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command \
+                       is no longer allowed for the following reason: no permission to ";
+        let expected = format!(
+            "*4 {changed}touch the specified keys {changed}access one of the channels used as arguments -ERR ACL failure in script: No \
+             permissions to access a key {changed}execute the command or subcommand"
+        );
+        rig.client(2).script(&[("EXEC", &expected), ("GET b", "$-1"), ("GET a", KEY)]);
+    }
+
+    #[test]
+    fn what_changes_counts_at_once() {
+        let mut rig = rig("+@all ~* &*");
+        rig.script(&[("GET b", "$-1")]);
+        rig.client(1).script(&[("ACL SETUSER u resetkeys", "+OK")]);
+        rig.client(2).script(&[("GET b", KEY)]);
+        rig.client(1).script(&[("ACL SETUSER u ~b", "+OK")]);
+        rig.client(2).script(&[("GET b", "$-1"), ("RESET", "+RESET"), ("GET a", "$-1")]);
+        rig.client(1).script(&[("CONFIG SET requirepass x", "+OK"), ("PING", "+PONG")]);
+        rig.client(3).session.authenticated = false;
+        rig.script(&[("GET a", "-NOAUTH Authentication required."), ("AUTH x", "+OK"), ("GET a", "$-1")]);
+    }
+
+    #[test]
+    fn scripts_can_ask() {
+        let mut rig = rig("+eval +get +object|freq ~a");
+        for (call, expected) in [
+            ("'get', 'a'", "$4 true"),
+            ("'get', 'b'", "$5 false"),
+            ("'set', 'a', 1", "$5 false"),
+            ("'object', 'freq', 'a'", "$4 true"),
+            ("'object', 'encoding', 'a'", "$5 false"),
+            ("'auth', 'x'", "$4 true"),
+            // Arguments may be left out.
+            ("'get'", "$4 true"),
+        ] {
+            let line = format!("EVAL \"return tostring(redis.acl_check_cmd({call}))\" 0");
+            assert_eq!(rig.run(&line), expected, "{call}");
+        }
+        for (call, expected) in [
+            ("'nosuch'", "-ERR Invalid command passed to redis.acl_check_cmd() "),
+            ("'object', 'nosuch'", "-ERR Invalid command passed to redis.acl_check_cmd() "),
+            ("{}", "-ERR Lua redis lib command arguments must be strings or integers "),
+            ("", "-ERR Please specify at least one argument for this redis lib call "),
+        ] {
+            let reply = rig.run(&format!("EVAL \"return redis.acl_check_cmd({call})\" 0"));
+            assert!(reply.starts_with(expected), "{call}: {reply}");
+        }
+    }
+
+    #[test]
+    fn every_command_can_be_asked_about_with_any_number_of_arguments() {
+        let registry = Registry::default();
+        let words: [&[u8]; 8] = [b"x", b"2", b"store", b"keys", b"", b"streams", b"db", b"1"];
+        for command in registry.all() {
+            for count in 1..=words.len() {
+                let attempt = Attempt::new(command, &words[..count], DbIndex(0), 16);
+                assert!(attempt.keys.iter().all(|key| key.index < count), "{} {count}", command.full_name);
+                assert!(attempt.channels.iter().all(|channel| channel.index < count), "{} {count}", command.full_name);
+            }
+        }
+    }
+
+    #[test]
+    fn channels_are_those_of_the_commands_that_have_some() {
+        let registry = Registry::default();
+        let args: [&[u8]; 3] = [b"command", b"a", b"b"];
+        for (name, channels) in [
+            ("subscribe", 2),
+            ("ssubscribe", 2),
+            ("psubscribe", 2),
+            ("publish", 1),
+            ("spublish", 1),
+            ("unsubscribe", 0),
+        ] {
+            let command = registry.find(name.as_bytes()).expect("a command");
+            assert_eq!(channels_used(command, &args).len(), channels, "{name}");
+        }
     }
 }

@@ -50,7 +50,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
 /// # Errors
 /// `WrongPass`, which does not tell a wrong name from a wrong password.
 pub(super) fn authenticate(cx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), Error> {
-    let proved = cx.global().access.users().get(user).filter(|user| user.accepts(password)).cloned();
+    let proved = cx.global().access.users().authenticate(user, password).cloned();
     let Some(user) = proved else {
         note_failed_login(cx, user);
         return Err(Error::WrongPass);

@@ -7,9 +7,9 @@ use keyspace::Millis;
 use super::capa::Capability;
 use super::list::{age_seconds, idle_seconds, letters};
 use crate::client::{Client, ClientFlags};
-use crate::global::Global;
 use crate::context::Ctx;
 use crate::error::Error;
+use crate::global::Global;
 
 /// The two commands differ in a few errors, and in whom they spare.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -262,8 +262,8 @@ fn unknown_letters(what: &str, negated_option: &str, sense: Sense, value: &[u8])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Rig;
     use crate::client::Place;
+    use crate::testing::Rig;
 
     fn parse(line: &'static str, dialect: Dialect) -> Result<Filter<'static>, Error> {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();

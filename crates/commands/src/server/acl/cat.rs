@@ -27,8 +27,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         spec::Acl::NAMES.iter().for_each(|(_, name)| cx.reply.bulk(name));
         return Ok(());
     };
-    let category =
-        access::category(name).ok_or_else(|| Error::quoting("ERR Unknown category '", name, "'"))?;
+    let category = access::category(name).ok_or_else(|| Error::quoting("ERR Unknown category '", name, "'"))?;
     let registry = cx.global().registry.clone();
     // What is nothing but its subcommands cannot be called, so its own categories say nothing.
     let is_member = |command: &&Command| command.spec.acl.contains(category) && !command.is_container();

@@ -78,9 +78,8 @@ fn save(cx: &mut Ctx<'_>) -> Outcome {
     if let Err(error) = rewrite::write_atomically(&path, &text) {
         let text = format!("Saving the ACL file '{}' failed: {error}", path.display());
         cx.host.log(LogLevel::Warning, &text);
-        return cx.fail(
-            "ERR There was an error trying to save the ACLs. Please check the server logs for more information",
-        );
+        return cx
+            .fail("ERR There was an error trying to save the ACLs. Please check the server logs for more information");
     }
     cx.reply.ok();
     Ok(())

@@ -44,8 +44,7 @@ mod tests {
 
     #[test]
     fn as_many_digits_as_the_bits_need() {
-        const TEXT: &str =
-            "-ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096";
+        const TEXT: &str = "-ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096";
         script(&[
             ("ACL GENPASS 0", TEXT),
             ("ACL GENPASS 4097", TEXT),

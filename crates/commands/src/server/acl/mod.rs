@@ -72,7 +72,8 @@ fn check_arguments_max(cx: &Ctx<'_>, max: usize) -> Result<(), Stop> {
         return Ok(());
     }
     let word = String::from_utf8_lossy(shown(cx.args[1])).into_owned();
-    Err(Error::string(format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try ACL HELP.")).into())
+    Err(Error::string(format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try ACL HELP."))
+        .into())
 }
 
 /// Closes the connections of those that `is_concerned` names.
@@ -84,9 +85,9 @@ fn close_clients(cx: &mut Ctx<'_>, is_concerned: impl Fn(&Client) -> bool) -> Ou
 /// Whether a client that acts for `user` is subscribed to something that he may not receive.
 fn receives_what_is_forbidden(client: &Client, user: &acl::User) -> bool {
     [(Topic::Channel, false), (Topic::Pattern, true), (Topic::Shard, false)].into_iter().any(|(topic, is_pattern)| {
-        client.subscriber().is_some_and(|subscriber| {
-            subscriber.names(topic).iter().any(|name| !user.may_receive(name, is_pattern))
-        })
+        client
+            .subscriber()
+            .is_some_and(|subscriber| subscriber.names(topic).iter().any(|name| !user.may_receive(name, is_pattern)))
     })
 }
 

@@ -41,9 +41,8 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let before = global.access.users().get(name).cloned();
     let mut user = before.as_deref().cloned().unwrap_or_else(|| User::new(name, &*registry, new_users));
     for rule in &rules {
-        user.apply(rule, &*registry, new_users).map_err(|error| {
-            Error::quoting("ERR Error in ACL SETUSER modifier '", rule, &format!("': {error}"))
-        })?;
+        user.apply(rule, &*registry, new_users)
+            .map_err(|error| Error::quoting("ERR Error in ACL SETUSER modifier '", rule, &format!("': {error}")))?;
     }
     let needed_password = global.access.password_needed();
     global.access.set_user(user.clone());
@@ -70,9 +69,21 @@ mod tests {
             script(&[("ACL SETUSER u allkeys", "+OK"), (&format!("ACL SETUSER u \"{rule}\""), &expected)]);
         };
         const UNKNOWN: &str = "Unknown command or category name in ACL";
-        for rule in
-            ["+foo", "-foo", "+@foo", "+", "-", "+@", "+|", "+|get", "+client|foo", "-select|0", "-config|", "+select|a|b", "+@all|x"]
-        {
+        for rule in [
+            "+foo",
+            "-foo",
+            "+@foo",
+            "+",
+            "-",
+            "+@",
+            "+|",
+            "+|get",
+            "+client|foo",
+            "-select|0",
+            "-config|",
+            "+select|a|b",
+            "+@all|x",
+        ] {
             refused(rule, UNKNOWN);
         }
         for rule in ["foo", "+get|", "+config|", ")", "(on)", "(foo)", "(clearselectors)", "&a b", "db=x", "((~a)"] {

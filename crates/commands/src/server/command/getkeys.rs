@@ -56,6 +56,7 @@ fn find(cx: &Ctx<'_>) -> Result<Vec<KeyAt>, Stop> {
     }
     match keys::find(command.spec, words) {
         Some(found) if !found.is_empty() => Ok(found),
+        _ if command.spec.flags.contains(Flags::NO_MANDATORY_KEYS) => Ok(Vec::new()),
         _ => cx.fail("ERR Invalid arguments specified for command"),
     }
 }
