@@ -882,8 +882,6 @@ struct Access {
     in_script: bool,
     /// The changes that had been counted when a script began that is no part of a transaction.
     script_began_at: Option<u64>,
-    /// A script calls the commands.
-    in_script: bool,
     /// From this time on somebody wants to hear of a command: 0 where all have to be looked at.
     ns_min: u64,
     /// The same for the length of its reply.
@@ -905,7 +903,6 @@ impl Access {
             in_transaction: false,
             in_script: false,
             script_began_at: None,
-            in_script: false,
             ns_min: u64::MAX,
             reply_bytes_min: usize::MAX,
         }
