@@ -221,6 +221,17 @@ impl<'a> Ctx<'a> {
     }
 }
 
+/// How memory stands to `maxmemory`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Below the limit, or there is none, or it does not count now.
+    Enough,
+    /// So many bytes above it, and keys are evicted: commands go on.
+    Overdrawn { bytes: u64 },
+    /// Above it, and nothing may be evicted: commands that may need memory are refused.
+    Out,
+}
+
 /// What the server does for the commands that concern it: everything that needs sockets, files or threads.
 pub trait Host: Send + Sync {
     fn clients(&self) -> &Clients;
@@ -267,6 +278,8 @@ pub trait Host: Send + Sync {
     /// Drops something large, elsewhere.
     fn drop_later(&self, garbage: Box<dyn Send>);
     fn log(&self, level: LogLevel, text: &str);
+    /// How memory stands to `maxmemory` now. Costs a look at each thread's counters.
+    fn room(&self, global: &Global) -> Room;
     /// Used memory in bytes, as INFO's `used_memory` says.
     fn used_memory_bytes(&self) -> u64;
     /// Starts all counters from 0, peaks from their present values. The caller is alone in the world.

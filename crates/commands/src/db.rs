@@ -86,10 +86,15 @@ pub mod access {
         (now.0 / 60_000) as u32 & 0xFFFF
     }
 
+    /// Minutes since a key with LFU bits was touched.
+    pub fn lfu_idle_minutes(bits: u32, now: Millis) -> u32 {
+        minutes(now).wrapping_sub(bits >> 8) & 0xFFFF
+    }
+
     /// The counter after the time that has passed: it loses one every `decay_minutes`.
     pub fn lfu_counter(bits: u32, lfu: &Lfu, now: Millis) -> u32 {
         let counter = bits & 0xFF;
-        let passed = minutes(now).wrapping_sub(bits >> 8) & 0xFFFF;
+        let passed = lfu_idle_minutes(bits, now);
         match passed.checked_div(lfu.decay_minutes) {
             Some(periods) => counter.saturating_sub(periods),
             None => counter,

@@ -280,6 +280,16 @@ impl Effects {
         self.touch_surely(db, key);
     }
 
+    /// A key had to make room for others. A unit by itself.
+    pub fn evicted(&mut self, db: DbIndex, key: &[u8], unlink: bool) {
+        if self.wanted() {
+            self.push(db, &[if unlink { b"UNLINK" } else { b"DEL" }, key]);
+        }
+        self.notify(EventClass::EVICTED, "evicted", db, key);
+        self.touch_surely(db, key);
+        self.close_unit();
+    }
+
     /// The command in execution holds this key to change it: who watches it hears of that if the command says that it changed something.
     #[inline]
     pub(crate) fn touch(&mut self, db: DbIndex, key: &[u8]) {

@@ -93,6 +93,13 @@ impl Global {
         self.pause.filter(|pause| pause.until > now)
     }
 
+    /// Whether keys are removed to make room for others.
+    ///
+    /// Not while files are loaded: what they hold was there before, whatever the limit is now.
+    pub fn may_evict(&self, now: Millis) -> bool {
+        self.role == Role::Primary && !self.loading && !self.settings.import_mode && self.pause_at(now).is_none()
+    }
+
     /// Whether keys whose time has come are removed without being asked for.
     ///
     /// Not while files are loaded: a later command in them may still say that the key stays.

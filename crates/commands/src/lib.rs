@@ -47,7 +47,7 @@ pub mod transactions;
 
 pub use access::AccessControl;
 pub use client::{Client, ClientFlags, Clients, ReplyMode, Session};
-pub use context::{Ctx, Host, Outcome, Reach, Shutdown, ShutdownOptions};
+pub use context::{Ctx, Host, Outcome, Reach, Room, Shutdown, ShutdownOptions};
 pub use db::Db;
 pub use effects::{Effects, EventClass};
 pub use error::{Error, Stop};

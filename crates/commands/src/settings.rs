@@ -40,6 +40,11 @@ pub struct Settings {
     pub ticks_per_second: u32,
     pub active_expire_effort: u32,
     pub maxmemory_bytes: u64,
+    pub maxmemory_policy: MaxmemoryPolicy,
+    pub maxmemory_samples: usize,
+    pub maxmemory_eviction_tenacity: u32,
+    /// Evicted keys leave with UNLINK (`lazyfree-lazy-eviction`).
+    pub unlink_evicted: bool,
     pub hide_user_data: bool,
     pub list: ListLimits,
     pub set: SetLimits,
@@ -100,6 +105,10 @@ impl Settings {
             ticks_per_second: config.get(directives::HZ).clamp(1, 500) as u32,
             active_expire_effort: config.get(directives::ACTIVE_EXPIRE_EFFORT) as u32,
             maxmemory_bytes,
+            maxmemory_policy: policy,
+            maxmemory_samples: size(config.get(directives::MAXMEMORY_SAMPLES)),
+            maxmemory_eviction_tenacity: config.get(directives::MAXMEMORY_EVICTION_TENACITY) as u32,
+            unlink_evicted: config.get(directives::LAZYFREE_LAZY_EVICTION),
             hide_user_data: config.get(directives::HIDE_USER_DATA_FROM_LOG),
             list: ListLimits {
                 listpack_size_max: config.get(directives::LIST_MAX_LISTPACK_SIZE),

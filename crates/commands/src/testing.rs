@@ -17,7 +17,7 @@ use resp::{Proto, Reply};
 use crate::access::{self, AccessControl, Where};
 use crate::blocking::{self, Release, Serving};
 use crate::client::{Client, ClientFlags, Clients, Place, Session};
-use crate::context::{Ctx, Host, Reach, Shutdown, ShutdownOptions};
+use crate::context::{Ctx, Host, Reach, Room, Shutdown, ShutdownOptions};
 use crate::db::{Db, Manners};
 use crate::effects::{Effect, Effects, Event, EventClass, Readers, Unit};
 use crate::error::{Error, Stop};
@@ -598,6 +598,10 @@ impl Host for TestHost {
     }
     fn log(&self, _level: LogLevel, text: &str) {
         self.log.lock().push(text.to_owned());
+    }
+    /// One byte is less than anything uses.
+    fn room(&self, global: &Global) -> Room {
+        if global.settings.maxmemory_bytes == 1 { Room::Out } else { Room::Enough }
     }
     fn used_memory_bytes(&self) -> u64 {
         0

@@ -24,6 +24,7 @@
 
 pub mod collection;
 mod entry;
+pub mod eviction;
 mod garbage;
 mod hash;
 pub mod lzf;

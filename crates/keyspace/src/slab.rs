@@ -316,6 +316,9 @@ impl Arena {
 
 static ARENAS: [Arena; ARENA_COUNT] = [const { Arena::new() }; ARENA_COUNT];
 
+/// Arenas from this one on were never allocated from. All threads begin with the first.
+static ARENAS_USED: AtomicUsize = AtomicUsize::new(1);
+
 thread_local! {
     static ARENA: Cell<u16> = const { Cell::new(0) };
 }
@@ -323,6 +326,7 @@ thread_local! {
 /// From now on this thread allocates from the arena of thread `index`, counted around from [`ARENA_COUNT`] on.
 pub fn use_arena(index: usize) {
     ARENA.set((index % ARENA_COUNT) as u16);
+    ARENAS_USED.fetch_max(index % ARENA_COUNT + 1, Relaxed);
 }
 
 #[inline]
@@ -686,6 +690,14 @@ pub fn figures() -> SlabFigures {
         sum.reserve_bytes = sum.reserve_bytes.wrapping_add(arena.reserve_bytes.load(Relaxed));
     }
     sum
+}
+
+/// Bytes of live entries and blocks in pages, as [`figures`] has them: a cache line for each arena in use.
+#[inline]
+pub fn live_bytes() -> usize {
+    ARENAS[..ARENAS_USED.load(Relaxed)].iter().fold(0usize, |sum, arena| {
+        sum.wrapping_add(arena.entry_bytes.load(Relaxed)).wrapping_add(arena.table_bytes.load(Relaxed))
+    })
 }
 
 impl SlabFigures {

@@ -304,16 +304,22 @@ impl Keyspace {
         if cursor == Cursor::START {
             return cursor;
         }
-        let shard = cursor.shard();
-        let mut word = self.occupied[shard / 64].load(Relaxed) & u64::MAX << (shard % 64);
+        match self.occupied_from(cursor.shard()) {
+            None => Cursor::START,
+            Some(found) if found == cursor.shard() => cursor,
+            Some(found) => Cursor::at(found, 0),
+        }
+    }
+
+    /// The first shard from this one on where keys may be.
+    pub(crate) fn occupied_from(&self, shard: usize) -> Option<usize> {
+        let mut word = self.occupied.get(shard / 64)?.load(Relaxed) & u64::MAX << (shard % 64);
         let mut index = shard / 64;
         while word == 0 {
             index += 1;
-            let Some(next) = self.occupied.get(index) else { return Cursor::START };
-            word = next.load(Relaxed);
+            word = self.occupied.get(index)?.load(Relaxed);
         }
-        let found = index * 64 + word.trailing_zeros() as usize;
-        if found == shard { cursor } else { Cursor::at(found, 0) }
+        Some(index * 64 + word.trailing_zeros() as usize)
     }
 
     fn counters_of(&self, shard: usize) -> &TableCounters {
@@ -540,6 +546,17 @@ impl<'a> Space<'a> {
     #[inline]
     fn table(&self, db: DbIndex, key: Key<'_>) -> Option<&Table<RawEntry>> {
         self.tables(key.shard().get()).get(table_index(db, key.hash))
+    }
+
+    /// The tables of a shard that is held, each with its database.
+    pub(crate) fn tables_of(&self, shard: ShardIndex) -> impl Iterator<Item = (DbIndex, &Table<RawEntry>)> + Clone {
+        let tables = self.tables(shard.get());
+        (0..tables.count()).filter_map(|index| Some((DbIndex(index as u32), tables.get(index)?)))
+    }
+
+    /// Makes the lower bound of the shard's earliest expiry what its tables say.
+    pub(crate) fn refresh_earliest(&self, shard: ShardIndex) {
+        self.shard(shard.get()).refresh_earliest(self.tables(shard.get()));
     }
 
     #[inline]
@@ -985,6 +1002,7 @@ impl<'a> Space<'a> {
                 let capture = cut.map(|cut| cut.capture(ShardIndex::new(index), db.0 as usize));
                 dropped.take(table, keyspace.counters_of(index), capture);
             }
+            dropped.kept_len += tables.iter().map(Table::len).sum::<usize>();
             keyspace.note_occupied(index, tables);
             shard.refresh_earliest(tables);
         }
@@ -1049,6 +1067,8 @@ pub struct Dropped {
     tables: Vec<Table<RawEntry>>,
     /// Keys in tables that a snapshot has adopted.
     adopted_len: usize,
+    /// Keys of other databases, which stay.
+    kept_len: usize,
 }
 
 impl Dropped {
@@ -1074,6 +1094,12 @@ impl Dropped {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Which part of all keys there were.
+    pub fn share(&self) -> f64 {
+        let len = self.len();
+        if len == 0 { 0.0 } else { len as f64 / (len + self.kept_len) as f64 }
     }
 }
 

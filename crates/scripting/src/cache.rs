@@ -45,7 +45,13 @@ impl Cache {
     }
 
     pub fn contains(&self, name: &[u8]) -> bool {
-        Sha1::try_from(name.to_ascii_lowercase()).is_ok_and(|name| self.scripts.contains_key(&name))
+        self.peek(name).is_some()
+    }
+
+    /// The script of this name, without using it.
+    pub fn peek(&self, name: &[u8]) -> Option<&Script> {
+        let name = Sha1::try_from(name.to_ascii_lowercase()).ok()?;
+        self.scripts.get(&name).map(|cached| &cached.script)
     }
 
     /// Keeps a script. Returns the name of the one that had to go for it.

@@ -45,6 +45,11 @@ impl ScriptFlags {
         ]
     }
 
+    /// Whether it must not begin where memory is full.
+    pub fn denies_oom(self) -> bool {
+        !self.allow_oom && !self.no_writes
+    }
+
     /// Sets the flag of this name; false if there is none.
     pub fn set(&mut self, name: &[u8]) -> bool {
         let flag = self.named().into_iter().find(|(known, _)| known.as_bytes() == name);

@@ -28,14 +28,15 @@ use commands::spec::{Flags, Side};
 use commands::telling::Telling;
 use commands::tracking;
 use commands::transaction::{self, Transaction};
-use commands::{Command, Ctx, Effects, Error, LastCalled, Reach, Registry, Session, Stop, ThreadStats};
+use commands::{Command, Ctx, Effects, Error, LastCalled, Reach, Registry, Room, Session, Stop, ThreadStats};
 use fastant::Instant;
 use journal::{Batch, Destinations};
 use keyspace::{DbIndex, ElementAhead, Elements, Held, Key, Keyspace, Millis, Space};
 use resp::{Mark, Proto, Reply};
 use smallvec::SmallVec;
 
-use crate::operation::crash;
+use crate::eviction::Evictor;
+use crate::operation::{crash, memory};
 use crate::shared::{Shared, now};
 
 /// When a batch has replied so much, the replies are sent before it goes on.
@@ -44,6 +45,8 @@ pub const REPLY_BYTES_MAX: usize = 256 * 1024;
 const BATCH_COMMANDS_MAX: usize = 16;
 /// The same where there is one thread: nobody waits, and more cache misses overlap.
 const BATCH_COMMANDS_ALONE_MAX: usize = 32;
+/// A batch that has added so much to full memory ends, so that keys are evicted before the next.
+const OVERDRAFT_BYTES_MAX: u64 = 64 * 1024;
 /// A command with more keys than this is not "few shards": it runs wide.
 const NARROW_KEYS_MAX: usize = 64;
 
@@ -119,6 +122,10 @@ pub struct Scratch {
     effects: Effects,
     /// The effects of one access, as the journal takes them.
     batch: Batch,
+    /// What the thread knows of keys that could go, if it has ever had to evict any.
+    pub evictor: Option<Box<Evictor>>,
+    /// Memory is above its limit, and there is more to evict.
+    pub must_evict: bool,
 }
 
 impl Default for Scratch {
@@ -129,6 +136,8 @@ impl Default for Scratch {
             held: Held::new(),
             effects: Effects::default(),
             batch: Batch::default(),
+            evictor: None,
+            must_evict: false,
         }
     }
 }
@@ -285,6 +294,9 @@ impl Dispatcher<'_> {
     /// connection's keys overlap with those of another's.
     pub fn run(&mut self, jobs: &mut [Job<'_>]) {
         while jobs.iter().any(|job| job.progress.is_none()) {
+            if self.shared.limit.is_set() {
+                self.make_room();
+            }
             self.narrow(jobs);
             for job in jobs.iter_mut() {
                 if job.wide_next {
@@ -350,6 +362,7 @@ impl Dispatcher<'_> {
         }
         effects.clear();
         drop(world);
+        memory::publish();
         self.scratch.batch = batch;
         self.scratch.effects = effects;
         self.scratch.plans = recycle(plans);
@@ -424,7 +437,10 @@ impl Dispatcher<'_> {
                         *progress = Some(Progress::Closed);
                         break;
                     }
-                    Err(end @ (BatchEnd::Blocked(_) | BatchEnd::Execute(..) | BatchEnd::Script(..))) => {
+                    Err(BatchEnd::NoRoom) => break,
+                    Err(
+                        end @ (BatchEnd::OutOfMemory | BatchEnd::Blocked(_) | BatchEnd::Execute(..) | BatchEnd::Script(..)),
+                    ) => {
                         unreachable!("on the narrow side a command ended with {end:?}")
                     }
                 }
@@ -489,7 +505,9 @@ impl Dispatcher<'_> {
                     job.progress = Some(Progress::Full { at: job.next });
                 }
             }
-            Err(BatchEnd::Wide) => unreachable!("a command asked for the wide side on the wide side"),
+            Err(end @ (BatchEnd::Wide | BatchEnd::NoRoom | BatchEnd::OutOfMemory)) => {
+                unreachable!("on the wide side a command ended with {end:?}")
+            }
             Err(BatchEnd::Closed) => job.progress = Some(Progress::Closed),
             Err(BatchEnd::Paused) => job.progress = Some(Progress::Paused { at: job.next }),
             Err(BatchEnd::Blocked(timeout)) => {
@@ -767,6 +785,10 @@ enum BatchEnd {
     Wide,
     /// The next request waits behind CLIENT PAUSE or MIGRATE.
     Paused,
+    /// Keys have to be evicted before the next request.
+    NoRoom,
+    /// The next request needs memory, and there is none.
+    OutOfMemory,
     /// The connection is to be closed.
     Closed,
     /// The client waits for a key, at most so long.
@@ -876,6 +898,10 @@ struct Access {
     pause: Option<Pause>,
     /// The disk is so far behind the journal that writes wait.
     is_congested: bool,
+    /// There is a limit on memory.
+    is_limited: bool,
+    /// A command has run since there was room.
+    has_run: bool,
     /// EXEC runs what was queued: CLIENT REPLY decides on the whole.
     in_transaction: bool,
     /// A script calls its commands.
@@ -892,14 +918,20 @@ impl Access {
     /// Everything a command relies on is read here, inside the gate.
     fn new(shared: &Shared, thread: usize, global: &Global, now: Millis) -> Access {
         let is_congested = shared.persistence.journal.is_congested();
+        let is_limited = global.settings.maxmemory_bytes > 0;
         let pause = planted_stale_pause(global, now).unwrap_or_else(|| global.pause_at(now));
         Access {
             thread,
             began: Instant::now(),
             latency_tracking: global.settings.latency_tracking,
-            is_guarded: pause.is_some() || is_congested || !global.waiters.is_empty() || !global.departing.is_empty(),
+            is_guarded: pause.is_some()
+                || is_congested
+                || is_limited
+                || !global.waiters.is_empty() || !global.departing.is_empty(),
             pause,
             is_congested,
+            is_limited,
+            has_run: false,
             in_transaction: false,
             in_script: false,
             script_began_at: None,
@@ -939,8 +971,11 @@ impl Access {
     /// Whether the command has to wait behind CLIENT PAUSE or MIGRATE, or may make something ready that a client waits for, who is served
     /// before anybody else sees it.
     #[cold]
-    fn guard(&self, cx: &Ctx<'_>, command: &Command, keys: &[Key<'_>]) -> Result<(), BatchEnd> {
+    fn guard(&mut self, cx: &Ctx<'_>, command: &Command, args: &[&[u8]], keys: &[Key<'_>]) -> Result<(), BatchEnd> {
         let mut flags = command.spec.flags;
+        if self.is_limited {
+            self.guard_memory(cx, command, args)?;
+        }
         if let Some(transaction) = &cx.session.transaction {
             if !transaction::is_immediate(command) {
                 return Ok(());
@@ -963,6 +998,22 @@ impl Access {
         }
         match cx.reach {
             Reach::Narrow(global) if global.waiters.concern(keys, flags.contains(Flags::WRITE)) => Err(BatchEnd::Wide),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether there is memory for a command that may need some. What is queued for EXEC needs some, too.
+    fn guard_memory(&mut self, cx: &Ctx<'_>, command: &Command, args: &[&[u8]]) -> Result<(), BatchEnd> {
+        let had_run = std::mem::replace(&mut self.has_run, true);
+        if !command.spec.flags.contains(Flags::DENYOOM) && !scripting::denies_oom(cx.global(), command, args) {
+            return Ok(());
+        }
+        match cx.host.room(cx.global()) {
+            Room::Out => Err(BatchEnd::OutOfMemory),
+            // The first one runs in any case, or nobody might get anywhere.
+            Room::Overdrawn { bytes } if bytes > OVERDRAFT_BYTES_MAX && had_run && !cx.is_wide() => {
+                Err(BatchEnd::NoRoom)
+            }
             _ => Ok(()),
         }
     }
@@ -1010,7 +1061,13 @@ impl Access {
         }
         let keys = &keys[plan.first_key as usize..][..plan.key_count as usize];
         if self.is_guarded {
-            self.guard(cx, command, keys)?;
+            match self.guard(cx, command, args, keys) {
+                Err(BatchEnd::OutOfMemory) => {
+                    self.refuse(cx, args, &Error::OutOfMemory);
+                    return self.after_reply(cx, mark, None);
+                }
+                guarded => guarded?,
+            }
         }
         if cx.session.transaction.is_some() && !transaction::is_immediate(command) {
             self.queue(cx, args, command);

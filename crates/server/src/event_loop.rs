@@ -31,6 +31,7 @@ use crate::connection::{Blocked, Connection, Held, Written, write_reply};
 use crate::dispatch::{Dispatcher, Job, Progress, REPLY_BYTES_MAX, Requests, Scratch, readers};
 use crate::listener::{Accepted, Listener, Stream};
 use crate::mailbox::{Mail, Mailbox};
+use crate::operation::memory;
 use crate::shared::{Shared, now};
 
 /// The token of the wake-up.
@@ -146,6 +147,7 @@ impl EventLoop {
     /// The system's poll failed.
     pub fn run(mut self) -> io::Result<()> {
         keyspace::slab::use_arena(self.index);
+        memory::count_thread();
         let mut events = Events::with_capacity(1024);
         self.look();
         while !self.shared.is_ending() {
@@ -179,6 +181,7 @@ impl EventLoop {
                 self.tick();
             }
             self.expire_slice();
+            self.evict_slice();
             self.compact_slice();
             if !self.mailbox.is_empty() {
                 // What this thread has left for itself, above all.
@@ -192,6 +195,7 @@ impl EventLoop {
         if !self.unfinished.is_empty()
             || !self.writing.is_empty()
             || self.expiring.is_some()
+            || self.scratch.must_evict
             || self.compacting.is_some()
             || !self.mailbox.is_empty()
         {
@@ -249,6 +253,7 @@ impl EventLoop {
         self.limits = limits(&self.settings);
         if self.index == 0 {
             self.adopt_listeners();
+            self.scratch.must_evict = self.shared.limit.is_set();
         }
         self.resume_paused();
     }
@@ -1095,9 +1100,11 @@ impl EventLoop {
         if self.expiring.is_none() {
             self.expiring = Some(self.index);
         }
+        memory::publish();
         if self.index == 0 {
             self.trim_tracked();
             self.shared.tick(now);
+            self.scratch.must_evict = self.shared.limit.is_set();
             if self.compacting.is_none() && keyspace::slab::wants_compaction() {
                 self.compacting = Some(Cursor(0));
             }
@@ -1229,6 +1236,14 @@ impl EventLoop {
             shard += threads;
         }
         self.expiring = None;
+    }
+
+    /// Evicts keys where memory is above its limit although nobody asks for any.
+    fn evict_slice(&mut self) {
+        if self.scratch.must_evict {
+            let (shared, thread, stats) = (&*self.shared, self.index, &*self.stats);
+            Dispatcher { shared, thread, stats, scratch: &mut self.scratch }.make_room();
+        }
     }
 
     /// Moves a few entries out of sparse pages.

@@ -8,7 +8,7 @@ use commands::observation::Observation;
 use commands::persistence::{Alone, Persistence};
 use commands::pubsub::{Pending, Subscriptions};
 use commands::{
-    Client, ClientFlags, Clients, Db, Error, Global, Host, Settings, Shutdown, ShutdownOptions, ThreadStats, World,
+    Client, ClientFlags, Clients, Db, Error, Global, Host, Room, Settings, Shutdown, ShutdownOptions, ThreadStats, World,
 };
 use config::{Changes, LogLevel, SetError, directives};
 use keyspace::{Dropped, Millis};
@@ -117,6 +117,10 @@ impl Host for Shared {
         crash::set_hide_user_data(global.config.get(directives::HIDE_USER_DATA_FROM_LOG));
         self.observation.latency.set_threshold(global.config.get(directives::LATENCY_MONITOR_THRESHOLD).max(0) as u64);
         global.settings = Settings::of(&global.config);
+        self.limit.follow(&global.settings);
+        if changes.alters(directives::MAXMEMORY) {
+            self.warn_of_small_limit(&global.settings);
+        }
         // The loops work with a copy.
         self.wake_all();
         Ok(())
@@ -128,7 +132,10 @@ impl Host for Shared {
 
     fn free_later(&self, garbage: Dropped) {
         let objects = garbage.len() as u64;
-        self.free_elsewhere(objects, Box::new(garbage));
+        // To add up what each key takes would be a walk over all of them.
+        let data_bytes = memory::needed_bytes().saturating_sub(self.operation.memory.startup());
+        let bytes = (data_bytes as f64 * garbage.share()) as u64;
+        self.free_elsewhere(objects, bytes, Box::new(garbage));
     }
 
     fn drop_later(&self, garbage: Box<dyn Send>) {
@@ -137,6 +144,10 @@ impl Host for Shared {
 
     fn log(&self, level: LogLevel, text: &str) {
         LOG.write(level, text);
+    }
+
+    fn room(&self, global: &Global) -> Room {
+        Shared::room(self, global)
     }
 
     fn used_memory_bytes(&self) -> u64 {
@@ -149,6 +160,7 @@ impl Host for Shared {
         }
         self.rejected_connections.store(0, Relaxed);
         self.operation.reset();
+        self.limit.reset();
     }
 
     fn crash(&self, kind: &str) -> ! {
@@ -263,6 +275,7 @@ impl Shared {
             subscriptions: &self.subscriptions,
             rejected_connections: self.rejected_connections.load(Relaxed) as u64,
             operation: &self.operation,
+            limit: &self.limit,
             persistence: &self.persistence,
             migrate_cached_sockets: self.migrations.cached_sockets.load(Relaxed),
             global,
@@ -279,6 +292,7 @@ impl Shared {
     pub fn tick(&self, now: Millis) {
         self.operation.sample(now, &self.stats);
         self.check_jobs();
+        self.look_at_not_counted_bytes();
     }
 }
 

@@ -76,6 +76,7 @@ impl InProcess {
                 clients_memory_bytes: AtomicI64::new(0),
                 ending: AtomicBool::new(false),
                 operation: OperationState::default(),
+                limit: Default::default(),
                 persistence: Persistence::default(),
                 migrations: Default::default(),
                 job_stats: ThreadStats::new(command_count),

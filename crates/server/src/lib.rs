@@ -9,6 +9,7 @@
 mod connection;
 mod dispatch;
 mod event_loop;
+mod eviction;
 mod host;
 #[doc(hidden)]
 pub mod in_process;

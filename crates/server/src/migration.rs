@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use resp::encode_request;
 
 use crate::mailbox::Mail;
+use crate::operation::memory;
 use crate::shared::Shared;
 
 /// Connections without work are kept so long, and so many.
@@ -58,6 +59,7 @@ pub fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
         .spawn(move || {
             let mut connections = Connections::default();
             loop {
+                memory::count_thread();
                 // Without connections there is nothing to close in time.
                 let next = match connections.kept.is_empty() {
                     true => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),

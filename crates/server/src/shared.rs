@@ -10,6 +10,7 @@ use gate::Gates;
 use keyspace::Millis;
 use parking_lot::Mutex;
 
+use crate::eviction::Limit;
 use crate::listener::Listener;
 use crate::mailbox::{Mail, Mailbox};
 use crate::migration::Migrations;
@@ -39,6 +40,8 @@ pub struct Shared {
     /// The server ends: loops return.
     pub ending: AtomicBool,
     pub operation: OperationState,
+    /// `maxmemory`, as event loops follow it.
+    pub limit: Limit,
     pub persistence: Persistence,
     pub migrations: Migrations,
     /// Counters of what jobs do; beside the threads', since each has one writer.

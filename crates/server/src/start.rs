@@ -19,6 +19,7 @@ use mio::{Poll, Waker};
 use parking_lot::Mutex;
 
 use crate::event_loop::{EventLoop, WAKER};
+use crate::eviction::Limit;
 use crate::mailbox::Mailbox;
 use crate::migration;
 use crate::operation::{
@@ -177,6 +178,7 @@ fn serve(
         let shared = shared.clone();
         crash::set_info(move || shared.crash_info());
     }
+    memory::count_thread();
     shared.operation.memory.mark_startup(now());
 
     let (sender, loaded) = mpsc::channel();
@@ -185,6 +187,7 @@ fn serve(
         .name("load".to_owned())
         .spawn(move || {
             crash::prepare_thread();
+            memory::count_thread();
             // Nobody listens any more if the server ends.
             let _ = sender.send(loads.load_at_start());
         })
@@ -298,6 +301,8 @@ fn world(
         journal_kept: false,
     };
     let keyspace = Keyspace::new(&Options { seed: rand::random(), ..Options::default() });
+    let limit = Limit::default();
+    limit.follow(&global.settings);
     Shared {
         gates: Gates::new(threads + persistence::helper_count(), World { global, keyspace }),
         registry,
@@ -313,6 +318,7 @@ fn world(
         clients_memory_bytes: AtomicI64::new(0),
         ending: AtomicBool::new(false),
         operation: OperationState::default(),
+        limit,
         persistence: Persistence::default(),
         migrations: Default::default(),
         job_stats: ThreadStats::new(command_count),
@@ -321,16 +327,22 @@ fn world(
 
 /// Where garbage goes: to a thread that frees it. Process-wide, because the keyspace hands over single values through a
 /// plain function.
-static REAPER: OnceLock<mpsc::Sender<(u64, Box<dyn Send>)>> = OnceLock::new();
+static REAPER: OnceLock<mpsc::Sender<Freed>> = OnceLock::new();
+
+/// So many keys or values, of about so many bytes, to be freed.
+type Freed = (u64, u64, Box<dyn Send>);
 
 fn start_reaper(shared: &Arc<Shared>) -> anyhow::Result<()> {
-    let (sender, receiver) = mpsc::channel::<(u64, Box<dyn Send>)>();
+    let (sender, receiver) = mpsc::channel::<Freed>();
     let of_reaper = shared.clone();
     std::thread::Builder::new()
         .name("reaper".to_owned())
         .spawn(move || {
-            for (objects, garbage) in receiver {
+            memory::count_thread();
+            for (objects, bytes, garbage) in receiver {
                 drop(garbage);
+                memory::publish();
+                memory::note_freed(bytes);
                 of_reaper.operation.note_freed(objects);
             }
         })
@@ -340,7 +352,7 @@ fn start_reaper(shared: &Arc<Shared>) -> anyhow::Result<()> {
     let _ = STATE.set(shared.clone());
     keyspace::set_reaper(|garbage| {
         if let Some(shared) = STATE.get() {
-            shared.free_elsewhere(1, Box::new(garbage));
+            shared.free_elsewhere(1, garbage.bytes() as u64, Box::new(garbage));
         }
     });
     Ok(())
@@ -348,12 +360,16 @@ fn start_reaper(shared: &Arc<Shared>) -> anyhow::Result<()> {
 
 impl Shared {
     /// Sends something to be freed on the thread that has time for it.
-    pub fn free_elsewhere(&self, objects: u64, garbage: Box<dyn Send>) {
+    pub fn free_elsewhere(&self, objects: u64, bytes: u64, garbage: Box<dyn Send>) {
         self.operation.note_free_later(objects);
+        memory::note_being_freed(bytes);
         // The reaper lives as long as the process; if it does not, the garbage is freed here.
-        match REAPER.get().map(|reaper| reaper.send((objects, garbage))) {
+        match REAPER.get().map(|reaper| reaper.send((objects, bytes, garbage))) {
             Some(Ok(())) => {}
-            _ => self.operation.note_freed(objects),
+            _ => {
+                memory::note_freed(bytes);
+                self.operation.note_freed(objects);
+            }
         }
     }
 

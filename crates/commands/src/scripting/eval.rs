@@ -2,8 +2,10 @@
 
 use scripting::{Lifetime, Program, Script};
 
-use crate::context::{Ctx, Outcome};
+use crate::context::{Ctx, Outcome, Room};
 use crate::error::{Error, Stop};
+use crate::global::Global;
+use crate::registry::Command;
 use crate::scripting::ScriptCall;
 use crate::spec::{Acl, Arg, Begin, Find, Flags, Group, KeyFlags, KeySpec, Side, Spec};
 
@@ -118,7 +120,25 @@ pub(super) fn start(cx: &mut Ctx<'_>, program: Program, numkeys: usize) -> Outco
         return cx.fail("ERR Can not execute a script with write flag using *_ro command.");
     }
     let read_only = called_to_read || declares.is_some_and(|flags| flags.no_writes);
-    Err(Stop::Script(Box::new(ScriptCall { program, keys: owned(keys), args: owned(args), read_only })))
+    let allows_oom = declares.is_some_and(|flags| flags.allow_oom);
+    let out_of_memory = !allows_oom && cx.host.room(cx.global()) == Room::Out;
+    let (keys, args) = (owned(keys), owned(args));
+    Err(Stop::Script(Box::new(ScriptCall { program, keys, args, read_only, out_of_memory })))
+}
+
+/// Whether a call of this script or function is refused where memory is full: by what it declares.
+pub fn denies_oom(global: &Global, command: &Command, args: &[&[u8]]) -> bool {
+    let parsed;
+    let flags = match command.spec.name {
+        "eval" | "eval_ro" if args[1].starts_with(b"#!") => {
+            parsed = Script::parse(args[1]);
+            parsed.as_ref().ok().and_then(|script| script.flags)
+        }
+        "evalsha" | "evalsha_ro" => global.scripts.cache.peek(args[1]).and_then(|script| script.flags),
+        "fcall" | "fcall_ro" => global.scripts.functions.find(args[1]).map(|function| function.flags),
+        _ => None,
+    };
+    flags.is_some_and(|flags| flags.denies_oom())
 }
 
 #[cfg(test)]

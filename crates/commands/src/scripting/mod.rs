@@ -19,6 +19,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use scripting::{Cache, Engine, Functions, Lifetime, Program, Script};
 
+pub use eval::denies_oom;
 pub use run::{ScriptCall, run};
 pub use scripting::{Ended, Policy};
 

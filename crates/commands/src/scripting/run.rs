@@ -20,6 +20,8 @@ pub struct ScriptCall {
     pub args: Vec<Vec<u8>>,
     /// EVAL_RO and its kin, or the script says so itself.
     pub read_only: bool,
+    /// Memory is full, and the script does not say that it may use more.
+    pub out_of_memory: bool,
 }
 
 impl ScriptCall {
@@ -50,6 +52,9 @@ struct Commands<'a> {
     host: &'a dyn Host,
     stats: &'a ThreadStats,
     read_only: bool,
+    /// Memory was full when the script began, and it has called no command that writes: what needs memory is refused. Half of a script must
+    /// not be.
+    out_of_memory: bool,
     dirty_before: u64,
     permits: Permits<'a>,
     execute: Execute<'a>,
@@ -57,7 +62,7 @@ struct Commands<'a> {
 
 impl Commands<'_> {
     /// The command that is called, unless a script must not call it.
-    fn admit(&self, args: &[&[u8]]) -> Result<&Command, &'static str> {
+    fn admit(&mut self, args: &[&[u8]]) -> Result<&Command, &'static str> {
         let Some(command) = self.registry.called(args) else {
             return Err("ERR Unknown Redis command called from script");
         };
@@ -67,7 +72,10 @@ impl Commands<'_> {
             "ERR This Redis command is not allowed from script"
         } else if self.read_only && command.spec.flags.intersects(Flags::WRITE.union(Flags::MAY_REPLICATE)) {
             "ERR Write commands are not allowed from read-only scripts."
+        } else if self.out_of_memory && command.spec.flags.contains(Flags::DENYOOM) {
+            "OOM command not allowed when used memory > 'maxmemory'."
         } else {
+            self.out_of_memory &= !command.spec.flags.contains(Flags::WRITE);
             return Ok(command);
         };
         self.stats.by_command[command.id as usize].rejected.add(1);
@@ -131,7 +139,8 @@ pub fn run(
     let keys: Vec<&[u8]> = call.keys.iter().map(Vec::as_slice).collect();
     let args: Vec<&[u8]> = call.args.iter().map(Vec::as_slice).collect();
     let dirty_before = stats.dirty.get();
-    let mut commands = Commands { registry, host, stats, read_only: call.read_only, dirty_before, permits, execute };
+    let ScriptCall { read_only, out_of_memory, .. } = *call;
+    let mut commands = Commands { registry, host, stats, read_only, out_of_memory, dirty_before, permits, execute };
     let mut own = Reply::default();
     own.set_proto(reply.proto());
     let ended = engine.run(&call.program, &keys, &args, Limits { time_max }, &mut commands, &mut own);

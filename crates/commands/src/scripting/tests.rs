@@ -165,6 +165,23 @@ fn a_watched_key_and_a_waiting_client() {
 
 /// Bounded by the clock, which no test waits for: the bound is 1 ms here, and the script would never end.
 #[test]
+fn where_memory_is_full_a_script_may_go_on_with_what_it_has_begun() {
+    const FULL: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+    let mut rig = Rig::new();
+    rig.script(&[
+        ("CONFIG SET maxmemory 1", "+OK"),
+        ("EVAL \"return redis.call('get', 'a')\" 0", "$-1"),
+        ("EVAL \"redis.call('del', 'none'); return redis.call('set', 'a', '1')\" 0", "+OK"),
+        ("EVAL \"return redis.pcall('set', 'b', '1')\" 0", &format!("-{FULL}")),
+        ("EVAL \"redis.pcall('set', 'b', '1'); return redis.pcall('set', 'b', '1')\" 0", &format!("-{FULL}")),
+        ("EVAL \"#!lua flags=allow-oom\\nreturn redis.call('set', 'c', '1')\" 0", "+OK"),
+        ("EVAL \"#!lua flags=no-writes\\nreturn redis.call('get', 'c')\" 0", "$1 1"),
+    ]);
+    let reply = rig.run("EVAL \"return redis.call('set', 'b', '1')\" 0");
+    assert!(reply.starts_with(&format!("-{FULL} script: ")), "{reply}");
+}
+
+#[test]
 fn a_script_that_does_not_end_is_ended_unless_it_has_written() {
     let mut rig = Rig::new();
     rig.script(&[("CONFIG SET busy-reply-threshold 1", "+OK")]);

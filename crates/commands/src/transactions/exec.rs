@@ -1,6 +1,6 @@
 //! `EXEC`.
 
-use crate::context::{Ctx, Outcome};
+use crate::context::{Ctx, Outcome, Room};
 use crate::error::{Error, Stop};
 use crate::spec::{Acl, Flags, Group, Side, Spec};
 
@@ -40,6 +40,11 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     if touched {
         cx.reply.null_array();
         return Ok(());
+    }
+    if transaction.flags().contains(Flags::DENYOOM) && cx.host.room(cx.global()) == Room::Out {
+        let reason = Error::OutOfMemory.render().into_owned();
+        let text = format!("EXECABORT Transaction discarded because of: {}", String::from_utf8_lossy(&reason));
+        return Err(Error::string(text).into());
     }
     Err(Stop::Execute(transaction))
 }
@@ -81,6 +86,21 @@ mod tests {
             ("WATCH a", "-ERR WATCH inside MULTI is not allowed"),
             ("GET a", "+QUEUED"),
             ("EXEC", "*1 $-1"),
+        ]);
+    }
+
+    #[test]
+    fn what_needs_memory_is_refused_as_a_whole() {
+        let mut rig = Rig::new();
+        rig.client(1).script(&[("MULTI", "+OK"), ("GET a", "+QUEUED"), ("SET a 1", "+QUEUED")]);
+        rig.client(2).script(&[("MULTI", "+OK"), ("DEL a", "+QUEUED"), ("CONFIG SET maxmemory 1", "+QUEUED")]);
+        rig.client(2).script(&[("EXEC", "*2 :0 +OK")]);
+        rig.client(1).script(&[
+            (
+                "EXEC",
+                "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'.",
+            ),
+            ("GET a", "$-1"),
         ]);
     }
 

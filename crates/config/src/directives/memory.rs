@@ -7,21 +7,21 @@ use crate::directive::{Directive, Key, Kind, row, rows};
 
 rows! { super::process::END;
     /// Bytes the data may take; 0 means no limit.
-    MAXMEMORY: i64 = row("maxmemory", Kind::UnsignedMemory { min: 0, max: i64::MAX }, "0").later("eviction; a share of it already bounds `maxmemory-clients`");
+    MAXMEMORY: i64 = row("maxmemory", Kind::UnsignedMemory { min: 0, max: i64::MAX }, "0");
     /// Which keys go when memory is full.
-    MAXMEMORY_POLICY: MaxmemoryPolicy = row("maxmemory-policy", Kind::Choice(MaxmemoryPolicy::NAMES), "noeviction").later("eviction; whether OBJECT IDLETIME or OBJECT FREQ answers, it already decides");
-    /// Keys compared to find one to evict.
-    MAXMEMORY_SAMPLES: i64 = row("maxmemory-samples", Kind::Int { min: 1, max: 64 }, "5").later("eviction");
-    /// How hard eviction works before it lets clients in again.
-    MAXMEMORY_EVICTION_TENACITY: i64 = row("maxmemory-eviction-tenacity", Kind::Int { min: 0, max: 100 }, "10").later("eviction");
+    MAXMEMORY_POLICY: MaxmemoryPolicy = row("maxmemory-policy", Kind::Choice(MaxmemoryPolicy::NAMES), "noeviction");
+    /// Keys compared to find one to evict, at least; those that share its cache line are compared too.
+    MAXMEMORY_SAMPLES: i64 = row("maxmemory-samples", Kind::Int { min: 1, max: 64 }, "5");
+    /// How many keys a batch of commands waits for to be evicted, before it goes on and the rest is evicted beside it: 640 at 10, without end at 100.
+    MAXMEMORY_EVICTION_TENACITY: i64 = row("maxmemory-eviction-tenacity", Kind::Int { min: 0, max: 100 }, "10");
     /// How fast the access counter of a key saturates.
     LFU_LOG_FACTOR: i64 = row("lfu-log-factor", COUNT_I32, "10");
     /// Minutes after which an unused key's access counter falls by one.
     LFU_DECAY_TIME: i64 = row("lfu-decay-time", COUNT_I32, "1");
     /// How much of the processor expiry may take, from 1 to 10.
     ACTIVE_EXPIRE_EFFORT: i64 = row("active-expire-effort", Kind::Int { min: 1, max: 10 }, "1");
-    /// Whether evicted values are freed in the background.
-    LAZYFREE_LAZY_EVICTION: bool = row("lazyfree-lazy-eviction", Kind::Bool, "no").later("eviction");
+    /// Whether evicted keys leave with UNLINK, for the append-only file and replicas; large values are always freed in the background.
+    LAZYFREE_LAZY_EVICTION: bool = row("lazyfree-lazy-eviction", Kind::Bool, "no");
     /// Whether expired values are freed in the background.
     LAZYFREE_LAZY_EXPIRE: bool = row("lazyfree-lazy-expire", Kind::Bool, "no").later("persistence and replication, which are told UNLINK instead of DEL; large values are always freed on a thread of their own");
     /// Whether values that another command replaces are freed in the background.

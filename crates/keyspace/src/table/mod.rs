@@ -13,6 +13,7 @@
 
 mod capture;
 mod directory;
+mod sample;
 mod segment;
 mod word;
 

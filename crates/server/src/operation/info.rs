@@ -19,12 +19,14 @@ use commands::stats::{Counter, percentiles_ns};
 use commands::tracking::TrackingFigures;
 use commands::{ClientFlags, Clients, Db, Global, Registry, ThreadStats};
 use config::directives;
+use journal::Destination;
 use keyspace::{DbIndex, Millis};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
 use super::OperationState;
 use super::memory::{self, AllocatorFigures, MemoryFigures, human};
+use crate::eviction::Limit;
 use crate::persistence::Persistence;
 
 /// The Redis version whose behaviour this server shows, for clients that look.
@@ -41,6 +43,7 @@ pub struct InfoSources<'a> {
     pub subscriptions: &'a Subscriptions,
     pub rejected_connections: u64,
     pub operation: &'a OperationState,
+    pub limit: &'a Limit,
     pub persistence: &'a Persistence,
     pub migrate_cached_sockets: usize,
     /// Behind the gate.
@@ -267,15 +270,16 @@ fn memory(sources: &InfoSources<'_>, report: &mut Report) {
     beyond("allocator_rss", allocator.resident, allocator.active, report);
     beyond("rss_overhead", resident_set, allocator.resident, report);
     beyond("mem_fragmentation", resident_set, used, report);
+    report.field("mem_not_counted_for_evict", sources.limit.not_counted_bytes());
     report.zeros(&[
-        "mem_not_counted_for_evict",
         "mem_replication_backlog",
         "mem_total_replication_buffers",
         "mem_replica_full_sync_buffer",
         "mem_clients_slaves",
     ]);
     report.field("mem_clients_normal", client_bytes);
-    report.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
+    report.zeros(&["mem_cluster_links"]);
+    report.field("mem_aof_buffer", sources.persistence.journal.memory_bytes(Destination::Aof));
     report.field("mem_allocator", AllocatorFigures::name());
     // Tables split a segment at a time: nothing is held twice while they grow.
     report.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
@@ -381,10 +385,12 @@ fn stats(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("expired_subkeys", sources.sum(|thread| &thread.expired_fields));
     report.field("expired_keys", sources.sum(|thread| &thread.expired_keys));
     report.field("expire_cycle_cpu_milliseconds", sources.sum(|thread| &thread.expire_cycle_ns) / 1_000_000);
-    report.field("evicted_keys", 0);
+    report.field("evicted_keys", sources.sum(|thread| &thread.evicted_keys));
     report.field("evicted_clients", sources.sum(|thread| &thread.evicted_clients));
     report.field("evicted_scripts", sources.global.map_or(0, |global| global.scripts.evicted));
-    report.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    let (exceeded_ms, exceeded_ms_total) = sources.limit.exceeded_ms(sources.now);
+    report.field("total_eviction_exceeded_time", exceeded_ms_total);
+    report.field("current_eviction_exceeded_time", exceeded_ms);
     report.field("keyspace_hits", sources.sum(|thread| &thread.keyspace_hits));
     report.field("keyspace_misses", sources.sum(|thread| &thread.keyspace_misses));
     for (name, topic) in [
@@ -611,6 +617,7 @@ mod tests {
         }
 
         fn render(&self, sections: &[&str]) -> String {
+            let limit = Limit::default();
             let sources = InfoSources {
                 now: Millis(1_000_000),
                 registry: &self.registry,
@@ -618,6 +625,7 @@ mod tests {
                 clients: &self.clients,
                 subscriptions: &self.subscriptions,
                 rejected_connections: 3,
+                limit: &limit,
                 operation: &self.operation,
                 persistence: &self.persistence,
                 migrate_cached_sockets: 0,

@@ -1,10 +1,12 @@
 //! How much memory is used, and by what measure.
 //!
 //! Two allocators hold memory: jemalloc (everything but keys), and the slab of the keyspace, which takes its pages from the
-//! system itself. `used_memory` is what the data and the server need: jemalloc's allocated bytes and the slab's pages in
-//! use. Compared with mimalloc, jemalloc tells exact figures at any time without stopping anyone, gives unused pages back
+//! system itself. `used_memory` is what the data and the server need: what threads have taken from jemalloc, and what of the slab's
+//! pages is in use. `maxmemory` is compared with it by every batch of commands, so it is counted as it changes: jemalloc's own figures
+//! are exact too, but take a look at all its arenas. Free room in pages is fragmentation, as it is in Redis. Compared with mimalloc, jemalloc tells exact figures at any time without stopping anyone, gives unused pages back
 //! from a thread of its own, and is what operators of Redis know.
 
+use std::cell::Cell;
 use std::fs;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -56,6 +58,85 @@ impl AllocatorFigures {
 pub fn start_purging() {
     // Where threads are not supported pages are purged by the threads that free: slower, not wrong.
     let _ = jemalloc::background_thread::write(true);
+}
+
+/// What the counted threads have published: bytes they took from jemalloc, minus bytes they gave back.
+static PUBLISHED: AtomicI64 = AtomicI64::new(0);
+
+/// Bytes of values that are out of the keyspace and wait for the reaper.
+static BEING_FREED: AtomicI64 = AtomicI64::new(0);
+
+/// A thread publishes when so much has gathered.
+const PUBLISHED_STEP_BYTES: i64 = 4096;
+
+/// jemalloc's counters of this thread. They cost nothing beside the allocation itself, and say exactly what it took.
+struct Meter {
+    /// `None` where another allocator is linked.
+    counters: Option<(jemalloc::thread::ThreadLocal<u64>, jemalloc::thread::ThreadLocal<u64>)>,
+    published: Cell<i64>,
+}
+
+thread_local! {
+    static METER: Meter = Meter {
+        counters: jemalloc::thread::allocatedp::read().ok().zip(jemalloc::thread::deallocatedp::read().ok()),
+        published: const { Cell::new(0) },
+    };
+}
+
+impl Meter {
+    /// Since the thread began. What was taken here and given back elsewhere makes one thread's figure negative, the sum never.
+    #[inline]
+    fn total(&self) -> i64 {
+        self.counters.map_or(0, |(allocated, deallocated)| allocated.get().wrapping_sub(deallocated.get()) as i64)
+    }
+
+    #[inline]
+    fn unpublished(&self) -> i64 {
+        self.total() - self.published.get()
+    }
+
+    #[inline]
+    fn publish(&self, from_bytes: i64) {
+        let unpublished = self.unpublished();
+        if unpublished.abs() >= from_bytes {
+            PUBLISHED.fetch_add(unpublished, Relaxed);
+            self.published.set(self.total());
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.publish(1);
+    }
+}
+
+/// What this thread has allocated counts as used memory from now on, also when it has ended. For every thread that takes or frees what the
+/// data needs.
+pub fn count_thread() {
+    METER.with(|meter| meter.publish(1));
+}
+
+/// Shows others what this thread has allocated, if it is worth their while. For event loops, after each batch.
+#[inline]
+pub fn publish() {
+    METER.with(|meter| meter.publish(PUBLISHED_STEP_BYTES));
+}
+
+/// Large values have left the keyspace, and are freed soon.
+pub fn note_being_freed(bytes: u64) {
+    BEING_FREED.fetch_add(bytes as i64, Relaxed);
+}
+
+/// They are freed.
+pub fn note_freed(bytes: u64) {
+    BEING_FREED.fetch_sub(bytes as i64, Relaxed);
+}
+
+/// Used memory, without what is on its way to be freed: the limit is compared with this.
+#[inline]
+pub fn needed_bytes() -> u64 {
+    used_bytes().saturating_sub(BEING_FREED.load(Relaxed).max(0) as u64)
 }
 
 /// Everything INFO knows about memory at one instant, in bytes.
@@ -122,6 +203,11 @@ impl MemoryTracker {
         used
     }
 
+    /// Used when the server had just started.
+    pub fn startup(&self) -> u64 {
+        self.startup.load(Relaxed)
+    }
+
     /// Used memory at the last sample.
     pub fn recent(&self) -> u64 {
         self.recent.load(Relaxed)
@@ -137,7 +223,7 @@ impl MemoryTracker {
     pub fn figures(&self, now: Millis) -> MemoryFigures {
         let jemalloc = AllocatorFigures::read();
         let slab = slab::figures();
-        let used = self.note(jemalloc.allocated + slab.page_bytes as u64, now);
+        let used = self.note(used_bytes(), now);
         let allocator = AllocatorFigures {
             allocated: jemalloc.allocated + (slab.entry_bytes + slab.table_bytes) as u64,
             active: jemalloc.active + slab.page_bytes as u64,
@@ -156,9 +242,11 @@ impl MemoryTracker {
     }
 }
 
-/// Used memory now: what INFO calls `used_memory`.
+/// Used memory now: what INFO calls `used_memory`. Exact but for a few KiB of each other thread, and cheap enough for every command.
+#[inline]
 pub fn used_bytes() -> u64 {
-    AllocatorFigures::read().allocated + slab::figures().page_bytes as u64
+    let counted = PUBLISHED.load(Relaxed) + METER.with(Meter::unpublished);
+    counted.max(0) as u64 + slab::live_bytes() as u64
 }
 
 fn page_bytes() -> u64 {

@@ -17,7 +17,7 @@ use super::load::{self, LoadError, Loading, Manner};
 use super::replay::{Gathered, Replayer};
 use super::*;
 use crate::mailbox::{Mail, Mailbox};
-use crate::operation::LOG;
+use crate::operation::{LOG, memory};
 
 /// The append-only file while there is one.
 pub struct File {
@@ -125,7 +125,11 @@ impl Shared {
         let mailboxes = self.mailboxes.clone();
         let of_writer = journal.clone();
         let notify = move |event: Event| match &event {
-            Event::Progress => announce_durable(&status, &of_writer, &mailboxes),
+            Event::Progress => {
+                // This thread lets go of what it has written.
+                memory::publish();
+                announce_durable(&status, &of_writer, &mailboxes);
+            }
             Event::Failing(failure) => {
                 LOG.warning(&format!(
                     "The append-only file cannot be written ({}): writes are refused until it can.",
@@ -538,7 +542,10 @@ impl Replayer<'_> {
             let (sender, receiver) = mpsc::sync_channel(GATHERED_WAITING_MAX);
             std::thread::Builder::new()
                 .name("aof-read".to_owned())
-                .spawn_scoped(scope, move || gather(Commands::new(source, offset), &sender))
+                .spawn_scoped(scope, move || {
+                    memory::count_thread();
+                    gather(Commands::new(source, offset), &sender);
+                })
                 .map_err(|error| LoadError(format!("Cannot start a thread: {error}")))?;
             // It goes with the loop's end, and the reader with it.
             for gathered in receiver {

@@ -18,7 +18,7 @@ use keyspace::Millis;
 use super::capture::Collector;
 use super::save::{self, Cut, Target};
 use super::*;
-use crate::operation::{LOG, signals};
+use crate::operation::{LOG, memory, signals};
 use crate::shared::now;
 
 /// What a job is for. The client, if there is one, waits for its end.
@@ -89,6 +89,7 @@ pub fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
         .spawn(move || {
             for job in receiver {
                 of_thread.run(job);
+                memory::count_thread();
             }
         })
         .context("Cannot start a thread")?;

@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 
 use super::save::snapshot_path;
 use super::*;
-use crate::operation::LOG;
+use crate::operation::{LOG, memory};
 use crate::shared::now;
 
 /// So many keys go in under one access.
@@ -155,6 +155,7 @@ enum Part {
 /// One helper: decodes and puts in, until nothing more comes.
 fn insert(shared: &Shared, index: usize, parts: &Mutex<mpsc::Receiver<Part>>, terms: Terms, loading: &Loading) {
     keyspace::slab::use_arena(index);
+    memory::count_thread();
     let gate = shared.loops() + index;
     loop {
         let part = parts.lock().recv();
@@ -386,7 +387,7 @@ impl Shared {
                 self.free_elsewhere(1, tracked);
             }
             let objects = garbage.len() as u64;
-            self.free_elsewhere(objects, Box::new(garbage));
+            self.free_elsewhere(objects, 0, Box::new(garbage));
         }
         self.begin_loading();
         let result = match source {

@@ -144,6 +144,7 @@ pub fn write(shared: &Shared, cut: &Cut, figures: &Figures) -> io::Result<u64> {
         for index in 0..cut.target.walkers {
             let (output, failure) = (&output, &failure);
             let walk = move || {
+                memory::count_thread();
                 if let Err(error) = walk(shared, cut, output, index, figures) {
                     cut.collector.cancel();
                     failure.lock().get_or_insert(error);
