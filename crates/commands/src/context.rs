@@ -16,6 +16,7 @@ use crate::observation::Observation;
 use crate::persistence::{Alone, Persistence};
 use crate::pubsub::{Delivery, Pending, Subscriptions};
 use crate::registry::Command;
+use crate::server::memory::MemoryReport;
 use crate::stats::ThreadStats;
 use crate::telling::Telling;
 
@@ -282,6 +283,12 @@ pub trait Host: Send + Sync {
     fn room(&self, global: &Global) -> Room;
     /// Used memory in bytes, as INFO's `used_memory` says.
     fn used_memory_bytes(&self) -> u64;
+    /// What memory is used for. The caller is alone in the world.
+    fn memory_report(&self, global: &Global, db: &Db<'_>) -> MemoryReport;
+    /// What the allocators say of themselves, for people.
+    fn allocator_stats(&self) -> String;
+    /// Gives back to the system what memory is unused.
+    fn purge_memory(&self);
     /// Starts all counters from 0, peaks from their present values. The caller is alone in the world.
     fn reset_stats(&self);
     /// Ends the process as a crash would (DEBUG SEGFAULT, PANIC, ASSERT, OOM).

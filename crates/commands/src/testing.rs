@@ -29,6 +29,7 @@ use crate::persistence::{Alone, Cancelled, Persistence, Reload, Started, Wish};
 use crate::pubsub::{Pending, Subscriptions};
 use crate::registry::Registry;
 use crate::scripting::{self, ScriptCall};
+use crate::server::memory::MemoryReport;
 use crate::settings::Settings;
 use crate::spec::{Flags, Side};
 use crate::stats::ThreadStats;
@@ -606,6 +607,13 @@ impl Host for TestHost {
     fn used_memory_bytes(&self) -> u64 {
         0
     }
+    fn memory_report(&self, _global: &Global, _db: &Db<'_>) -> MemoryReport {
+        MemoryReport::default()
+    }
+    fn allocator_stats(&self) -> String {
+        String::new()
+    }
+    fn purge_memory(&self) {}
     fn reset_stats(&self) {
         self.stats.iter().for_each(|stats| stats.reset());
     }

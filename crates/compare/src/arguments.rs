@@ -14,6 +14,7 @@ Compares Spinel with real servers (docs/benchmarks.md).
 Usage: compare [run] [OPTIONS]    CPU per request and resident bytes per key, all tables
        compare growth [OPTIONS]   grow to 50 million keys and back: counted work, memory given back
        compare expiry [OPTIONS]   a million keys at once, a thousand among 20 million: on time, unnoticed
+       compare eviction [OPTIONS] new keys in full memory: CPU per SET, hit rates under a Zipf load
        compare floor              the empty server, for `run`
 
 Options:
@@ -36,6 +37,7 @@ pub enum Mode {
     Run,
     Growth,
     Expiry,
+    Eviction,
     /// With the length of a request.
     Floor(usize),
     Help,
@@ -131,6 +133,7 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
                     "run" => Mode::Run,
                     "growth" => Mode::Growth,
                     "expiry" => Mode::Expiry,
+                    "eviction" => Mode::Eviction,
                     "floor" => Mode::Floor(0),
                     other => bail!("unknown command '{other}'"),
                 });

@@ -7,11 +7,12 @@
 //! crates, so that it can never measure something that a client would not get.
 //!
 //! **Start reading** at [`workload`]: a workload is one row of a table, and adding a row is all that a new command needs. [`rounds`]
-//! runs the rows, [`load`] produces the requests, [`report`] judges and prints. [`memory`], [`persistence`], [`growth`] and
-//! [`expiry`] are the measurements that are not a request loop.
+//! runs the rows, [`load`] produces the requests, [`report`] judges and prints. [`memory`], [`persistence`], [`growth`],
+//! [`expiry`] and [`eviction`] are the measurements that are not a request loop.
 
 pub mod arguments;
 pub mod cpu;
+pub mod eviction;
 pub mod expiry;
 pub mod floor;
 pub mod growth;

@@ -16,9 +16,11 @@
 //! What ranks mean is the caller's business; the pool orders them. A key may have been used again since it was offered: whoever takes it out of the
 //! pool looks whether its rank is still what it was.
 
-use crate::table::Table;
+use smallvec::SmallVec;
+
 use crate::entry::RawEntry;
 use crate::space::{Keyspace, Space};
+use crate::table::Table;
 use crate::{DbIndex, Entry, Key, Millis, SHARD_BITS, SHARD_COUNT, ShardIndex};
 
 /// Which keys may go.
@@ -76,46 +78,51 @@ impl Keyspace {
 }
 
 impl Space<'_> {
-    /// The table to look into: one with more keys is chosen more often.
-    fn drawn_table(&self, draw: Draw, evictable: Evictable) -> Option<(DbIndex, &Table<RawEntry>)> {
-        let tables = self.tables_of(draw.shard);
-        let total: usize = tables.clone().map(|(_, table)| evictable.count(table)).sum();
-        // The position is made of the hash's upper bits; here the lower ones come first.
-        let mut index = ((u128::from(draw.hash.reverse_bits()) * total as u128) >> 64) as usize;
-        for (db, table) in tables {
-            match index.checked_sub(evictable.count(table)) {
-                None => return Some((db, table)),
-                Some(left) => index = left,
-            }
-        }
-        None
-    }
-
     /// First pass over a batch of draws: asks for the buckets' cache lines.
     pub fn prefetch_draw(&self, draw: Draw) {
-        if let Some((_, table)) = self.drawn_table(draw, Evictable::All) {
-            table.prefetch_bucket(draw.position());
-        }
+        self.tables_of(draw.shard).for_each(|(_, table)| table.prefetch_bucket(draw.position()));
     }
 
     /// Second pass: asks for the entries that those lines name.
     pub fn prefetch_drawn(&self, draw: Draw) {
-        if let Some((_, table)) = self.drawn_table(draw, Evictable::All) {
-            table.prefetch_sample(draw.position());
-        }
+        self.tables_of(draw.shard).for_each(|(_, table)| table.prefetch_sample(draw.position()));
     }
 
-    /// Visits about `count` keys that may go at the place that was drawn, whose shard is held. None, if there are none left in its shard.
+    /// Visits about `count` keys that may go at the place that was drawn, whose shard is held: as many as its home bucket has, where all keys are in one
+    /// database. None, if there are none left in the shard.
     pub fn sample(&self, draw: Draw, evictable: Evictable, count: usize, mut visit: impl FnMut(DbIndex, Entry<'_>)) {
-        let Some((db, table)) = self.drawn_table(draw, evictable) else {
+        let tables = self.tables_of(draw.shard);
+        let total: usize = tables.clone().map(|(_, table)| evictable.count(table)).sum();
+        if total == 0 {
             // What the shard says of expiries is a lower bound, and may have outlived them.
             return self.refresh_earliest(draw.shard);
-        };
-        // SAFETY: the entry is in the table, which is borrowed with `self`.
-        let visit = |entry| visit(db, unsafe { Entry::new(entry) });
-        match evictable {
-            Evictable::All => table.sample(draw.position(), count, visit),
-            Evictable::Volatile => table.sample_volatile(draw.position(), count, visit),
+        }
+        // Each table's share of the visits is that of its keys; what is left over by rounding falls to chance. The position is made of the
+        // hash's upper bits, chance of the lower ones.
+        let chance = (draw.hash & 0xFFFF) as f64 / 65536.0;
+        let mut keys_before = 0;
+        for (db, table) in tables {
+            let keys = evictable.count(table);
+            let visits_to = |keys: usize| (count as f64 * keys as f64 / total as f64 + chance) as usize;
+            let share = visits_to(keys_before + keys) - visits_to(keys_before);
+            keys_before += keys;
+            if share == 0 {
+                continue;
+            }
+            let mut found = SmallVec::<[RawEntry; 16]>::new();
+            match evictable {
+                // What a bucket holds comes with its line.
+                Evictable::All if keys == total => table.sample(draw.position(), 1, |entry| found.push(entry)),
+                Evictable::All => table.sample(draw.position(), share, |entry| found.push(entry)),
+                Evictable::Volatile => table.sample_volatile(draw.position(), count, |entry| found.push(entry)),
+            }
+            // A whole bucket may be more than this table's share: which of them are left out falls to chance, too.
+            let (len, first) = (found.len(), draw.hash as usize >> 16);
+            let visits = if keys == total { len } else { share.min(len) };
+            for index in 0..visits {
+                // SAFETY: the entry is in the table, which is borrowed with `self`.
+                visit(db, unsafe { Entry::new(found[(first + index) % len]) });
+            }
         }
     }
 }
@@ -139,7 +146,7 @@ pub struct Pool {
 }
 
 /// So many candidates are kept.
-const POOL_LEN_MAX: usize = 32;
+const POOL_LEN_MAX: usize = 48;
 
 /// Longer keys are not remembered by their memory.
 const SPARE_BYTES_MAX: usize = 512;

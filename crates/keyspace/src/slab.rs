@@ -664,6 +664,26 @@ unsafe fn return_to_kernel(page: *mut Page, page_size: PageSize) {
     let _ = (page, page_size);
 }
 
+/// Gives the empty pages that are kept in reserve back to the kernel, of all arenas. The next walk of a compaction may look at all pages again.
+pub fn return_reserve() {
+    for arena in &ARENAS[..ARENAS_USED.load(Relaxed)] {
+        let mut state = arena.state.lock();
+        for page_size in [PageSize::Slots, PageSize::Blocks] {
+            let pool = &mut state.pools[page_size as usize];
+            // SAFETY: the arena is locked, and nothing in a page of the reserve is used.
+            unsafe {
+                while let Some(page) = pool.reserve.pop_front() {
+                    pool.reserve_len -= 1;
+                    subtract(&arena.reserve_bytes, page_size.bytes());
+                    return_to_kernel(page, page_size);
+                    pool.returned.push_front(page);
+                }
+            }
+        }
+    }
+    STUCK_FREE_BYTES.store(0, Relaxed);
+}
+
 /// What the slab holds, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SlabFigures {

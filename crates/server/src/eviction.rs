@@ -37,6 +37,9 @@ use crate::shared::{Shared, now};
 
 /// A round removes so many keys at most: the locks it holds at a time, and the cache misses that overlap.
 const ROUND_KEYS_MAX: usize = 16;
+/// What a place usually shows, and how many of them are looked at side by side.
+const BUCKET_KEYS: usize = 5;
+const PLACES_MAX: usize = 16;
 /// So many places without a key that may go, one after the other, and there are taken to be none.
 const FRUITLESS_MAX: usize = 4096;
 /// A batch that finds memory full makes room for so much more, so that not every one has to.
@@ -111,12 +114,12 @@ impl Shared {
     #[inline]
     fn excess_bytes(&self, limit_bytes: u64) -> i64 {
         let not_counted = self.limit.not_counted_bytes.load(Relaxed);
-        memory::needed_bytes() as i64 - not_counted as i64 - limit_bytes as i64
+        memory::used_bytes() as i64 - not_counted as i64 - limit_bytes as i64
     }
 
     /// Says so where a new limit is below what is used.
     pub fn warn_of_small_limit(&self, settings: &Settings) {
-        let (limit, used) = (settings.maxmemory_bytes, memory::needed_bytes());
+        let (limit, used) = (settings.maxmemory_bytes, memory::used_bytes());
         if limit > 0 && limit < used {
             self.log(
                 LogLevel::Warning,
@@ -300,7 +303,7 @@ impl Dispatcher<'_> {
         // It changes all the time, but not much within a batch.
         self.shared.look_at_not_counted_bytes();
         let mut excess = self.shared.excess_bytes(limit_bytes);
-        let grown = memory::needed_bytes().saturating_sub(evictor.needed_before);
+        let grown = memory::used_bytes().saturating_sub(evictor.needed_before);
         let mut left = keys_max(settings.maxmemory_eviction_tenacity);
         // Who adds much has to wait for more: otherwise memory would grow beyond any limit beside writers of large values.
         let (mut freed, mut left_for_growth) = (0, left.saturating_mul(3));
@@ -328,7 +331,7 @@ impl Dispatcher<'_> {
             left = left.saturating_sub(evicted);
             excess = excess_now;
         }
-        evictor.needed_before = memory::needed_bytes();
+        evictor.needed_before = memory::used_bytes();
         limit.note_exceeded(now, excess > 0);
         made
     }
@@ -423,10 +426,24 @@ impl Evictor {
         self.random
     }
 
-    /// Looks at so many random places for candidates. False if there are neither places nor candidates from before.
-    fn look(&mut self, keyspace: &Keyspace, choice: &Choice<'_>, places: usize) -> bool {
+    /// Looks for candidates, `maxmemory-samples` for each key that is to go. False if there are none, nor any from before.
+    fn look(&mut self, keyspace: &Keyspace, choice: &Choice<'_>, wanted: usize) -> bool {
+        let mut left = wanted * choice.settings.maxmemory_samples;
+        for _ in 0..choice.settings.maxmemory_samples {
+            // Where keys are few, a shard holds one or two.
+            match self.look_at(keyspace, choice, left.div_ceil(BUCKET_KEYS).clamp(1, PLACES_MAX)) {
+                None => return !self.pool.is_empty(),
+                Some(seen) if seen < left => left -= seen,
+                Some(_) => break,
+            }
+        }
+        true
+    }
+
+    /// Looks at so many random places, and says how many keys it has seen there. `None`: there are no places.
+    fn look_at(&mut self, keyspace: &Keyspace, choice: &Choice<'_>, places: usize) -> Option<usize> {
         let evictable = choice.evictable();
-        let mut draws = SmallVec::<[Draw; ROUND_KEYS_MAX]>::new();
+        let mut draws = SmallVec::<[Draw; PLACES_MAX]>::new();
         self.held.clear();
         for _ in 0..places {
             let random = self.random();
@@ -435,8 +452,9 @@ impl Evictor {
             draws.push(draw);
         }
         if draws.is_empty() {
-            return !self.pool.is_empty();
+            return None;
         }
+        let mut seen = 0;
         let space = keyspace.narrow(&self.held);
         if evictable == Evictable::All {
             draws.iter().for_each(|draw| space.prefetch_draw(*draw));
@@ -444,13 +462,14 @@ impl Evictor {
         }
         let mut random = self.random();
         for draw in draws {
-            space.sample(draw, evictable, choice.settings.maxmemory_samples, |db, entry| {
+            space.sample(draw, evictable, BUCKET_KEYS, |db, entry| {
+                seen += 1;
                 random = random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
                 if let Some(rank) = choice.rank(&entry, random) {
                     self.pool.offer(rank, db, entry.key());
                 }
             });
         }
-        true
+        Some(seen)
     }
 }

@@ -7,10 +7,12 @@ use commands::generic::migrate::Migration;
 use commands::observation::Observation;
 use commands::persistence::{Alone, Persistence};
 use commands::pubsub::{Pending, Subscriptions};
+use commands::server::memory::MemoryReport;
 use commands::{
     Client, ClientFlags, Clients, Db, Error, Global, Host, Room, Settings, Shutdown, ShutdownOptions, ThreadStats, World,
 };
 use config::{Changes, LogLevel, SetError, directives};
+use journal::Destination;
 use keyspace::{Dropped, Millis};
 use resp::Reply;
 
@@ -133,7 +135,7 @@ impl Host for Shared {
     fn free_later(&self, garbage: Dropped) {
         let objects = garbage.len() as u64;
         // To add up what each key takes would be a walk over all of them.
-        let data_bytes = memory::needed_bytes().saturating_sub(self.operation.memory.startup());
+        let data_bytes = memory::used_bytes().saturating_sub(self.operation.memory.startup());
         let bytes = (data_bytes as f64 * garbage.share()) as u64;
         self.free_elsewhere(objects, bytes, Box::new(garbage));
     }
@@ -152,6 +154,36 @@ impl Host for Shared {
 
     fn used_memory_bytes(&self) -> u64 {
         memory::used_bytes()
+    }
+
+    fn memory_report(&self, global: &Global, db: &Db<'_>) -> MemoryReport {
+        let figures = self.operation.memory.figures(now());
+        let clients = self.clients.all();
+        let client_bytes = || clients.iter().map(|client| client.memory_bytes.load(Relaxed) as u64);
+        MemoryReport {
+            used: figures.used,
+            peak: figures.peak,
+            startup: figures.startup,
+            resident_set: figures.resident_set,
+            allocated: figures.allocator.allocated,
+            active: figures.allocator.active,
+            resident: figures.allocator.resident,
+            muzzy: figures.allocator.muzzy,
+            clients: client_bytes().sum(),
+            largest_client: client_bytes().max().unwrap_or(0),
+            client_count: clients.len() as u64,
+            journal: self.persistence.journal.memory_bytes(Destination::Aof),
+            tables: db.space.keyspace().figures().table_bytes as u64,
+            cached_scripts: global.scripts.cache.len() as u64,
+        }
+    }
+
+    fn allocator_stats(&self) -> String {
+        memory::allocator_stats()
+    }
+
+    fn purge_memory(&self) {
+        memory::purge();
     }
 
     fn reset_stats(&self) {

@@ -10,7 +10,7 @@ mod flush;
 mod info;
 mod latency;
 mod lolwut;
-mod memory;
+pub mod memory;
 pub mod monitor;
 mod save;
 mod shutdown;

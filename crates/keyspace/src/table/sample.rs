@@ -18,16 +18,17 @@ impl<E: Element> Table<E> {
         }
     }
 
-    /// Visits about `count` elements from a position on, by whole home buckets, and at least one if there is any.
+    /// Visits about `count` elements from a position on, by whole home buckets and from the end on to the beginning.
     pub(crate) fn sample(&self, position: u64, count: usize, mut visit: impl FnMut(E)) {
-        let mut any = false;
+        let mut visited = 0;
         self.walk(position, count, |_, element| {
-            any = true;
+            visited += 1;
             visit(element);
         });
-        if !any {
-            // Everything lies before this position.
-            self.walk(0, count, |_, element| visit(element));
+        // Less than wanted is all behind the position, so that no more than all the others are visited here, and none twice.
+        let left = count.min(self.len).saturating_sub(visited);
+        if left > 0 {
+            self.walk(0, left, |_, element| visit(element));
         }
     }
 

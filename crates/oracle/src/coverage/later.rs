@@ -3,10 +3,6 @@
 
 /// `(what, work)`: a command, `command|*` for all its subcommands too, or `group:NAME` for a whole group.
 const LATER: &[(&str, &str)] = &[
-    ("memory|doctor", "scripting, ACL, insight"),
-    ("memory|malloc-stats", "scripting, ACL, insight"),
-    ("memory|purge", "scripting, ACL, insight"),
-    ("memory|stats", "scripting, ACL, insight"),
     ("module|*", "modules"),
     ("failover", "replication"),
     ("psync", "replication"),
@@ -38,7 +34,7 @@ mod tests {
 
     #[test]
     fn commands_subcommands_and_groups() {
-        assert_eq!(later_work("memory|stats", "server"), Some("scripting, ACL, insight"));
+        assert_eq!(later_work("module|list", "server"), Some("modules"));
         assert_eq!(later_work("client|list", "connection"), None);
         assert_eq!(later_work("lpush", "list"), None);
         assert_eq!(later_work("get", "string"), None);

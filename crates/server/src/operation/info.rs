@@ -234,7 +234,9 @@ fn clients(sources: &InfoSources<'_>, report: &mut Report) {
 
 fn memory(sources: &InfoSources<'_>, report: &mut Report) {
     let figures = sources.operation.memory.figures(sources.now);
-    let MemoryFigures { used, resident_set, peak, startup, allocator, .. } = figures;
+    // This text is no part of what it tells about.
+    let used = figures.used.saturating_sub(report.text.capacity() as u64);
+    let MemoryFigures { resident_set, peak, startup, allocator, .. } = figures;
     let client_bytes: u64 = sources.clients.all().iter().map(|client| client.memory_bytes.load(Relaxed) as u64).sum();
     let table = sources.db.map(|db| db.space.keyspace().figures());
     let table_bytes = table.map_or(0, |table| table.table_bytes as u64);

@@ -133,10 +133,39 @@ pub fn note_freed(bytes: u64) {
     BEING_FREED.fetch_sub(bytes as i64, Relaxed);
 }
 
-/// Used memory, without what is on its way to be freed: the limit is compared with this.
+/// Used memory now: what INFO calls `used_memory`, and what the limit is compared with. Cheap enough for every command. What is on its way to be
+/// freed does not count: nobody can use it any more.
 #[inline]
-pub fn needed_bytes() -> u64 {
-    used_bytes().saturating_sub(BEING_FREED.load(Relaxed).max(0) as u64)
+pub fn used_bytes() -> u64 {
+    taken_bytes().saturating_sub(BEING_FREED.load(Relaxed).max(0) as u64)
+}
+
+/// What jemalloc says of itself, for people, and a line about the slab.
+pub fn allocator_stats() -> String {
+    let mut text = Vec::new();
+    // A vector takes whatever is written to it.
+    let _ = jemalloc::stats_print::stats_print(&mut text, jemalloc::stats_print::Options::default());
+    let slab::SlabFigures { entry_bytes, table_bytes, page_bytes, reserve_bytes, .. } = slab::figures();
+    let slab = format!(
+        "Slab of the keyspace: {entry_bytes} bytes of entries and {table_bytes} of tables in {page_bytes} bytes of pages; \
+         {reserve_bytes} bytes of empty pages in reserve\n"
+    );
+    slab + &String::from_utf8_lossy(&text)
+}
+
+/// Gives back to the system what jemalloc and the slab hold and nobody uses. May take long.
+pub fn purge() {
+    slab::return_reserve();
+    // SAFETY: the name is one that takes no value and gives none; 4096 is MALLCTL_ARENAS_ALL.
+    unsafe {
+        tikv_jemalloc_sys::mallctl(
+            c"arena.4096.purge".as_ptr(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            0,
+        );
+    }
 }
 
 /// Everything INFO knows about memory at one instant, in bytes.
@@ -190,7 +219,7 @@ impl MemoryTracker {
         self.startup.store(self.sample(now), Relaxed);
     }
 
-    /// Reads used memory and follows the peak: for the cron, ten times a second. Costs some microseconds.
+    /// Reads used memory and follows the peak: for the cron, ten times a second.
     pub fn sample(&self, now: Millis) -> u64 {
         self.note(used_bytes(), now)
     }
@@ -242,9 +271,9 @@ impl MemoryTracker {
     }
 }
 
-/// Used memory now: what INFO calls `used_memory`. Exact but for a few KiB of each other thread, and cheap enough for every command.
+/// All that is taken and not given back. Exact but for a few KiB of each other thread.
 #[inline]
-pub fn used_bytes() -> u64 {
+fn taken_bytes() -> u64 {
     let counted = PUBLISHED.load(Relaxed) + METER.with(Meter::unpublished);
     counted.max(0) as u64 + slab::live_bytes() as u64
 }
