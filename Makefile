@@ -21,7 +21,7 @@ completion = share/$(patsubst bash/%,bash-completion/completions/%,$(patsubst zs
 	$(patsubst fish/%,fish/vendor_completions.d/%,$(1))))
 LINKS := $(foreach part,$(PARTS),redis-$(part) spinel-$(part))
 
-.PHONY: help build fast peers test units harnesses clients cli check oracle coverage compare growth expiry clients-cpu narrow linearize model fuzz payloads \
+.PHONY: help build fast peers test units harnesses clients cli check oracle coverage compare growth eviction expiry clients-cpu narrow linearize model fuzz payloads \
 	install uninstall clean
 
 help: ## this list
@@ -94,6 +94,10 @@ compare: peers build ## CPU and memory beside the real servers (about twelve min
 growth: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)
 growth: build ## to 50 million keys and back
 	$(CARGO) run --profile fast -p spinel-compare -- growth
+
+eviction: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)
+eviction: peers build ## new keys in full memory: CPU per SET, and hit rates beside the real servers
+	$(CARGO) run --profile fast -p spinel-compare -- eviction
 
 expiry: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)
 expiry: build ## a million keys that expire in the same second

@@ -32,6 +32,7 @@ const ASKED_KEYS: u64 = 1_000_000;
 const ZIPF_EXPONENT: f64 = 0.99;
 const REQUESTS_PER_SECOND: u64 = 50_000;
 const PACED_BATCH: u64 = 100;
+const BUFFERS_BYTES: u64 = 256 << 10;
 /// The first part fills the cache, the second is counted.
 const WARMING_TIME: Duration = Duration::from_secs(10);
 const COUNTED_TIME: Duration = Duration::from_secs(20);
@@ -99,7 +100,13 @@ fn cost(options: &Options, cores: &Cores, report: &mut Report) -> Result<()> {
         eprintln!("  cost: round {} of {}", round + 1, options.rounds);
     }
     let values: Vec<(Kind, Vec<f64>)> = full.iter().map(|(kind, ..)| *kind).zip(samples).collect();
-    report.figure(figure("SET to full memory, allkeys-lru", "CPU us", &values, |ours, best| ours / best, COST_RATIO_MAX))
+    report.figure(figure(
+        "SET to full memory, allkeys-lru",
+        "CPU us",
+        &values,
+        |ours, best| ours / best,
+        COST_RATIO_MAX,
+    ))
 }
 
 /// What each cache is given the same of.
@@ -192,9 +199,9 @@ fn figure(
     }
 }
 
-/// From now on the server may use what it uses.
+/// From now on the server may use what it uses, and a little for the buffers of clients.
 fn limit_to_used(client: &mut Client) -> Result<()> {
-    let bytes = used_bytes(client)?;
+    let bytes = used_bytes(client)? + BUFFERS_BYTES;
     set_limit(client, bytes)
 }
 

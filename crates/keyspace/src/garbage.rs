@@ -54,7 +54,7 @@ pub(crate) fn release_object(mut object: Object) {
     match REAPER.get() {
         // Which it is must not cost a walk over the object: its bytes are a guess.
         Some(reaper) if object.is_slow_to_free() => {
-            let bytes = object.memory_usage(1);
+            let bytes = object.memory_usage(8);
             reaper(Garbage { _held: Held::Object(object), bytes });
         }
         _ => drop(object),

@@ -131,7 +131,10 @@ fn the_shortest_time_goes_first() {
         limit_to_used_and(server, 0);
         fill(&mut client, "new:", 300, "");
         let (long, short) = (count(&mut client, "long:", 500), count(&mut client, "short:", 500));
-        assert!(long > 480 && long - short > 100, "{long} of 500 with a long time are left, {short} of 500 with a short one");
+        assert!(
+            long > 480 && long - short > 100,
+            "{long} of 500 with a long time are left, {short} of 500 with a short one"
+        );
     });
 }
 
@@ -194,9 +197,9 @@ fn the_append_only_file_hears_of_it() {
             let folder = server.directory().join("appendonlydir");
             assert!(wait_until(DEADLINE, || {
                 let files = std::fs::read_dir(&folder).expect("a folder");
-                files.filter_map(|file| std::fs::read(file.ok()?.path()).ok()).any(|bytes| {
-                    bytes.windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted.as_bytes()))
-                })
+                files
+                    .filter_map(|file| std::fs::read(file.ok()?.path()).ok())
+                    .any(|bytes| bytes.windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted.as_bytes())))
             }));
         });
     }
@@ -224,7 +227,16 @@ fn what_is_refused_where_nothing_may_go() {
         let (mut client, mut other) = (server.client(), server.client());
         const FULL: &str = "(error) OOM command not allowed when used memory > \\'maxmemory\\'.";
         say(&mut client, &[("SET a 1", "OK"), ("RPUSH l 1 2", "(integer) 2"), ("CONFIG SET maxmemory 1", "OK")]);
-        say(&mut client, &[("SET b 1", FULL), ("GET a", "\"1\""), ("LPOP l", "\"1\""), ("DEL none", "(integer) 0"), ("APPEND a x", FULL)]);
+        say(
+            &mut client,
+            &[
+                ("SET b 1", FULL),
+                ("GET a", "\"1\""),
+                ("LPOP l", "\"1\""),
+                ("DEL none", "(integer) 0"),
+                ("APPEND a x", FULL),
+            ],
+        );
         // What is queued needs memory too.
         say(&mut client, &[("MULTI", "OK"), ("GET a", "QUEUED"), ("SET b 1", FULL)]);
         say(&mut client, &[("EXEC", "(error) EXECABORT Transaction discarded because of previous errors.")]);

@@ -439,7 +439,10 @@ impl Dispatcher<'_> {
                     }
                     Err(BatchEnd::NoRoom) => break,
                     Err(
-                        end @ (BatchEnd::OutOfMemory | BatchEnd::Blocked(_) | BatchEnd::Execute(..) | BatchEnd::Script(..)),
+                        end @ (BatchEnd::OutOfMemory
+                        | BatchEnd::Blocked(_)
+                        | BatchEnd::Execute(..)
+                        | BatchEnd::Script(..)),
                     ) => {
                         unreachable!("on the narrow side a command ended with {end:?}")
                     }
@@ -927,7 +930,8 @@ impl Access {
             is_guarded: pause.is_some()
                 || is_congested
                 || is_limited
-                || !global.waiters.is_empty() || !global.departing.is_empty(),
+                || !global.waiters.is_empty()
+                || !global.departing.is_empty(),
             pause,
             is_congested,
             is_limited,

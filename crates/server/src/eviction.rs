@@ -148,7 +148,8 @@ impl Shared {
         let not_counted_before = self.limit.not_counted_bytes.load(Relaxed);
         if !global.may_evict(now()) || self.look_at_not_counted_bytes() >= not_counted_before + bytes {
             Room::Enough
-        } else if global.settings.maxmemory_policy == MaxmemoryPolicy::Noeviction || self.limit.is_exhausted.load(Relaxed)
+        } else if global.settings.maxmemory_policy == MaxmemoryPolicy::Noeviction
+            || self.limit.is_exhausted.load(Relaxed)
         {
             Room::Out
         } else {
@@ -292,7 +293,8 @@ impl Dispatcher<'_> {
         let (settings, now) = (&world.global.settings, now());
         let limit_bytes = settings.maxmemory_bytes;
         let limit = &self.shared.limit;
-        if settings.maxmemory_policy == MaxmemoryPolicy::Noeviction || limit_bytes == 0 || !world.global.may_evict(now) {
+        if settings.maxmemory_policy == MaxmemoryPolicy::Noeviction || limit_bytes == 0 || !world.global.may_evict(now)
+        {
             return MadeRoom::Done;
         }
         if evictor.policy != settings.maxmemory_policy {

@@ -9,7 +9,8 @@ use commands::persistence::{Alone, Persistence};
 use commands::pubsub::{Pending, Subscriptions};
 use commands::server::memory::MemoryReport;
 use commands::{
-    Client, ClientFlags, Clients, Db, Error, Global, Host, Room, Settings, Shutdown, ShutdownOptions, ThreadStats, World,
+    Client, ClientFlags, Clients, Db, Error, Global, Host, Room, Settings, Shutdown, ShutdownOptions, ThreadStats,
+    World,
 };
 use config::{Changes, LogLevel, SetError, directives};
 use journal::Destination;

@@ -52,11 +52,9 @@ pub const PURGE: Spec = Spec {
     ..DOCTOR
 };
 
-pub const STATS: Spec =
-    Spec { name: "stats", summary: "Returns what memory is used for.", run: Some(stats), ..DOCTOR };
+pub const STATS: Spec = Spec { name: "stats", summary: "Returns what memory is used for.", run: Some(stats), ..DOCTOR };
 
-const REPORT_TIPS: &[&str] =
-    &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
+const REPORT_TIPS: &[&str] = &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
 
 pub const HELP: Spec = Spec {
     name: "help",
