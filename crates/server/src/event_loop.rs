@@ -372,7 +372,7 @@ impl EventLoop {
         if client.has_tracked() {
             let garbage = self.shared.gates.wide().global.tracking.remove(client);
             if let Some(garbage) = garbage {
-                self.shared.free_elsewhere(1, garbage);
+                self.shared.free_elsewhere(1, 0, garbage);
             }
         }
         // Who would redirect invalidations to it still knows it.

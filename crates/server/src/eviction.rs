@@ -23,7 +23,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use commands::db::{Lfu, access};
-use commands::pubsub::notify;
+use commands::telling::Telling;
 use commands::{Global, Room, Settings, World};
 use config::{LogLevel, MaxmemoryPolicy};
 use journal::Destination;
@@ -404,8 +404,9 @@ impl Dispatcher<'_> {
             }
         }
         self.stats.evicted_keys.add(evicted as u64);
-        effects.tell(&global.watches);
-        notify::deliver_events(effects, global, self.shared, self.stats, self.thread);
+        let telling = Telling::of(global, self.shared, self.stats, self.thread);
+        telling.tell(effects, None);
+        telling.end(effects);
         self.scratch.record(self.shared, choice.now);
         drop(space);
         drop(keys);

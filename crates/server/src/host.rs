@@ -142,7 +142,7 @@ impl Host for Shared {
     }
 
     fn drop_later(&self, garbage: Box<dyn Send>) {
-        self.free_elsewhere(1, garbage);
+        self.free_elsewhere(1, 0, garbage);
     }
 
     fn log(&self, level: LogLevel, text: &str) {

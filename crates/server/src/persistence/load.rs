@@ -384,7 +384,7 @@ impl Shared {
             let tracked = tracking::invalidate_everything(&mut world.global, self, &self.job_stats, self.loops());
             drop(world);
             if let Some(tracked) = tracked {
-                self.free_elsewhere(1, tracked);
+                self.free_elsewhere(1, 0, tracked);
             }
             let objects = garbage.len() as u64;
             self.free_elsewhere(objects, 0, Box::new(garbage));
