@@ -264,6 +264,12 @@ impl Changes {
         self.changes.iter().any(|change| change.id == id && change.old != change.new)
     }
 
+    /// Whether the directive was named, perhaps with the value that it had: where files are read, that asks for them again.
+    pub fn names(&self, id: impl Into<DirectiveId>) -> bool {
+        let id = id.into();
+        self.changes.iter().any(|change| change.id == id)
+    }
+
     /// The error of a CONFIG SET whose effect on the server failed, for example a port that is taken.
     ///
     /// # Panics

@@ -12,7 +12,7 @@ use resp::{Decoder, Owned, Proto, Reply};
 use crate::listener::Stream;
 
 /// A client that reads as fast as it is sent to gets so much before others have their turn.
-const WRITE_BYTES_MAX: usize = 1024 * 1024;
+pub const WRITE_BYTES_MAX: usize = 1024 * 1024;
 /// So many pieces go into one system call.
 const SLICES_MAX: usize = 64;
 
@@ -156,6 +156,13 @@ impl Connection {
             // Of a blocking command, while it waits.
             + self.session.client.argument_bytes.load(Relaxed)
             + self.output_bytes()
+            + self.stream.memory_bytes()
+    }
+
+    /// What it is counted as while nothing waits in it.
+    #[inline]
+    pub fn idle_bytes(&self) -> i64 {
+        (size_of::<Connection>() + size_of::<commands::Client>() + self.stream.idle_bytes()) as i64
     }
 
     /// Writes what waits, up to one turn's share.
@@ -203,7 +210,16 @@ pub struct Written {
 ///
 /// # Errors
 /// The connection is broken.
+#[inline]
 pub fn write_reply(stream: &mut Stream, reply: &mut Reply) -> io::Result<Written> {
+    match stream {
+        Stream::Tcp(stream) => write_to_socket(stream, reply),
+        Stream::Unix(stream) => write_to_socket(stream, reply),
+        Stream::Tls(stream) => stream.write_reply(reply),
+    }
+}
+
+fn write_to_socket(stream: &mut impl Write, reply: &mut Reply) -> io::Result<Written> {
     let mut bytes = 0;
     while !reply.is_empty() {
         if bytes >= WRITE_BYTES_MAX {

@@ -286,7 +286,10 @@ impl EventLoop {
                 return;
             };
             match listener.accept() {
-                Ok(accepted) => self.welcome(accepted),
+                Ok(accepted) => {
+                    let is_tls = listener.is_tls();
+                    self.welcome(accepted, is_tls);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if is_of_one_connection(&error) => {}
                 // It has made room for another, which is on its way here.
@@ -311,18 +314,29 @@ impl EventLoop {
     }
 
     /// Admits a new connection, or tells it why not, and gives it to an event loop.
-    fn welcome(&mut self, mut accepted: Accepted) {
+    fn welcome(&mut self, mut accepted: Accepted, is_tls: bool) {
         let shared = self.shared.clone();
         // Inside the gate: a password that has been set protects from the next connection on.
         let refusal = shared.refusal_at_the_door(&accepted, &shared.gates.narrow(self.index).global);
         if let Some(text) = refusal {
-            // One attempt: the socket is new and empty, and nobody waits for a client that is turned away.
-            let _ = io::Write::write(&mut accepted.stream, text.as_bytes());
             shared.rejected_connections.fetch_add(1, Relaxed);
-            return;
+            if !is_tls {
+                // One attempt: the socket is new and empty, and nobody waits for a client that is turned away.
+                let mut reply = Reply::default();
+                reply.raw(text.as_bytes());
+                let _ = write_reply(&mut accepted.stream, &mut reply);
+                return;
+            }
+            // Nobody shakes hands with a crowd only to send it away.
+            if shared.is_full(&self.settings) {
+                return;
+            }
         }
         shared.connected.fetch_add(1, Relaxed);
         self.stats.connections.add(1);
+        if is_tls {
+            return shared.handshakes.begin(accepted, refusal);
+        }
         let thread = shared.least_busy_thread();
         shared.stats[thread].clients.fetch_add(1, Relaxed);
         if thread == self.index {
@@ -334,7 +348,7 @@ impl EventLoop {
 
     /// Makes a connection this loop's own.
     fn adopt(&mut self, accepted: Accepted) {
-        let Accepted { mut stream, address, local_address, is_local } = accepted;
+        let Accepted { mut stream, address, local_address, is_local, users: _ } = accepted;
         stream.set_keepalive(self.settings.tcp_keepalive_seconds);
         let password_needed = self.shared.gates.narrow(self.index).global.access.password_needed();
         let entry = self.connections.vacant_entry();
@@ -352,6 +366,10 @@ impl EventLoop {
             self.shared.log(LogLevel::Warning, &format!("Cannot watch a new connection: {error}"));
             self.close(token);
             return;
+        }
+        if self.connection(token).is_some_and(|connection| connection.stream.has_more()) {
+            // It came with the last of the handshake, and there is no event for it.
+            self.unfinished.push(token);
         }
         self.account(token);
     }
@@ -385,6 +403,7 @@ impl EventLoop {
         }
         // What was said before the end is still delivered, as far as the socket takes it at once.
         let _ = connection.flush_output();
+        connection.stream.say_goodbye();
         self.shared.clients.remove(connection.session.client.id);
         self.shared.clients_memory_bytes.fetch_sub(connection.counted_bytes, Relaxed);
         self.shared.connected.fetch_sub(1, Relaxed);
@@ -488,8 +507,9 @@ impl EventLoop {
             seat.connection.session.client.commands.add(executed);
             let token = seat.token;
             let peer_ended = seat.connection.peer_ended;
+            let has_more = seat.connection.stream.has_more();
             self.connections[token] = Some(seat.connection);
-            if seat.count == READ_BUFFER_BYTES || peer_ended {
+            if seat.count == READ_BUFFER_BYTES || peer_ended || has_more {
                 self.unfinished.push(token);
             }
             std::mem::swap(&mut self.reply, &mut self.replies[index]);
@@ -562,7 +582,8 @@ impl EventLoop {
             self.stats.reads.add(1);
             self.stats.net_input_bytes.add(count as u64);
             self.consume(token, &[], 0);
-            if count < room && self.connection(token).is_none_or(|connection| !connection.peer_ended) {
+            let is_empty = |connection: &mut Connection| !connection.peer_ended && !connection.stream.has_more();
+            if count < room && self.connection(token).is_none_or(is_empty) {
                 return;
             }
         }
@@ -747,7 +768,7 @@ impl EventLoop {
             && let Some(connection) = self.connection(token)
             && (connection.output_bytes() > 0
                 || !connection.decoder.is_idle()
-                || connection.counted_bytes != IDLE_BYTES)
+                || connection.counted_bytes != connection.idle_bytes())
         {
             self.account(token);
         }
@@ -948,7 +969,13 @@ impl EventLoop {
     }
 
     fn writable(&mut self, token: usize) {
-        if self.connection(token).is_some_and(|connection| connection.output.is_some()) && self.write(token, now()) {
+        let Some(connection) = self.connection(token) else {
+            return;
+        };
+        // What an encrypted connection has to send besides replies.
+        if connection.stream.flush().is_err() {
+            self.close(token);
+        } else if connection.output.is_some() && self.write(token, now()) {
             self.account(token);
         }
     }
@@ -1320,9 +1347,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 fn is_known(connection: &Connection, password_needed: bool) -> bool {
     connection.session.authenticated || !password_needed
 }
-
-/// What a connection without anything waiting is counted as.
-const IDLE_BYTES: i64 = (size_of::<Connection>() + size_of::<Client>()) as i64;
 
 /// Where the connection's next reply goes.
 fn output<'a>(connection: &'a mut Connection, reply: &'a mut Reply, holds_replies: bool) -> &'a mut Reply {

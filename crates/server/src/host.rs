@@ -22,6 +22,7 @@ use crate::mailbox::Mail;
 use crate::operation::signals::{self, Termination};
 use crate::operation::{LOG, crash, info, log::LogSettings, memory, process};
 use crate::shared::{Shared, now};
+use crate::tls::{self, Terms, TlsDirectives};
 
 impl Host for Shared {
     fn clients(&self) -> &Clients {
@@ -102,12 +103,18 @@ impl Host for Shared {
                 return Err(changes.failed(directive, reason));
             }
         }
-        if changes.alters(directives::PORT) || changes.alters(directives::BIND) {
+        let terms = self.terms_after(global, changes)?;
+        if [directives::PORT.id(), directives::TLS_PORT.id(), directives::BIND.id()]
+            .into_iter()
+            .any(|id| changes.alters(id))
+        {
             // Last of what can fail: until here the old sockets are still the ones that are listened on.
             let listeners = self.listen(&global.config).map_err(|error| {
                 LOG.warning(&format!("{error:#}"));
                 if changes.alters(directives::PORT) {
                     changes.failed(directives::PORT, "Unable to listen on this port. Check server logs.")
+                } else if changes.alters(directives::TLS_PORT) {
+                    changes.failed(directives::TLS_PORT, "Unable to listen on this port. Check server logs.")
                 } else {
                     changes.failed(directives::BIND, "Failed to bind to specified addresses.")
                 }
@@ -115,6 +122,9 @@ impl Host for Shared {
             *self.listeners.lock() = listeners;
         }
         self.apply_persistence(global, changes)?;
+        if let Some(terms) = terms {
+            self.handshakes.set_terms(terms);
+        }
         LOG.configure(log);
         crash::set_enabled(global.config.get(directives::CRASH_LOG_ENABLED));
         crash::set_hide_user_data(global.config.get(directives::HIDE_USER_DATA_FROM_LOG));
@@ -219,9 +229,13 @@ impl Shared {
         }
     }
 
+    pub fn is_full(&self, settings: &Settings) -> bool {
+        self.connected.load(Relaxed) >= settings.clients_max
+    }
+
     /// Why a new connection is turned away, as the complete reply.
     pub fn refusal_at_the_door(&self, accepted: &Accepted, global: &Global) -> Option<&'static str> {
-        if self.connected.load(Relaxed) >= global.settings.clients_max {
+        if self.is_full(&global.settings) {
             return Some("-ERR max number of clients reached\r\n");
         }
         let needs_no_password = global.access.users().default_user().needs_no_password();
@@ -229,6 +243,26 @@ impl Shared {
             return Some(PROTECTED_MODE);
         }
         None
+    }
+
+    /// What TLS handshakes go by after these changes; `None` where they change nothing about them.
+    fn terms_after(&self, global: &Global, changes: &Changes) -> Result<Option<Option<Terms>>, SetError> {
+        let named = tls::DIRECTIVES.into_iter().find(|&id| changes.names(id));
+        let port = changes.alters(directives::TLS_PORT).then(|| directives::TLS_PORT.id());
+        let Some(named) = named.or(port) else {
+            return Ok(None);
+        };
+        // As in Redis, files may be named that are not there yet while nothing listens.
+        if global.config.get(directives::TLS_PORT) == 0 {
+            return Ok(Some(None));
+        }
+        match TlsDirectives::of(&global.config).load() {
+            Ok(terms) => Ok(Some(Some(terms))),
+            Err(reason) => {
+                LOG.warning(&format!("TLS stays as it was: {reason}"));
+                Err(changes.failed(named, format!("Unable to update TLS configuration: {reason}")))
+            }
+        }
     }
 
     /// Opens what the configuration says the server listens on.
@@ -256,12 +290,18 @@ impl Shared {
     }
 
     fn listen_beside(&self, config: &config::Config, known: &[Arc<Listener>]) -> anyhow::Result<Vec<Arc<Listener>>> {
-        let port = config.get(directives::PORT);
         let backlog = config.get(directives::TCP_BACKLOG) as i32;
         let mut listeners = Vec::new();
-        if port != 0 {
+        for (directive, tls) in [(directives::PORT, false), (directives::TLS_PORT, true)] {
+            let port = config.get(directive) as u16;
+            if port == 0 {
+                continue;
+            }
+            if tls {
+                self.handshakes.start()?;
+            }
             let addresses = config.get(directives::BIND);
-            listeners = listener::listen_tcp(addresses, port as u16, backlog, known, |text| LOG.verbose(&text))?;
+            listeners.extend(listener::listen_tcp(addresses, port, tls, backlog, known, |text| LOG.verbose(&text))?);
         }
         if let Some(path) = config.path(directives::UNIXSOCKET) {
             let mode = config.get(directives::UNIXSOCKETPERM) as u32;
@@ -311,6 +351,8 @@ impl Shared {
             limit: &self.limit,
             persistence: &self.persistence,
             migrate_cached_sockets: self.migrations.cached_sockets.load(Relaxed),
+            // Not asked of a thread that has crashed, perhaps with the lock in its hands.
+            tls: global.and_then(|_| self.handshakes.terms()),
             global,
             db,
         }

@@ -79,6 +79,7 @@ impl InProcess {
                 limit: Default::default(),
                 persistence: Persistence::default(),
                 migrations: Default::default(),
+                handshakes: Default::default(),
                 job_stats: ThreadStats::new(command_count),
             },
         }

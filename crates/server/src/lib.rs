@@ -20,5 +20,6 @@ pub mod operation;
 mod persistence;
 mod shared;
 mod start;
+mod tls;
 
 pub use start::run;

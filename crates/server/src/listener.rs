@@ -1,6 +1,6 @@
 //! Listening sockets, and the connections that come out of them.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
@@ -14,10 +14,13 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
+use crate::tls::{TlsStream, stream::IDLE_BYTES as TLS_IDLE_BYTES};
+
 /// A client's byte stream.
 pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
@@ -25,12 +28,57 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.as_raw_fd(),
             Stream::Unix(stream) => stream.as_raw_fd(),
+            Stream::Tls(stream) => stream.socket().as_raw_fd(),
         }
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Stream::Tcp(stream) => Some(stream),
+            Stream::Tls(stream) => Some(stream.socket()),
+            Stream::Unix(_) => None,
+        }
+    }
+
+    /// Whether there may be more to read without an event for it: below TLS, bytes of the socket are not those of requests.
+    #[inline]
+    pub fn has_more(&self) -> bool {
+        matches!(self, Stream::Tls(stream) if stream.has_more())
+    }
+
+    /// Sends what it has to send besides replies.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    #[inline]
+    pub fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Tls(stream) => stream.flush().map(drop),
+            Stream::Tcp(_) | Stream::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Where the protocol has a word for the end, it is said.
+    pub fn say_goodbye(&mut self) {
+        if let Stream::Tls(stream) = self {
+            stream.say_goodbye();
+        }
+    }
+
+    /// What it costs beyond the connection that it is part of, while nothing waits in it.
+    #[inline]
+    pub fn idle_bytes(&self) -> usize {
+        if matches!(self, Stream::Tls(_)) { TLS_IDLE_BYTES } else { 0 }
+    }
+
+    /// The same now.
+    pub fn memory_bytes(&self) -> usize {
+        if let Stream::Tls(stream) = self { stream.memory_bytes() } else { 0 }
     }
 
     /// Keepalive probes after this many idle seconds; 0 turns them off.
     pub fn set_keepalive(&self, seconds: u64) {
-        if let Stream::Tcp(stream) = self
+        if let Some(stream) = self.tcp()
             && seconds > 0
         {
             // Three probes within the next interval, as Redis does: the peer is given up after about twice the time.
@@ -46,6 +94,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.register(registry, token, interest),
             Stream::Unix(stream) => stream.register(registry, token, interest),
+            Stream::Tls(stream) => stream.socket_mut().register(registry, token, interest),
         }
     }
 }
@@ -56,28 +105,8 @@ impl Read for Stream {
         match self {
             Stream::Tcp(stream) => stream.read(buffer),
             Stream::Unix(stream) => stream.read(buffer),
+            Stream::Tls(stream) => stream.read(buffer),
         }
-    }
-}
-
-impl Write for Stream {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write(bytes),
-            Stream::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write_vectored(slices),
-            Stream::Unix(stream) => stream.write_vectored(slices),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -89,6 +118,8 @@ pub struct Accepted {
     pub local_address: String,
     /// From this machine: protected mode lets it in.
     pub is_local: bool,
+    /// The users that its certificate names, best first.
+    pub users: Vec<String>,
 }
 
 /// A socket that listens.
@@ -98,6 +129,8 @@ pub enum Listener {
         /// As `bind` says it, without the `-`.
         address: String,
         port: u16,
+        /// Those who come have to shake hands first.
+        tls: bool,
     },
     Unix {
         listener: UnixListener,
@@ -110,7 +143,7 @@ impl Listener {
     ///
     /// # Errors
     /// As the system says.
-    pub fn tcp(address: &str, port: u16, backlog: i32) -> io::Result<Listener> {
+    pub fn tcp(address: &str, port: u16, tls: bool, backlog: i32) -> io::Result<Listener> {
         let ip: IpAddr = match address {
             "*" => Ipv4Addr::UNSPECIFIED.into(),
             "::*" => Ipv6Addr::UNSPECIFIED.into(),
@@ -128,7 +161,7 @@ impl Listener {
         socket.bind(&SockAddr::from(SocketAddr::new(ip, port)))?;
         socket.listen(backlog)?;
         let listener = TcpListener::from_std(socket.into());
-        Ok(Listener::Tcp { listener, address: address.to_owned(), port })
+        Ok(Listener::Tcp { listener, address: address.to_owned(), port, tls })
     }
 
     /// Listens on a unix socket. One that nobody listens on any more is replaced.
@@ -155,6 +188,10 @@ impl Listener {
             Listener::Tcp { listener, .. } => listener.as_raw_fd(),
             Listener::Unix { listener, .. } => listener.as_raw_fd(),
         }
+    }
+
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Listener::Tcp { tls: true, .. })
     }
 
     /// Stops listening but keeps the address, so that others may listen on parts of it (`SO_REUSEADDR` is set on all).
@@ -187,6 +224,7 @@ impl Listener {
                     local_address,
                     is_local: is_loopback(address.ip()),
                     stream: Stream::Tcp(stream),
+                    users: Vec::new(),
                 })
             }
             Listener::Unix { listener, path } => {
@@ -197,6 +235,7 @@ impl Listener {
                     local_address: address,
                     is_local: true,
                     stream: Stream::Unix(stream),
+                    users: Vec::new(),
                 })
             }
         }
@@ -225,6 +264,7 @@ fn resolve(address: &str) -> io::Result<IpAddr> {
 pub fn listen_tcp(
     addresses: &[Vec<u8>],
     port: u16,
+    tls: bool,
     backlog: i32,
     known: &[Arc<Listener>],
     mut warn: impl FnMut(String),
@@ -236,12 +276,12 @@ pub fn listen_tcp(
             Some(rest) => (true, rest),
             None => (false, &*address),
         };
-        let is_known = |listener: &&Arc<Listener>| matches!(&***listener, Listener::Tcp { address: its, port: its_port, .. } if its == address && *its_port == port);
+        let is_known = |listener: &&Arc<Listener>| matches!(&***listener, Listener::Tcp { address: its, port: its_port, tls: its_tls, .. } if its == address && *its_port == port && *its_tls == tls);
         if let Some(listener) = known.iter().find(is_known) {
             listeners.push(listener.clone());
             continue;
         }
-        match Listener::tcp(address, port, backlog) {
+        match Listener::tcp(address, port, tls, backlog) {
             Ok(listener) => listeners.push(Arc::new(listener)),
             Err(error) => {
                 let text = format!("Could not listen on {address}:{port}: {error}");

@@ -16,6 +16,7 @@ use crate::mailbox::{Mail, Mailbox};
 use crate::migration::Migrations;
 use crate::operation::OperationState;
 use crate::persistence::Persistence;
+use crate::tls::handshakes::Handshakes;
 
 /// One per process.
 pub struct Shared {
@@ -44,6 +45,8 @@ pub struct Shared {
     pub limit: Limit,
     pub persistence: Persistence,
     pub migrations: Migrations,
+    /// What new connections to `tls-port` go through.
+    pub handshakes: Handshakes,
     /// Counters of what jobs do; beside the threads', since each has one writer.
     pub job_stats: ThreadStats,
 }

@@ -29,6 +29,7 @@ use crate::operation::{
 };
 use crate::persistence::{self, Persistence};
 use crate::shared::{Shared, now};
+use crate::tls::TlsDirectives;
 
 /// Runs the server until it is shut down. The first argument is the name it was started under.
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
@@ -167,8 +168,13 @@ fn serve(
     let shared = Arc::new(world(config, registry, access, arguments, mailboxes));
     let _ = shared.operation.supervisor.set(supervisor);
     start_reaper(&shared)?;
+    shared.handshakes.belong_to(&shared);
     persistence::start(&shared)?;
     migration::start(&shared)?;
+    if config.get(directives::TLS_PORT) != 0 {
+        let terms = TlsDirectives::of(config).load().map_err(anyhow::Error::msg);
+        shared.handshakes.set_terms(Some(terms.context("Failed to configure TLS")?));
+    }
     *shared.listeners.lock() = shared.listen(config)?;
     {
         let shared = shared.clone();
@@ -256,6 +262,9 @@ fn ready_lines(config: &Config) -> Vec<String> {
     if config.get(directives::PORT) != 0 {
         lines.push("Ready to accept connections tcp".to_owned());
     }
+    if config.get(directives::TLS_PORT) != 0 {
+        lines.push("Ready to accept connections tls".to_owned());
+    }
     if !config.get(directives::UNIXSOCKET).is_empty() {
         lines.push("Ready to accept connections unix".to_owned());
     }
@@ -321,6 +330,7 @@ fn world(
         limit,
         persistence: Persistence::default(),
         migrations: Default::default(),
+        handshakes: Default::default(),
         job_stats: ThreadStats::new(command_count),
     }
 }

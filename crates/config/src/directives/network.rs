@@ -33,7 +33,7 @@ rows! { 0;
     /// Connections accepted in one turn of the event loop.
     MAX_NEW_CONNECTIONS_PER_CYCLE: i64 = row("max-new-connections-per-cycle", Kind::Unsigned { min: 1, max: 1000 }, "10").no_effect("a loop accepts at most 128 connections before others have their turn");
     /// TLS connections accepted in one turn of the event loop.
-    MAX_NEW_TLS_CONNECTIONS_PER_CYCLE: i64 = row("max-new-tls-connections-per-cycle", Kind::Unsigned { min: 1, max: 1000 }, "1").later("TLS");
+    MAX_NEW_TLS_CONNECTIONS_PER_CYCLE: i64 = row("max-new-tls-connections-per-cycle", Kind::Unsigned { min: 1, max: 1000 }, "1").no_effect("handshakes run on threads of their own, so that they hold up nobody");
     /// Address of the RDMA listener.
     RDMA_BIND: [Bytes] = row("rdma-bind", Kind::Words { max_count: 16 }, "").valkey().no_effect("there is no RDMA transport");
     /// Port of the RDMA listener.

@@ -28,12 +28,13 @@ use super::OperationState;
 use super::memory::{self, AllocatorFigures, MemoryFigures, human};
 use crate::eviction::Limit;
 use crate::persistence::Persistence;
+use crate::tls::Terms;
 
 /// The Redis version whose behaviour this server shows, for clients that look.
 pub const REDIS_VERSION: &str = "8.2.0";
 
 /// Where the figures come from.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct InfoSources<'a> {
     pub now: Millis,
     pub registry: &'a Registry,
@@ -46,6 +47,7 @@ pub struct InfoSources<'a> {
     pub limit: &'a Limit,
     pub persistence: &'a Persistence,
     pub migrate_cached_sockets: usize,
+    pub tls: Option<Arc<Terms>>,
     /// Behind the gate.
     pub global: Option<&'a Global>,
     /// A wide access, for the sizes of the databases.
@@ -71,6 +73,7 @@ const fn on_request(name: &'static str, title: &'static str, write: fn(&InfoSour
 /// All sections in the order in which they are shown.
 const SECTIONS: &[Section] = &[
     section("server", "Server", server),
+    on_request("tls", "TLS", tls),
     section("clients", "Clients", clients),
     section("memory", "Memory", memory),
     section("persistence", "Persistence", persistence),
@@ -163,7 +166,9 @@ fn server(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("process_supervised", sources.operation.supervisor.get().map_or("no", |supervisor| supervisor.name()));
     if let Some(global) = sources.global {
         report.field("run_id", &global.run_id);
-        report.field("tcp_port", global.config.get(directives::PORT));
+        // Whatever port it is reached by, as in Redis.
+        let port = Some(global.config.get(directives::PORT)).filter(|port| *port != 0);
+        report.field("tcp_port", port.unwrap_or_else(|| global.config.get(directives::TLS_PORT)));
     }
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     report.field("server_time_usec", since.as_micros());
@@ -179,18 +184,33 @@ fn server(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("config_file", config.file().unwrap_or(Path::new("")).display());
     report.field("io_threads_active", u8::from(sources.stats.len() > 1));
     report.field("availability_zone", config.text(directives::AVAILABILITY_ZONE));
-    let mut listeners = 0;
-    let port = config.get(directives::PORT);
-    if port != 0 {
-        let mut addresses = String::new();
-        for address in config.get(directives::BIND) {
-            let _ = write!(addresses, ",bind={}", String::from_utf8_lossy(address));
-        }
-        report.field("listener0", format_args!("name=tcp{addresses},port={port}"));
-        listeners += 1;
+    let mut listeners = Vec::new();
+    let addresses: String = config
+        .get(directives::BIND)
+        .iter()
+        .map(|address| format!(",bind={}", String::from_utf8_lossy(address)))
+        .collect();
+    let on_port = |name, port: i64| (port != 0).then(|| format!("name={name}{addresses},port={port}"));
+    listeners.extend(on_port("tcp", config.get(directives::PORT)));
+    listeners.extend(config.path(directives::UNIXSOCKET).map(|path| format!("name=unix,bind={}", path.display())));
+    listeners.extend(on_port("tls", config.get(directives::TLS_PORT)));
+    for (index, listener) in listeners.iter().enumerate() {
+        report.field(&format!("listener{index}"), listener);
     }
-    if let Some(path) = config.path(directives::UNIXSOCKET) {
-        report.field(&format!("listener{listeners}"), format_args!("name=unix,bind={}", path.display()));
+}
+
+/// As in Valkey: when to think of renewing what.
+fn tls(sources: &InfoSources<'_>, report: &mut Report) {
+    let terms = sources.tls.as_deref();
+    let certificates = [
+        ("server", terms.and_then(|terms| terms.server_certificate.as_ref())),
+        ("client", terms.and_then(|terms| terms.client_certificate.as_ref())),
+        ("ca", terms.and_then(|terms| terms.authority.as_ref())),
+    ];
+    for (name, certificate) in certificates {
+        report.field(&format!("tls_{name}_cert_serial"), certificate.map_or("none", |brief| &brief.serial));
+        let seconds = certificate.map_or(0, |brief| brief.expires_at_seconds - sources.now.0 / 1000);
+        report.field(&format!("tls_{name}_cert_expires_in_seconds"), seconds);
     }
 }
 

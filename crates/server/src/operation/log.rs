@@ -108,7 +108,7 @@ impl LogSettings {
 }
 
 /// The system's text for an error, without the number that Rust adds.
-pub(super) fn system_text(error: &io::Error) -> String {
+pub fn system_text(error: &io::Error) -> String {
     error.raw_os_error().map_or_else(|| error.to_string(), |code| nix::Error::from_raw(code).desc().to_owned())
 }
 
