@@ -10,6 +10,7 @@
 pub mod crowd;
 pub mod meter;
 pub mod nuisance;
+pub mod tls;
 pub mod values;
 mod wire;
 

@@ -119,7 +119,10 @@ impl Host for Shared {
                     changes.failed(directives::BIND, "Failed to bind to specified addresses.")
                 }
             })?;
-            *self.listeners.lock() = listeners;
+            let before = std::mem::replace(&mut *self.listeners.lock(), listeners.clone());
+            // Now, and not when loop 0 gets around to it: behind the reply nobody is let in there any more.
+            let is_gone = |old: &&Arc<Listener>| !listeners.iter().any(|listener| Arc::ptr_eq(listener, old));
+            before.iter().filter(is_gone).for_each(|old| old.stop());
         }
         self.apply_persistence(global, changes)?;
         if let Some(terms) = terms {

@@ -651,6 +651,7 @@ mod tests {
                 operation: &self.operation,
                 persistence: &self.persistence,
                 migrate_cached_sockets: 0,
+                tls: None,
                 global: None,
                 db: None,
             };

@@ -64,3 +64,45 @@ pub fn uris(certificate: &CertificateDer<'_>) -> Vec<String> {
 fn text(bytes: &[u8]) -> Option<String> {
     (!bytes.is_empty() && !bytes.contains(&0)).then(|| String::from_utf8(bytes.to_vec()).ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::pem::PemObject;
+
+    use super::*;
+
+    /// Made by `openssl x509 -req -set_serial 0x8a01` of the subject `/O=x/CN=first/CN=alice`.
+    const ALICE: &[u8] = b"\
+-----BEGIN CERTIFICATE-----
+MIIBoDCCAUegAwIBAgIDAIoBMAoGCCqGSM49BAMCMCwxCjAIBgNVBAoMAXgxDjAM
+BgNVBAMMBWZpcnN0MQ4wDAYDVQQDDAVhbGljZTAeFw0yNjExMjIxNDExNTlaFw0z
+NjExMTkxNDExNTlaMCwxCjAIBgNVBAoMAXgxDjAMBgNVBAMMBWZpcnN0MQ4wDAYD
+VQQDDAVhbGljZTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABBA2P08kEhiLoGJw
+ppGtAmGDqOV7sEXaEIz1GxWuMgA3zVfte2NKvTGgsTKawYkVWqJ1OV/MOSiVkJEE
+DOenggGjWDBWMDUGA1UdEQQuMCyCCXguZXhhbXBsZYYOdXJuOnVzZXI6YWxpY2WG
+D3Vybjp1c2VyOnNlY29uZDAdBgNVHQ4EFgQU43DaVh4Cs1KT5BFO7Md+AEQ3nJ8w
+CgYIKoZIzj0EAwIDRwAwRAIgIQ08WYENjcJ8SZc319EWwn03tFgMg6x6JsorW2Nq
+cC8CIHZ5vfAto7QPXtEz8yad+tSd0gMQG4C9IDpJ1XGGIKsR
+-----END CERTIFICATE-----";
+
+    #[test]
+    fn what_a_certificate_says() {
+        let alice = CertificateDer::from_pem_slice(ALICE).expect("a certificate");
+        assert_eq!(common_name(&alice).as_deref(), Some("alice"));
+        assert_eq!(uris(&alice), ["urn:user:alice", "urn:user:second"]);
+        let brief = Brief { serial: "8A01".to_owned(), expires_at_seconds: 2110716719 };
+        assert_eq!(Brief::of(&alice), Some(brief.clone()));
+        let nonsense = CertificateDer::from_slice(b"nonsense");
+        assert_eq!(Brief::of(&nonsense), None);
+        assert_eq!(common_name(&nonsense), None);
+        assert_eq!(Brief::of_first_to_expire([&nonsense, &alice]), Some(brief));
+    }
+
+    #[test]
+    fn names_are_not_cut_at_a_zero() {
+        assert_eq!(text(b"alice"), Some("alice".to_owned()));
+        assert_eq!(text(b"admin\0.example"), None);
+        assert_eq!(text(b"\xff"), None);
+        assert_eq!(text(b""), None);
+    }
+}

@@ -84,3 +84,56 @@ fn in_words(error: &pem::Error) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same key three times: plain, under the password `secret` as PKCS #8 has it, and as OpenSSL once did.
+    const PLAIN: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgo1ep7E+KpMdhXw5f
+qw2JsUOtzBD1V5UymTiPEvjFTLihRANCAAQQNj9PJBIYi6BicKaRrQJhg6jle7BF
+2hCM9RsVrjIAN81X7XtjSr0xoLEymsGJFVqidTlfzDkolZCRBAznp4IB
+-----END PRIVATE KEY-----";
+    const ENCRYPTED: &str = "\
+-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAgpyDuXuejjkwICCAAw
+DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEAVdzkvI1P/BXM3mg/yqr1cEgZCu
+Bz6x3PwB0F4RaPakL9AbrRMduj6I+u1f6WXnlM33sQtbzSTCtBOE1pStnh31ve0f
+SH+Xs0AYMiBO3T9lY/HjgPjhtdFY5qjEsSixfB3o/6JZM3NxApFER6JuyJcesB4W
+zCwigGDS+kUpKpc/H8BT2TeoSQp9aFqqszr9hgEtKogYM6XkaY1dz0zdJI90DOE=
+-----END ENCRYPTED PRIVATE KEY-----";
+    const OLD: &str = "\
+-----BEGIN EC PRIVATE KEY-----
+Proc-Type: 4,ENCRYPTED
+DEK-Info: AES-128-CBC,D1BE77CBAF665A8A01D76C2A9FDC6087
+
+VfryOaaVACrqEvYZRbBX5KehQwB36wP+o4q033IdFpkWrObhLmfa/7gYc209TkYt
+K/Comq9kwvaXhJSCu4OV354ZXZm14cQEFXj4EfR/qkHYV+iJW9L80vof/fXc7G+e
+rxz23uiIU7cvXaPVnXFKQo+kHtqiRaeLYzhxu82rMsQ=
+-----END EC PRIVATE KEY-----";
+
+    fn key(text: &str, password: &str) -> Result<PrivateKeyDer<'static>, String> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        private_key(file.path(), password.as_bytes())
+    }
+
+    #[test]
+    fn keys_of_every_kind() {
+        let plain = key(PLAIN, "").expect("a key");
+        assert_eq!(key(PLAIN, "not needed").as_ref(), Ok(&plain));
+        assert_eq!(key(ENCRYPTED, "secret").as_ref(), Ok(&plain));
+        // Other things may stand around it.
+        assert_eq!(key(&format!("Bag attributes\n{ENCRYPTED}\nmore"), "secret").as_ref(), Ok(&plain));
+        assert_eq!(key(ENCRYPTED, "").unwrap_err(), "the key is encrypted, and there is no password for it");
+        let wrong = key(ENCRYPTED, "wrong").unwrap_err();
+        assert!(wrong.contains("the password is wrong") && !wrong.contains("secret"), "{wrong}");
+        assert!(key(OLD, "secret").unwrap_err().contains("openssl pkcs8 -topk8"));
+        assert_eq!(key("nonsense", "").unwrap_err(), "no private key (PEM) in it");
+        for cut in 0..ENCRYPTED.len() - 30 {
+            assert!(key(&ENCRYPTED[..cut], "secret").is_err());
+        }
+    }
+}
