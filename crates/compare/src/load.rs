@@ -6,9 +6,12 @@
 
 use crate::reply::{Tally, scan};
 use crate::request::{Batch, Template};
+use crate::target::Door;
 use anyhow::{Context, Result, bail};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -37,6 +40,7 @@ pub struct Load {
 
 struct Connection {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     batch: Batch,
     /// Requests of the batch in flight, and the part of their bytes that the socket has taken.
     requests: usize,
@@ -47,19 +51,29 @@ struct Connection {
 }
 
 impl Load {
-    pub fn connect(address: SocketAddr, template: &Template, connections: usize, depth: usize) -> Result<Load> {
+    pub fn connect(door: impl Into<Door>, template: &Template, connections: usize, depth: usize) -> Result<Load> {
+        let Door { address, tls: config } = door.into();
         let poll = Poll::new()?;
         let connections = (0..connections)
             .map(|index| {
                 // Connecting in blocking mode: a refused connection shows here and not in the middle of a run.
-                let stream =
+                let mut stream =
                     std::net::TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
                 stream.set_nodelay(true)?;
+                let mut tls = None;
+                if let Some(config) = &config {
+                    let name = ServerName::try_from("localhost")?;
+                    let connection = tls.insert(Box::new(ClientConnection::new(config.clone(), name)?));
+                    while connection.is_handshaking() {
+                        connection.complete_io(&mut stream).context("shaking hands")?;
+                    }
+                }
                 stream.set_nonblocking(true)?;
                 let mut stream = TcpStream::from_std(stream);
                 poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
                 Ok(Connection {
                     stream,
+                    tls,
                     batch: template.batch(depth),
                     requests: 0,
                     written: 0,
@@ -156,6 +170,16 @@ impl Connection {
 
     fn write_rest(&mut self) -> Result<()> {
         let bytes = self.batch.filled(self.requests);
+        if let Some(tls) = &mut self.tls {
+            while self.written < bytes.len() {
+                self.written += tls.writer().write(&bytes[self.written..])?;
+                if !flush(tls, &mut self.stream)? {
+                    break;
+                }
+            }
+            flush(tls, &mut self.stream)?;
+            return Ok(());
+        }
         while self.written < bytes.len() {
             match self.stream.write(&bytes[self.written..]) {
                 Ok(0) => bail!("the server closed a connection"),
@@ -172,7 +196,11 @@ impl Connection {
     fn receive(&mut self, buffer: &mut [u8], tally: &mut Tally) -> Result<()> {
         let before = tally.replies;
         loop {
-            let count = match self.stream.read(buffer) {
+            let read = match &mut self.tls {
+                None => self.stream.read(buffer),
+                Some(tls) => read_encrypted(tls, &mut self.stream, buffer),
+            };
+            let count = match read {
                 Ok(0) => bail!("the server closed a connection"),
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -187,7 +215,7 @@ impl Connection {
                 let consumed = scan(&self.partial, tally)?;
                 self.partial.drain(..consumed);
             }
-            if count < buffer.len() {
+            if count < buffer.len() && self.tls.is_none() {
                 break;
             }
         }
@@ -197,6 +225,32 @@ impl Connection {
         }
         self.unanswered -= answered;
         Ok(())
+    }
+}
+
+/// Sends what TLS holds; false when the socket is full.
+fn flush(tls: &mut ClientConnection, stream: &mut TcpStream) -> std::io::Result<bool> {
+    while tls.wants_write() {
+        match tls.write_tls(stream) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+fn read_encrypted(tls: &mut ClientConnection, stream: &mut TcpStream, buffer: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match tls.reader().read(buffer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            other => return other,
+        }
+        if tls.read_tls(stream)? == 0 {
+            return Ok(0);
+        }
+        tls.process_new_packets().map_err(std::io::Error::other)?;
     }
 }
 

@@ -8,7 +8,7 @@ use crate::cpu::{self, Cores, CpuMeter, SyscallCounter};
 use crate::load::{self, Load, Until, sequence};
 use crate::report::{Bound, Figure, Report, median};
 use crate::request::Template;
-use crate::target::{FloorProcess, Target};
+use crate::target::{Door, FloorProcess, Target};
 use crate::workload::{Contest, Numbers, Part, Row, Setup, Table};
 use anyhow::{Context, Result, bail};
 use rand::rngs::SmallRng;
@@ -27,6 +27,13 @@ struct Contender {
     /// `None` is the floor, which is started anew for each row, since it counts requests by their length.
     target: Option<Target>,
     cores: Vec<usize>,
+}
+
+impl Contender {
+    /// Where it is set up: the door, but not encrypted.
+    fn address(&self, door: &Door) -> SocketAddr {
+        self.target.as_ref().map_or(door.address, Target::address)
+    }
 }
 
 /// CPU time of one measurement, per request.
@@ -128,6 +135,23 @@ fn contenders(table: &Table, options: &Options, cores: &Cores) -> Result<Vec<Con
             all.push(Contender { label: FLOOR.into(), target: None, cores: cores.server().to_vec() });
             Ok(all)
         }
+        Contest::Encrypted => {
+            // Of the real servers here, only Debian's is built with TLS.
+            let kinds = [Kind::Spinel, Kind::Redis70].into_iter();
+            let takes_part = |kind: &Kind| match testkit::program(*kind) {
+                Some(_) => options.servers.contains(&Kind::Spinel),
+                None => {
+                    eprintln!("SKIPPED {kind}: its program is not here");
+                    false
+                }
+            };
+            let encrypted = |kind: Kind| -> Result<Contender> {
+                let target = Target::start_encrypted(kind, 1)?;
+                cpu::pin_process(target.pid(), cores.server())?;
+                Ok(Contender { label: kind.name().into(), target: Some(target), cores: cores.server().to_vec() })
+            };
+            kinds.filter(takes_part).map(encrypted).collect()
+        }
         Contest::EventLoops if options.servers.contains(&Kind::Spinel) => Ok(vec![
             contender(TWO_LOOPS, Kind::Spinel, 2, cores.pair())?,
             contender(ONE_LOOP, Kind::Spinel, 1, cores.pair())?,
@@ -141,7 +165,7 @@ const TWO_LOOPS: &str = "2 loops";
 
 fn subject(contest: Contest) -> &'static str {
     match contest {
-        Contest::Peers | Contest::PeersAlone => "spinel",
+        Contest::Peers | Contest::PeersAlone | Contest::Encrypted => "spinel",
         Contest::EventLoops => TWO_LOOPS,
     }
 }
@@ -195,11 +219,11 @@ fn measure(
     let template = Template::parse(row.request)?;
     let connections = table.connections.unwrap_or(options.connections);
     let depth = row.depth.unwrap_or(table.depth);
-    with_server(contender, &template, |address, pid| {
+    with_server(contender, &template, |door, pid| {
         for setup in row.before {
-            prepare(address, setup, options)?;
+            prepare(contender.address(&door), setup, options)?;
         }
-        let mut load = Load::connect(address, &template, connections, depth)?;
+        let mut load = Load::connect(door, &template, connections, depth)?;
         let keys = options.scaled(row.keys);
         let mut number = || random.random_range(0..keys);
         let (warm_up, measured) = match row.requests.map(|requests| options.scaled(requests)) {
@@ -237,17 +261,13 @@ fn measure(
 }
 
 /// The contender's server, or a floor for requests of this length.
-fn with_server<T>(
-    contender: &Contender,
-    template: &Template,
-    work: impl FnOnce(SocketAddr, u32) -> Result<T>,
-) -> Result<T> {
+fn with_server<T>(contender: &Contender, template: &Template, work: impl FnOnce(Door, u32) -> Result<T>) -> Result<T> {
     match &contender.target {
-        Some(target) => work(target.address(), target.pid()),
+        Some(target) => work(target.door(), target.pid()),
         None => {
             let floor = FloorProcess::start(template.request_bytes())?;
             cpu::pin_process(floor.pid(), &contender.cores)?;
-            work(floor.address, floor.pid())
+            work(floor.address.into(), floor.pid())
         }
     }
 }
@@ -317,8 +337,8 @@ fn syscall_figure(
     let keys = options.scaled(row.keys);
     let mut values = Vec::new();
     for contender in contenders {
-        let per_request = with_server(contender, &template, |address, pid| {
-            let mut load = Load::connect(address, &template, options.connections, table.depth)?;
+        let per_request = with_server(contender, &template, |door, pid| {
+            let mut load = Load::connect(door, &template, options.connections, table.depth)?;
             let mut number = || random.random_range(0..keys);
             load.run(Until::Elapsed(options.warm_up()), &mut number)?;
             let mut counter = SyscallCounter::start(pid)?;

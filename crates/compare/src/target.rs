@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use testkit::tls::{Authority, TlsServer, client_config};
 use testkit::{Client, Kind, Process, Server, ServerOptions};
 
 /// What every server gets beside testkit's defaults (no snapshots, no append-only file), so that all do the same work.
@@ -13,8 +15,23 @@ const ARGUMENTS: &[&str] = &["--protected-mode", "no", "--maxclients", "10000"];
 /// A running server. It ends with this handle.
 pub struct Target {
     server: Server,
+    encrypted: Option<Door>,
     /// `INFO server` of the running process, so that results say what was really measured.
     pub version: String,
+}
+
+/// Where a load goes in.
+#[derive(Clone)]
+pub struct Door {
+    pub address: SocketAddr,
+    /// How hands are shaken there.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+impl From<SocketAddr> for Door {
+    fn from(address: SocketAddr) -> Door {
+        Door { address, tls: None }
+    }
 }
 
 impl Target {
@@ -33,6 +50,21 @@ impl Target {
             options = options.jemalloc();
         }
         let server = options.start().with_context(|| format!("starting {kind}"))?;
+        Target::of(server, None)
+    }
+
+    /// The same behind a `tls-port`. Keys are of the kind that certificates have today, P-256; no client has to show one.
+    pub fn start_encrypted(kind: Kind, event_loops: usize) -> Result<Target> {
+        let authority = Authority::new("compare");
+        let loops = event_loops.to_string();
+        let arguments = [ARGUMENTS, &["--io-threads", &loops, "--tls-auth-clients", "no"]].concat();
+        let TlsServer { server, address, .. } =
+            TlsServer::start(kind, &authority, &arguments).with_context(|| format!("no {kind} is here"))?;
+        let tls = Some(client_config(&authority, None, &[&rustls::version::TLS13]));
+        Target::of(server, Some(Door { address, tls }))
+    }
+
+    fn of(server: Server, encrypted: Option<Door>) -> Result<Target> {
         let mut client = Client::connect(server.address())?;
         let info = Info::read(&mut client, "server")?;
         let version = ["spinel_version", "valkey_version", "redis_version"]
@@ -40,7 +72,12 @@ impl Target {
             .find_map(|name| info.text(name))
             .unwrap_or("unknown")
             .to_owned();
-        Ok(Target { server, version })
+        Ok(Target { server, encrypted, version })
+    }
+
+    /// Where what is measured goes in.
+    pub fn door(&self) -> Door {
+        self.encrypted.clone().unwrap_or(self.address().into())
     }
 
     pub fn address(&self) -> SocketAddr {

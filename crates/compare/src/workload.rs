@@ -11,6 +11,8 @@ pub enum Contest {
     Peers,
     /// The same without the floor: for requests of which the way through the server is the smaller part.
     PeersAlone,
+    /// Spinel against the real servers that speak TLS, each on one core with one event loop, over encrypted connections.
+    Encrypted,
     /// Spinel with two event loops against Spinel with one, both free to use two cores.
     EventLoops,
 }
@@ -137,6 +139,22 @@ pub static TABLES: &[Table] = &[
         depth: 64,
         part: Part::Total,
         rows: &[Row { keys: 3_000_000, ..row("GET", GET, 0.60) }],
+        ..TABLE
+    },
+    Table {
+        name: "tls1",
+        title: "TLS 1.3, one request in flight a connection",
+        contest: Contest::Encrypted,
+        depth: 1,
+        rows: &[row("GET", GET, 0.90), Row { ratio_max: None, ..row("SET", SET, 0.90) }],
+        ..TABLE
+    },
+    Table {
+        name: "tls16",
+        title: "TLS 1.3, pipelines of 16",
+        contest: Contest::Encrypted,
+        depth: 16,
+        rows: &[row("GET", GET, 0.90), Row { ratio_max: None, ..row("SET", SET, 0.90) }],
         ..TABLE
     },
     Table {

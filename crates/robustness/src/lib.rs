@@ -10,7 +10,6 @@
 pub mod crowd;
 pub mod meter;
 pub mod nuisance;
-pub mod tls;
 pub mod values;
 mod wire;
 

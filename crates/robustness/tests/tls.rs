@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use rand::{Rng, RngCore};
 use robustness::info;
-use robustness::tls::{Authority, Files, TlsClient, TlsServer, client_config};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion};
+use testkit::tls::{Authority, Files, TlsClient, TlsServer, client_config};
 use testkit::{Kind, Value, wait_for, wait_until};
 
 const VERSIONS: [&[&SupportedProtocolVersion]; 2] = [&[&TLS12], &[&TLS13]];

@@ -247,7 +247,10 @@ fn serve(
     if let Some(pid_file) = pid_file {
         pid_file.remove(&LOG);
     }
-    LOG.warning("Spinel is now ready to exit, bye bye...");
+    if result.is_ok() {
+        // Who could not start, or was brought down, says why instead.
+        LOG.warning("Spinel is now ready to exit, bye bye...");
+    }
     // The data goes with the process: freeing millions of entries one by one would only make the end take longer.
     std::mem::forget(shared);
     result

@@ -21,6 +21,7 @@ mod peers;
 mod process;
 mod seed;
 mod server;
+pub mod tls;
 mod value;
 mod wait;
 

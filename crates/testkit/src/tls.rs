@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
+use crate::{Kind, Server, ServerOptions, Value, encode_command};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
-use testkit::{Kind, Server, ServerOptions, Value, encode_command};
 
 /// Signs certificates that are trusted where this one is.
 pub struct Authority {
@@ -94,7 +94,7 @@ impl Files {
 impl TlsServer {
     /// Starts one, if its program is there and speaks TLS.
     pub fn start(kind: Kind, authority: &Authority, arguments: &[&str]) -> Option<TlsServer> {
-        testkit::program(kind)?;
+        crate::program(kind)?;
         let files = Files::new(authority);
         let mut last = None;
         for _ in 0..5 {
