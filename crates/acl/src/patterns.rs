@@ -104,15 +104,18 @@ impl ChannelPatterns {
     /// Whether this channel may be used, or all that `name` matches if it `is_pattern`. A pattern must be one of those that were permitted,
     /// letter by letter: whether one pattern covers another is not asked.
     pub fn permit(&self, name: &[u8], is_pattern: bool) -> bool {
-        let permits =
-            |pattern: &Box<[u8]>| if is_pattern { **pattern == *name } else { glob_match(pattern, name, false) };
-        self.all || self.patterns.iter().any(permits)
+        let mut patterns = self.patterns.iter();
+        self.all
+            || patterns.any(|pattern| if is_pattern { **pattern == *name } else { glob_match(pattern, name, false) })
     }
 
     /// Whether each of these patterns is permitted by `others` as well.
     pub fn are_within<'a>(&self, mut others: impl Iterator<Item = &'a ChannelPatterns> + Clone) -> bool {
-        let is_there = |pattern: &Box<[u8]>| others.clone().any(|other| other.all || other.patterns.contains(pattern));
-        if self.all { others.any(|other| other.all) } else { self.patterns.iter().all(is_there) }
+        if self.all {
+            return others.any(|other| other.all);
+        }
+        let mut patterns = self.patterns.iter();
+        patterns.all(|pattern| others.clone().any(|other| other.all || other.patterns.contains(pattern)))
     }
 
     /// The patterns with `&` before each.

@@ -25,9 +25,9 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     super::check_arguments_max(cx, 3)?;
     let bits = if cx.args.len() == 3 { cx.int(2)? } else { BITS_DEFAULT };
     if !(1..=BITS_MAX).contains(&bits) {
-        return cx.fail(concat!(
-            "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096"
-        ));
+        return cx.fail(
+            "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096",
+        );
     }
     let digits = (bits as usize).div_ceil(4);
     let mut bytes = vec![0; digits.div_ceil(2)];
