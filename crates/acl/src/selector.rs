@@ -1,6 +1,6 @@
 //! A set of permissions that hold together: of commands, keys, channels and databases.
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, CommandId};
 use crate::databases::Databases;
 use crate::denial::{Denial, Request, Touched};
 use crate::error::RuleError;
@@ -118,6 +118,12 @@ impl Selector {
             && self.keys.all
             && self.channels.all
             && self.databases == Databases::All
+    }
+
+    /// Whether this command may do whatever it does with its keys, channels and databases, so that nobody has to find them.
+    #[inline]
+    pub(crate) fn permits_at_once(&self, command: CommandId, args: &[&[u8]]) -> bool {
+        self.keys.all && self.channels.all && self.databases == Databases::All && self.commands.permits(command, args)
     }
 
     /// Whether the request passes.

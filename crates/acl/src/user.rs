@@ -1,6 +1,6 @@
 //! A user.
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, CommandId};
 use crate::denial::{Denial, Request, Touched};
 use crate::error::RuleError;
 use crate::password::Password;
@@ -143,6 +143,12 @@ impl User {
         // The hash is made in any case: how long it takes must not tell whether the user is off, or has a password.
         let is_right = Password::of(password).is_among(&self.passwords);
         self.enabled && (self.no_password || is_right)
+    }
+
+    /// Whether it is enough to know the command: its keys, channels and databases need not be found, whatever they are.
+    #[inline]
+    pub fn permits_at_once(&self, command: CommandId, args: &[&[u8]]) -> bool {
+        self.root.permits_at_once(command, args)
     }
 
     /// Whether one of the selectors lets the request pass.

@@ -167,16 +167,19 @@ pub fn refusal(cx: &mut Ctx<'_>, command: &Command, args: &[&[u8]], place: Where
         crate::Reach::Narrow(global) => global,
         crate::Reach::Wide(global) => &**global,
     };
-    let user = cx.session.user(&global.access);
+    cx.session.look_up(&global.access);
     if command.spec.flags.contains(Flags::NO_AUTH) {
         return None;
     }
     if !cx.session.authenticated && global.access.password_needed() {
         return Some(Error::NoAuth);
     }
+    let user = cx.session.user();
+    if user.is_some_and(|user| user.permits_at_once(command.id, args)) {
+        return None;
+    }
     let attempt = Attempt::new(command, args, cx.session.db, global.settings.databases);
-    // A user who was deleted may do nothing until his connection is closed.
-    let denial = user.map_or(Err(Denial::Command), |user| attempt.check(&user)).err()?;
+    let denial = user.map_or(Err(Denial::Command), |user| attempt.check(user)).err()?;
     let object = attempt.object(denial);
     note_denial(cx, command, denial, object, place);
     Some(error(cx.session.user_name(), command, denial, place))
@@ -247,13 +250,15 @@ pub(crate) fn may_read_every_key(cx: &mut Ctx<'_>) -> bool {
     if cx.session.replays || cx.session.is_cleared(&global.access) {
         return true;
     }
+    cx.session.look_up(&global.access);
     let attempt = Attempt::new(cx.command, cx.args, cx.session.db, global.settings.databases);
-    cx.session.user(&global.access).is_some_and(|user| user.may_read_every_key(&attempt.request()))
+    cx.session.user().is_some_and(|user| user.may_read_every_key(&attempt.request()))
 }
 
 /// Whether the client's user, as he is now, may run commands: for scripts that want to know before they try.
 pub fn permissions(session: &mut Session, global: &Global) -> impl Fn(&Command, &[&[u8]]) -> bool + use<> {
-    let user = session.user(&global.access);
+    session.look_up(&global.access);
+    let user = session.user().cloned();
     let (selected, databases) = (session.db, global.settings.databases);
     move |command, args| {
         let attempt = Attempt::new(command, args, selected, databases);

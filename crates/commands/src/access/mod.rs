@@ -120,6 +120,8 @@ pub struct Identity {
     looked_up: u64,
     /// The same, if there is nothing more to ask about him.
     clearance: u64,
+    /// He was deleted: the client may do nothing until its connection is closed.
+    is_gone: bool,
 }
 
 impl Session {
@@ -151,15 +153,24 @@ impl Session {
         self.identity = Identity { user: Some(user), ..Identity::default() };
     }
 
-    /// The client's user as he is now. `None`: he was deleted, and the client will be closed.
-    fn user(&mut self, access: &AccessControl) -> Option<Arc<User>> {
-        if self.identity.looked_up != access.generation {
-            let user = access.users.get(self.user_name()).cloned()?;
-            let is_known = self.authenticated || access.lets_in();
-            self.identity.clearance = if is_known && user.is_unrestricted() { access.generation } else { 0 };
-            self.identity.looked_up = access.generation;
-            self.identity.user = Some(user);
+    /// Looks the client's user up again if anything has changed.
+    fn look_up(&mut self, access: &AccessControl) {
+        if self.identity.looked_up == access.generation {
+            return;
         }
-        self.identity.user.clone()
+        self.identity.looked_up = access.generation;
+        match access.users.get(self.user_name()) {
+            Some(user) => {
+                let is_cleared = (self.authenticated || access.lets_in()) && user.is_unrestricted();
+                self.identity.clearance = if is_cleared { access.generation } else { 0 };
+                self.identity.user = Some(user.clone());
+            }
+            None => self.identity.is_gone = true,
+        }
+    }
+
+    /// The client's user, as he was looked up. Not by count: several threads would have to agree on it with every command.
+    fn user(&self) -> Option<&Arc<User>> {
+        self.identity.user.as_ref().filter(|_| !self.identity.is_gone)
     }
 }
