@@ -17,7 +17,6 @@ pub const LOAD: Spec = Spec {
     since: "6.0.0",
     summary: "Reads the users from the ACL file again.",
     complexity: "O(N), N being the number of users",
-    tips: super::ON_ALL_NODES,
     side: Side::Wide,
     run: Some(load),
     ..Spec::NEW
