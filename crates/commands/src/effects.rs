@@ -156,8 +156,18 @@ pub struct Touched {
     pub key: Box<[u8]>,
     /// So many events had been recorded: what is told of a key is told in the order in which it has happened.
     pub events_before: usize,
-    /// The key itself is as it was, but another now stands in its place, or none: only who watches it asks for that.
-    pub watches_only: bool,
+    pub cause: Cause,
+}
+
+/// Why a key was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The client in execution wanted it so.
+    Command,
+    /// Its time had come, or there was no room for it: it is nobody's own change, whoever has met it.
+    Itself,
+    /// Its database was emptied, or changed its place: whoever tracks keys hears of that as a whole, or not at all.
+    Database,
 }
 
 /// What is to be told before the next command runs.
@@ -301,22 +311,22 @@ impl Effects {
     #[cold]
     fn note_touched(&mut self, db: DbIndex, key: &[u8]) {
         let events_before = self.events.len();
-        self.touched.push(Touched { db, key: key.into(), events_before, watches_only: false });
+        self.touched.push(Touched { db, key: key.into(), events_before, cause: Cause::Command });
     }
 
-    /// This key was changed.
+    /// This key was changed, by no command.
     #[cold]
     pub fn touch_surely(&mut self, db: DbIndex, key: &[u8]) {
         if self.readers.touches {
             let events_before = self.events.len();
-            self.touched_surely.push(Touched { db, key: key.into(), events_before, watches_only: false });
+            self.touched_surely.push(Touched { db, key: key.into(), events_before, cause: Cause::Itself });
         }
     }
 
     /// Its whole database was emptied, or changed its place: who watches this key has to know.
     pub(crate) fn touch_watched(&mut self, db: DbIndex, key: &[u8]) {
         let events_before = self.events.len();
-        self.touched_surely.push(Touched { db, key: key.into(), events_before, watches_only: true });
+        self.touched_surely.push(Touched { db, key: key.into(), events_before, cause: Cause::Database });
     }
 
     /// Something went because its time had come, and this server removed it.

@@ -10,7 +10,7 @@
 
 use crate::client::Client;
 use crate::context::Host;
-use crate::effects::Effects;
+use crate::effects::{Cause, Effects};
 use crate::global::Global;
 use crate::pubsub::{Delivery, Topic, notify};
 use crate::stats::ThreadStats;
@@ -54,12 +54,13 @@ impl<'a> Telling<'a> {
             let is_last = index == news.events.len();
             while let Some(touched) = touched.next_if(|touched| is_last || touched.events_before <= index) {
                 watches.touch(touched.db, &touched.key);
-                if touched.watches_only || !tracking.is_active() {
+                if touched.cause == Cause::Database || !tracking.is_active() {
                     continue;
                 }
                 tracking.invalidate(&touched.key, own, &mut effects.own_invalidations, &mut delivery);
                 if tracking.has_prefixes() {
-                    effects.broadcast.push(Change { key: touched.key, by: own.map_or(0, |own| own.id) });
+                    let by = own.filter(|_| touched.cause == Cause::Command).map_or(0, |own| own.id);
+                    effects.broadcast.push(Change { key: touched.key, by });
                 }
             }
             if let Some(event) = news.events.get(index).filter(|_| listens) {

@@ -7,6 +7,7 @@
 use crate::reply::{Tally, scan};
 use crate::request::{Batch, Template};
 use crate::target::Door;
+use crate::workload::Listeners;
 use anyhow::{Context, Result, bail};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -34,8 +35,19 @@ pub struct Load {
     poll: Poll,
     events: Events,
     connections: Vec<Connection>,
+    /// Their tokens come behind those of the connections.
+    listeners: Vec<Listener>,
+    /// What each of them gets for each request.
+    message_bytes: u64,
     depth: usize,
     read_buffer: Vec<u8>,
+}
+
+/// A connection that listens to a channel.
+struct Listener {
+    stream: TcpStream,
+    /// Bytes of messages so far.
+    received: u64,
 }
 
 struct Connection {
@@ -86,12 +98,34 @@ impl Load {
             poll,
             events: Events::with_capacity(1024),
             connections,
+            listeners: Vec::new(),
+            message_bytes: 0,
             depth,
             read_buffer: vec![0; READ_BUFFER_BYTES],
         })
     }
 
-    /// Sends requests until `until`, waits for all replies and returns their tally.
+    /// From now on others listen: every request is a message to all of them.
+    pub fn listen(&mut self, address: SocketAddr, listeners: &Listeners) -> Result<()> {
+        let Listeners { count, channel, payload_bytes } = *listeners;
+        let bulk = |length: usize| format!("${length}\r\n").len() + length + 2;
+        self.message_bytes =
+            ("*3\r\n".len() + bulk("message".len()) + bulk(channel.len()) + bulk(payload_bytes)) as u64;
+        for index in 0..count {
+            let mut stream =
+                std::net::TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
+            stream.write_all(format!("SUBSCRIBE {channel}\r\n").as_bytes())?;
+            let mut confirmation = vec![0; "*3\r\n:1\r\n".len() + bulk("subscribe".len()) + bulk(channel.len())];
+            stream.read_exact(&mut confirmation).context("waiting for SUBSCRIBE to be confirmed")?;
+            stream.set_nonblocking(true)?;
+            let mut stream = TcpStream::from_std(stream);
+            self.poll.registry().register(&mut stream, Token(self.connections.len() + index), Interest::READABLE)?;
+            self.listeners.push(Listener { stream, received: 0 });
+        }
+        Ok(())
+    }
+
+    /// Sends requests until `until`, waits for all replies, and until all who listen have heard them, and returns the tally of the replies.
     ///
     /// # Errors
     /// An error reply, a closed connection, or silence.
@@ -104,10 +138,11 @@ impl Load {
         }
         let mut tally = Tally::default();
         let mut busy = 0usize;
+        self.listeners.iter_mut().for_each(|listener| listener.received = 0);
         for connection in &mut self.connections {
             busy += usize::from(connection.send(budget.take(self.depth), number)?);
         }
-        while busy > 0 {
+        while busy > 0 || self.is_any_waiting(tally.replies) {
             match self.poll.poll(&mut self.events, Some(SILENCE_MAX)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 other => other?,
@@ -116,7 +151,12 @@ impl Load {
                 bail!("no reply for {} s", SILENCE_MAX.as_secs());
             }
             for event in &self.events {
-                let connection = &mut self.connections[event.token().0];
+                let token = event.token().0;
+                if token >= self.connections.len() {
+                    self.listeners[token - self.connections.len()].receive(&mut self.read_buffer)?;
+                    continue;
+                }
+                let connection = &mut self.connections[token];
                 if event.is_writable() {
                     connection.write_rest()?;
                 }
@@ -128,7 +168,35 @@ impl Load {
                 }
             }
         }
+        if self.listeners.iter().any(|listener| listener.received != tally.replies * self.message_bytes) {
+            bail!("somebody who listens has heard something else than the messages");
+        }
         Ok(tally)
+    }
+
+    /// Whether anybody has not heard all messages yet.
+    fn is_any_waiting(&self, messages: u64) -> bool {
+        self.listeners.iter().any(|listener| listener.received < messages * self.message_bytes)
+    }
+}
+
+impl Listener {
+    /// Readiness is edge-triggered, as in [`Connection::receive`].
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<()> {
+        loop {
+            match self.stream.read(buffer) {
+                Ok(0) => bail!("the server closed a connection that listens"),
+                Ok(count) => {
+                    self.received += count as u64;
+                    if count < buffer.len() {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("listening"),
+            }
+        }
     }
 }
 

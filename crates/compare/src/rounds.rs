@@ -224,6 +224,9 @@ fn measure(
             prepare(contender.address(&door), setup, options)?;
         }
         let mut load = Load::connect(door, &template, connections, depth)?;
+        if let Some(listeners) = &row.listeners {
+            load.listen(contender.address(&door), listeners)?;
+        }
         let keys = options.scaled(row.keys);
         let mut number = || random.random_range(0..keys);
         let (warm_up, measured) = match row.requests.map(|requests| options.scaled(requests)) {

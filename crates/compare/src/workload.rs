@@ -59,8 +59,18 @@ pub struct Row {
     pub requests: Option<u64>,
     /// Requests in flight on each connection, where they are not the table's.
     pub depth: Option<usize>,
+    /// Who hears of every request, where it is a message.
+    pub listeners: Option<Listeners>,
     /// Bound for the ratio to the best rival; `None` for rows that are only to be seen.
     pub ratio_max: Option<f64>,
+}
+
+/// Connections that are subscribed to a channel. CPU time is measured until all of them have heard everything.
+#[derive(Debug, Clone, Copy)]
+pub struct Listeners {
+    pub count: usize,
+    pub channel: &'static str,
+    pub payload_bytes: usize,
 }
 
 /// A template that runs so many times.
@@ -103,6 +113,7 @@ const fn row(name: &'static str, request: &'static str, ratio_max: f64) -> Row {
         keys: CACHED_KEYS,
         requests: None,
         depth: None,
+        listeners: None,
         ratio_max: Some(ratio_max),
     }
 }
@@ -254,6 +265,15 @@ pub static TABLES: &[Table] = &[
         ..TABLE
     },
     Table {
+        name: "messages",
+        title: "publish and subscribe",
+        contest: Contest::PeersAlone,
+        connections: Some(10),
+        time_share: 0.4,
+        rows: &[messages("PUBLISH to 100, 1 in flight", 1), messages("PUBLISH to 100, 16 in flight", 16)],
+        ..TABLE
+    },
+    Table {
         name: "persistence-everysec",
         title: "append-only file, synchronised every second",
         arguments: &["--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"],
@@ -335,6 +355,11 @@ const fn log(request: &'static str) -> Setup {
 
 const fn collection(name: &'static str, request: &'static str, ratio_max: f64) -> Row {
     Row { fill: None, ..row(name, request, ratio_max) }
+}
+
+const fn messages(name: &'static str, depth: usize) -> Row {
+    let listeners = Listeners { count: 100, channel: "messages", payload_bytes: 64 };
+    Row { depth: Some(depth), listeners: Some(listeners), ..collection(name, "PUBLISH messages {v:64}", 0.75) }
 }
 
 const fn heavy(name: &'static str, request: &'static str, setup: &'static [Setup]) -> Row {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use testkit::{Client, Kind, Server, ServerOptions, Value, wait_until};
 
 use crate::{
-    chance,
+    chance, listening,
     normalise::{self, Verdict},
     persistence,
     step::{Step, upper},
@@ -298,15 +298,17 @@ impl Pair {
         while at < steps.len() {
             let end = batch_end(steps, at, self.batch_commands_max);
             let moves = steps[at..].iter().take_while(|step| matches!(step, Step::Move { .. })).count();
+            let talks = steps[at..].iter().take_while(|step| matches!(step, Step::Talk(_))).count();
             let difference = match () {
                 () if end > at => self.play_batch(steps, at, end)?,
                 () if moves > 0 => waiting::play(self, &steps[at..at + moves], at)?,
+                () if talks > 0 => listening::play(self, &steps[at..at + talks], at)?,
                 () => self.play_single(&steps[at], at)?,
             };
             if difference.is_some() {
                 return Ok(difference);
             }
-            at = end.max(at + moves.max(1));
+            at = end.max(at + moves.max(talks).max(1));
         }
         Ok(None)
     }
@@ -362,7 +364,8 @@ impl Pair {
             Ok((subject != reference).then(|| difference(at, step, subject, reference)))
         };
         match step {
-            Step::Command { .. } | Step::Move { .. } => unreachable!("commands go in batches, and moves in scripts"),
+            Step::Command { .. } => unreachable!("commands go in batches"),
+            Step::Move { .. } | Step::Talk(_) => unreachable!("moves and talks go in scripts"),
             Step::Together { connection, commands } => {
                 let mut queued = Vec::new();
                 for command in commands {

@@ -18,6 +18,8 @@ pub enum Step {
     /// Commands that may wait, sent at once; consecutive moves are one script, in which both servers come to rest after
     /// each. Whoever waits at the end is unblocked. A connection that waits cannot move. A brief wait ends by its own timeout.
     Move { connection: usize, commands: Vec<Vec<Vec<u8>>>, is_brief: bool },
+    /// Something done by one of those who listen; consecutive talks are one script.
+    Talk(Talk),
     /// Bytes on a connection of their own, which then says that it is finished; everything answered is compared.
     Raw(Vec<u8>),
     /// SCAN (or HSCAN …) to its end with these options; the elements are compared, whatever the cursors.
@@ -32,6 +34,17 @@ pub enum Step {
     Persistence(Deed),
 }
 
+/// A step of a script in which some listen to channels or track keys, and all hear what becomes of that: see [`crate::listening`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Talk {
+    /// Commands, sent at once.
+    Commands { talker: usize, commands: Vec<Vec<Vec<u8>>> },
+    /// A talker goes, and comes anew.
+    Leaves { talker: usize },
+    /// Until keys with a short life are past it.
+    TimePasses,
+}
+
 impl Step {
     /// The command's name in upper case, or the kind of step: what a failure is about.
     pub fn about(&self) -> String {
@@ -40,6 +53,7 @@ impl Step {
             Step::Command { arguments, .. } | Step::Chance { arguments, .. } => name(arguments),
             Step::Together { commands, .. } => name(&commands[0]),
             Step::Move { .. } => "waiting".to_owned(),
+            Step::Talk(_) => "listening".to_owned(),
             Step::Raw(_) => "raw bytes".to_owned(),
             Step::ScanToEnd { before_cursor, .. } => upper(&before_cursor[0]),
             Step::ExpireSoon { .. } => "expiry".to_owned(),
@@ -76,6 +90,9 @@ impl fmt::Display for Step {
             Step::Together { connection, commands } => write!(f, "[{connection}] {}", lines(commands)),
             Step::Chance { connection, arguments } => write!(f, "[{connection}] {} (by chance)", words(arguments)),
             Step::Move { connection, commands, .. } => write!(f, "[{connection}] {} (may wait)", lines(commands)),
+            Step::Talk(Talk::Commands { talker, commands }) => write!(f, "[talker {talker}] {}", lines(commands)),
+            Step::Talk(Talk::Leaves { talker }) => write!(f, "[talker {talker}] leaves, and comes anew"),
+            Step::Talk(Talk::TimePasses) => write!(f, "[talkers] time passes"),
             Step::Raw(bytes) => write!(f, "[raw] {}", bytes.escape_ascii()),
             Step::ScanToEnd { connection, before_cursor, after_cursor } => {
                 write!(f, "[{connection}] {} <0 … to the end> {}", words(before_cursor), words(after_cursor))

@@ -11,6 +11,7 @@ mod bulk;
 pub mod collections;
 mod forms;
 mod grammar;
+mod listening;
 mod mutate;
 pub mod persistence;
 mod pools;
@@ -255,7 +256,12 @@ impl Generator {
 
     /// Whether there is anything to generate.
     pub fn is_empty(&self) -> bool {
-        self.commands.is_empty() && self.forms.is_empty()
+        self.commands.is_empty() && self.forms.is_empty() && !self.only_listens()
+    }
+
+    /// Where nothing but messages is asked for, everything is a script of those who listen.
+    fn only_listens(&self) -> bool {
+        self.groups == ["pubsub"] && self.reference == Kind::Redis82
     }
 
     /// The steps of one episode.
@@ -318,7 +324,7 @@ impl Generator {
     }
 
     fn draw(&mut self, random: &mut Random, connection: usize) -> Step {
-        if random.random_range(0..100) == 0
+        if (self.only_listens() || random.random_range(0..100) == 0)
             && let Some(step) = self.special(random, connection)
         {
             return step;
@@ -402,7 +408,8 @@ impl Generator {
     fn special(&mut self, random: &mut Random, connection: usize) -> Option<Step> {
         let has = |group: &str| self.has_group(group);
         let exists = |name: &str| self.exists(name);
-        match random.random_range(0..24) {
+        let kind = if self.only_listens() { 23 } else { random.random_range(0..24) };
+        match kind {
             10..=11 => {
                 let is_known = |name: &str| self.reference_has.contains(name) && !self.missing.contains(name);
                 // Only where nothing was narrowed down: a script touches all types.
@@ -410,6 +417,13 @@ impl Generator {
                     return None;
                 }
                 let mut script = blocking::script(random, &mut self.ticks, is_known);
+                script.reverse();
+                self.next = script;
+                self.next.pop()
+            }
+            // The order in which pushes of several kinds come is Redis's.
+            9 | 23 if has("pubsub") && self.reference == Kind::Redis82 => {
+                let mut script = listening::script(random);
                 script.reverse();
                 self.next = script;
                 self.next.pop()
