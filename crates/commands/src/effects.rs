@@ -22,6 +22,7 @@ pub use config::KeyspaceEvents as EventClass;
 use keyspace::{DbIndex, Expired};
 
 use crate::blocking::Ready;
+use crate::pubsub::Run;
 use crate::tracking::Change;
 use crate::transaction::Watches;
 
@@ -206,6 +207,10 @@ pub struct Effects {
     touched_surely: Vec<Touched>,
     /// Invalidations for the client whose command is in execution, which gets them behind its reply. `None` stands for all keys.
     pub(crate) own_invalidations: Vec<Option<Box<[u8]>>>,
+    /// A script is in execution: to Redis, what it changes is not its client's own change where that tracks by prefix.
+    pub in_script: bool,
+    /// Messages that this access has published, and that are still to be delivered.
+    pub(crate) messages: Run,
     /// What this access has changed, for those who track by prefix.
     pub(crate) broadcast: Vec<Change>,
     /// The commands of a transaction are in execution: they are one unit.
@@ -226,6 +231,8 @@ impl Default for Effects {
             touched: Vec::new(),
             touched_surely: Vec::new(),
             own_invalidations: Vec::new(),
+            in_script: false,
+            messages: Run::default(),
             broadcast: Vec::new(),
             in_transaction: false,
         }

@@ -3,7 +3,7 @@
 //! ```text
 //!  each command:      watchers are marked; invalidations and events leave, in the order in which it all happened
 //!  … or transaction:  the client itself gets its own invalidations, behind the reply
-//!  each access:       who tracks by prefix gets what was changed, once
+//!  each access:       who tracks by prefix gets what was changed, once; messages to one channel are gathered up to here
 //! ```
 //!
 //! All of it before the access ends: who reads a key afterwards finds the change, and so does everybody who was told.
@@ -48,6 +48,7 @@ impl<'a> Telling<'a> {
         let Global { watches, tracking, .. } = self.global;
         let mut news = effects.take_news();
         let mut delivery = self.delivery();
+        delivery.deliver(&mut effects.messages);
         let listens = self.host.subscriptions().has_receivers(Topic::Channel);
         let mut touched = news.touched.drain(..).peekable();
         for index in 0..=news.events.len() {
@@ -59,7 +60,8 @@ impl<'a> Telling<'a> {
                 }
                 tracking.invalidate(&touched.key, own, &mut effects.own_invalidations, &mut delivery);
                 if tracking.has_prefixes() {
-                    let by = own.filter(|_| touched.cause == Cause::Command).map_or(0, |own| own.id);
+                    let by =
+                        own.filter(|_| touched.cause == Cause::Command && !effects.in_script).map_or(0, |own| own.id);
                     effects.broadcast.push(Change { key: touched.key, by });
                 }
             }
@@ -77,6 +79,7 @@ impl<'a> Telling<'a> {
     pub fn tell_own(&self, effects: &mut Effects, client: &Client) {
         if !effects.own_invalidations.is_empty() {
             let mut delivery = self.delivery();
+            delivery.deliver(&mut effects.messages);
             self.global.tracking.send_own(client, effects.own_invalidations.drain(..), &mut delivery);
             delivery.finish();
         }
@@ -85,8 +88,9 @@ impl<'a> Telling<'a> {
     /// The access is about to end.
     #[inline]
     pub fn end(&self, effects: &mut Effects) {
-        if !effects.broadcast.is_empty() {
+        if !effects.broadcast.is_empty() || !effects.messages.is_empty() {
             let mut delivery = self.delivery();
+            delivery.deliver(&mut effects.messages);
             self.global.tracking.broadcast(&mut effects.broadcast, &mut delivery);
             delivery.finish();
         }

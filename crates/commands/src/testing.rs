@@ -350,6 +350,7 @@ impl Rig {
         // Where `redis.log` goes: the rig itself is busy with the script's commands.
         let host = TestHost::new(registry.all().len());
         let permits = access::permissions(&mut self.session, &self.world.global);
+        self.effects.in_script = true;
         let mut execute = |command: &crate::Command, args: &[&[u8]], proto| {
             self.reply = Reply::default();
             self.reply.set_proto(proto);
@@ -365,6 +366,7 @@ impl Rig {
             bytes(&self.reply)
         };
         scripting::run(call, &engine, time_max, &registry, &host, &stats, &mut reply, &permits, &mut execute);
+        self.effects.in_script = false;
         self.host.log.lock().append(&mut host.log.lock());
         self.reply = reply;
         self.session.select(selected);

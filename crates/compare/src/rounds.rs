@@ -223,9 +223,10 @@ fn measure(
         for setup in row.before {
             prepare(contender.address(&door), setup, options)?;
         }
+        let address = contender.address(&door);
         let mut load = Load::connect(door, &template, connections, depth)?;
         if let Some(listeners) = &row.listeners {
-            load.listen(contender.address(&door), listeners)?;
+            load.listen(address, listeners)?;
         }
         let keys = options.scaled(row.keys);
         let mut number = || random.random_range(0..keys);

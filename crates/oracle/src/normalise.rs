@@ -21,6 +21,8 @@ pub const NORMALISERS: &[Normaliser] = &[
         commands: &[
             "KEYS",
             "CONFIG GET",
+            "PUBSUB CHANNELS",
+            "PUBSUB SHARDCHANNELS",
             "SMEMBERS",
             "SINTER",
             "SUNION",

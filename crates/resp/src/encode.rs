@@ -356,6 +356,14 @@ impl Reply {
         }
     }
 
+    /// The same, sent from where they lie: many get the same bytes.
+    pub fn raw_shared(&mut self, bytes: &Arc<Vec<u8>>) {
+        if !self.skip && !bytes.is_empty() {
+            self.cuts.push_back(Cut { at: self.bytes.len(), insert: Insert::Shared(Arc::clone(bytes)) });
+            self.cut_bytes += bytes.len();
+        }
+    }
+
     /// Appends everything another output still holds, sharing what it shares, and leaves that one empty.
     pub fn append(&mut self, other: &mut Reply) {
         let offset = self.bytes.len() as isize - other.sent as isize;

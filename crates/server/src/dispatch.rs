@@ -660,6 +660,7 @@ impl Dispatcher<'_> {
             effects.begin_transaction();
             access.script_began_at = Some(stats.dirty.get());
         }
+        effects.in_script = true;
         let mut execute = |_: &Command, args: &[&[u8]], proto: Proto| {
             let mut reply = Reply::default();
             reply.set_proto(proto);
@@ -689,6 +690,7 @@ impl Dispatcher<'_> {
             reply.segments().flatten().copied().collect()
         };
         let ended = scripting::run(call, &engine, time_max, registry, shared, stats, reply, &permits, &mut execute);
+        effects.in_script = false;
         session.select(selected);
         if !was_in_transaction {
             effects.end_transaction();

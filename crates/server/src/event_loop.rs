@@ -46,6 +46,8 @@ const SEATS_MAX: usize = 16;
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 /// So many reads of a large argument before others get their turn.
 const READS_MAX: usize = 4;
+/// For so many turns pushes wait for others to join them.
+const TURNS_PUT_OFF_MAX: u32 = 4;
 /// So many requests are decoded before they are executed.
 const GATHER_MAX: usize = 64;
 /// So many connections are accepted before others get their turn.
@@ -85,6 +87,10 @@ pub struct EventLoop {
     ready: Vec<usize>,
     /// Connections that may have more to read.
     unfinished: Vec<usize>,
+    /// Something was read since the mail was looked for.
+    has_read: bool,
+    /// For so many turns nobody has been sent what waits in its inbox.
+    turns_put_off: u32,
     /// Connections that have more to send to a socket that would take it.
     writing: Vec<usize>,
     /// Listeners that have failed: the next tick tries again.
@@ -128,6 +134,8 @@ impl EventLoop {
             replies: Vec::with_capacity(SEATS_MAX),
             ready: Vec::new(),
             unfinished: Vec::new(),
+            has_read: false,
+            turns_put_off: 0,
             writing: Vec::new(),
             accept_again: Vec::new(),
             paused: Vec::new(),
@@ -183,12 +191,21 @@ impl EventLoop {
             self.expire_slice();
             self.evict_slice();
             self.compact_slice();
-            if !self.mailbox.is_empty() {
+            if !self.mailbox.is_empty() && !self.puts_off_mail() {
                 // What this thread has left for itself, above all.
                 self.read_mail();
             }
         }
         Ok(())
+    }
+
+    /// While there are requests to be read, their messages join those that wait: each receiver costs a system call, however much it gets.
+    /// Only pushes are put off, for a few turns; who sends a command meanwhile gets its own before the reply.
+    fn puts_off_mail(&mut self) -> bool {
+        let has_read = std::mem::take(&mut self.has_read);
+        let puts_off = has_read && self.turns_put_off < TURNS_PUT_OFF_MAX && !self.mailbox.is_urgent();
+        self.turns_put_off = if puts_off { self.turns_put_off + 1 } else { 0 };
+        puts_off
     }
 
     fn timeout(&self) -> Duration {
@@ -210,6 +227,8 @@ impl EventLoop {
     // -----------------------------------------------------------------------------------------------------------------
 
     fn read_mail(&mut self) {
+        // Of one batch of mail: a message to a thousand subscribers does not ask a thousand times.
+        let now = now();
         for mail in self.mailbox.take() {
             match mail {
                 Mail::Connection(accepted) => self.adopt(accepted),
@@ -225,7 +244,7 @@ impl EventLoop {
                 }
                 Mail::Pushes { token, id } => {
                     if self.connection(token).is_some_and(|connection| connection.session.client.id == id) {
-                        self.deliver(token);
+                        self.deliver(token, now);
                     }
                 }
                 Mail::Durable => self.release_durable(),
@@ -553,6 +572,7 @@ impl EventLoop {
             self.input_ended(token);
             return None;
         }
+        self.has_read = true;
         self.stats.reads.add(1);
         self.stats.net_input_bytes.add(count as u64);
         connection.session.client.net_input_bytes.add(count as u64);
@@ -949,7 +969,7 @@ impl EventLoop {
     }
 
     /// Sends the messages that wait for a subscriber.
-    fn deliver(&mut self, token: usize) {
+    fn deliver(&mut self, token: usize, now: Millis) {
         let connection = self.connections[token].as_mut().expect("the connection has no seat");
         let client = connection.session.client.clone();
         // One that is to be closed gets nothing behind its last reply.
@@ -957,7 +977,7 @@ impl EventLoop {
             && !connection.session.close_after_reply
             && client.take_pushes(output(connection, &mut self.reply, self.shared.persistence.holds_replies()))
         {
-            self.finish(token, now());
+            self.finish(token, now);
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Mailbox {
     queue: Mutex<Vec<Mail>>,
     /// Whether a wake-up is on its way, so that a burst of mail costs one.
     woken: AtomicBool,
+    /// There is mail besides what the loop's own thread has left.
+    urgent: AtomicBool,
     waker: Waker,
     /// The loop has replies that wait for the journal.
     waits_for_durable: AtomicBool,
@@ -47,6 +49,7 @@ impl Mailbox {
         Arc::new(Mailbox {
             queue: Mutex::default(),
             woken: AtomicBool::new(false),
+            urgent: AtomicBool::new(false),
             waker,
             waits_for_durable: AtomicBool::new(false),
         })
@@ -55,6 +58,7 @@ impl Mailbox {
     /// Enqueues, and wakes the loop if it has not been woken since it last looked.
     pub fn send(&self, mail: Mail) {
         self.queue.lock().push(mail);
+        self.urgent.store(true, Ordering::Release);
         if !self.woken.swap(true, Ordering::AcqRel) {
             // It fails only when the loop's poll is gone, that is while the server ends.
             let _ = self.waker.wake();
@@ -92,8 +96,14 @@ impl Mailbox {
         self.queue.lock().is_empty()
     }
 
+    /// Whether there is any that should not wait.
+    pub fn is_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Acquire)
+    }
+
     /// Everything sent so far.
     pub fn take(&self) -> Vec<Mail> {
+        self.urgent.store(false, Ordering::Release);
         // Before the queue is read: mail that comes behind it wakes the loop again.
         self.woken.store(false, Ordering::Release);
         std::mem::take(&mut *self.queue.lock())

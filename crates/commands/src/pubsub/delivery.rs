@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use config::{LogLevel, OutputLimits};
-use resp::{Reply, SHARED_BYTES_MIN};
+use resp::{Proto, Reply, SHARED_BYTES_MIN};
 use smallvec::SmallVec;
 
 use super::Topic;
@@ -13,6 +13,67 @@ use crate::client::{Client, ClientFlags};
 use crate::context::Host;
 use crate::global::Global;
 use crate::stats::ThreadStats;
+
+/// Messages of one channel, one behind the other, that one access has published and not delivered yet: a pipeline of PUBLISH is one delivery,
+/// encoded once, and what is long enough lies in memory once for all who listen.
+#[derive(Debug)]
+pub struct Run {
+    topic: Topic,
+    channel: Vec<u8>,
+    /// In RESP2.
+    bytes: Vec<u8>,
+    /// Where in these each message begins: in RESP3 that byte is another.
+    starts: SmallVec<[u32; 32]>,
+}
+
+/// Less is copied: that is cheaper than a segment of its own.
+const SHARED_RUN_BYTES_MIN: usize = 512;
+
+impl Default for Run {
+    fn default() -> Run {
+        Run { topic: Topic::Channel, channel: Vec::new(), bytes: Vec::new(), starts: SmallVec::new() }
+    }
+}
+
+impl Run {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// Whether a message to this channel goes on with what was gathered.
+    pub(super) fn is_of(&self, topic: Topic, channel: &[u8]) -> bool {
+        self.is_empty() || self.topic == topic && self.channel == channel
+    }
+
+    pub(super) fn add(&mut self, topic: Topic, channel: &[u8], payload: &[u8]) {
+        if self.is_empty() {
+            self.topic = topic;
+            self.channel.extend_from_slice(channel);
+        }
+        self.starts.push(self.bytes.len() as u32);
+        let mut push = Reply::default();
+        push.push(3);
+        push.bulk(if topic == Topic::Shard { "smessage" } else { "message" });
+        push.bulk(channel);
+        push.bulk(payload);
+        self.bytes.extend_from_slice(push.as_slice().expect("nothing of it is shared"));
+    }
+
+    fn encoded(&self, proto: Proto) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        if proto == Proto::Resp3 {
+            self.starts.iter().for_each(|&start| bytes[start as usize] = b'>');
+        }
+        bytes
+    }
+
+    fn clear(&mut self) {
+        self.channel.clear();
+        self.bytes.clear();
+        self.starts.clear();
+    }
+}
 
 /// Pushes on their way into the inboxes of clients. [`finish`](Delivery::finish) it before the access ends.
 pub struct Delivery<'a> {
@@ -50,7 +111,8 @@ impl<'a> Delivery<'a> {
     ) -> usize {
         let mut shared = shared.cloned();
         let mut receivers = 0;
-        self.host.subscriptions().for_receivers(topic, channel, |pattern, clients| {
+        let subscriptions = self.host.subscriptions();
+        subscriptions.for_receivers(topic, channel, |pattern, clients| {
             // Encoded once: the protocols differ in the first byte only.
             let mut elements = Reply::default();
             let count = match pattern {
@@ -82,6 +144,29 @@ impl<'a> Delivery<'a> {
             }
         });
         receivers
+    }
+
+    /// Delivers what was gathered.
+    pub(crate) fn deliver(&mut self, run: &mut Run) {
+        if run.is_empty() {
+            return;
+        }
+        let mut encoded: [Option<Arc<Vec<u8>>>; 2] = [None, None];
+        let subscriptions = self.host.subscriptions();
+        subscriptions.for_receivers(run.topic, &run.channel, |pattern, clients| {
+            if pattern.is_some() {
+                // It came when all of these messages had been sent.
+                return;
+            }
+            for client in clients.filter(|client| !client.killed.load(Relaxed)) {
+                self.leave(client, |inbox| {
+                    let bytes = encoded[(inbox.proto() == Proto::Resp3) as usize]
+                        .get_or_insert_with(|| Arc::new(run.encoded(inbox.proto())));
+                    if bytes.len() < SHARED_RUN_BYTES_MIN { inbox.raw(bytes) } else { inbox.raw_shared(bytes) }
+                });
+            }
+        });
+        run.clear();
     }
 
     /// Leaves a push with a client, in its protocol, unless too much waits for it already.

@@ -12,13 +12,14 @@ mod subscribe;
 mod subscriptions;
 mod unsubscribe;
 
-pub use delivery::Delivery;
+pub use delivery::{Delivery, Run};
 pub use subscriptions::{Pending, Subscriber, Subscriptions};
 pub(crate) use unsubscribe::unsubscribe_from_all;
 
 use resp::{Proto, Reply};
 
 use crate::client::{Client, Session};
+use crate::context::Ctx;
 use crate::error::Error;
 use crate::registry::Command;
 use crate::spec::Spec;
@@ -79,6 +80,15 @@ pub fn refusal(session: &Session, proto: Proto, command: &Command) -> Option<Err
 #[cold]
 pub fn replies_by_push(command: &Command) -> bool {
     PUSHING.contains(&command.full_name.as_str())
+}
+
+/// Delivers the messages that this access has gathered: what comes now must come behind them.
+fn deliver_messages(cx: &mut Ctx<'_>) {
+    if !cx.db.effects.messages.is_empty() {
+        let mut delivery = Delivery::of(cx.reach.global(), cx.host, cx.db.stats, cx.session.client.thread);
+        delivery.deliver(&mut cx.db.effects.messages);
+        delivery.finish();
+    }
 }
 
 /// Says that a subscription has begun or ended, and how many there are now.

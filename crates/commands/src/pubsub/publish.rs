@@ -1,6 +1,8 @@
 //! `PUBLISH` and `SPUBLISH`.
 
-use super::{Delivery, Topic};
+use resp::SHARED_BYTES_MIN;
+
+use super::{Delivery, Topic, deliver_messages};
 use crate::context::{Ctx, Outcome};
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 
@@ -40,9 +42,16 @@ pub const SPUBLISH: Spec = Spec {
 fn run(cx: &mut Ctx<'_>, topic: Topic) -> Outcome {
     let mut receivers = 0;
     if cx.host.subscriptions().has_receivers(topic) {
-        let mut delivery = Delivery::of(cx.global(), cx.host, cx.db.stats, cx.session.client.thread);
-        receivers = delivery.publish_shared(topic, cx.args[1], cx.args[2], cx.large(2));
-        delivery.finish();
+        receivers = match may_gather(cx, topic) {
+            true => gather(cx, topic),
+            false => {
+                deliver_messages(cx);
+                let mut delivery = Delivery::of(cx.global(), cx.host, cx.db.stats, cx.session.client.thread);
+                let receivers = delivery.publish_shared(topic, cx.args[1], cx.args[2], cx.large(2));
+                delivery.finish();
+                receivers
+            }
+        };
     }
     if cx.db.effects.wanted() {
         // Also where nobody listens: a replica has subscribers of its own.
@@ -50,6 +59,25 @@ fn run(cx: &mut Ctx<'_>, topic: Topic) -> Outcome {
     }
     cx.reply.count(receivers);
     Ok(())
+}
+
+/// Whether the message can wait until this access ends, or another channel has one. Nobody can tell, but who gets its own messages.
+fn may_gather(cx: &Ctx<'_>, topic: Topic) -> bool {
+    !cx.is_wide()
+        && !cx.session.is_subscriber
+        && cx.args[2].len() < SHARED_BYTES_MIN
+        && (topic == Topic::Shard || cx.host.subscriptions().count(Topic::Pattern) == 0)
+}
+
+fn gather(cx: &mut Ctx<'_>, topic: Topic) -> usize {
+    let receivers = cx.host.subscriptions().subscribers(topic, cx.args[1]);
+    if receivers > 0 {
+        if !cx.db.effects.messages.is_of(topic, cx.args[1]) {
+            deliver_messages(cx);
+        }
+        cx.db.effects.messages.add(topic, cx.args[1], cx.args[2]);
+    }
+    receivers
 }
 
 #[cfg(test)]

@@ -99,8 +99,8 @@ pub(crate) enum Invalid<'a> {
     Everything,
 }
 
-/// A key that was changed, and the client that did it, or 0. By keys, in their order.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A key that was changed, and the client that did it, or 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     pub key: Box<[u8]>,
     pub by: u64,
@@ -269,8 +269,15 @@ impl Tracking {
 
     /// Tells those who track by prefix what one access has changed: each prefix at once, its keys in order and each once.
     pub(crate) fn broadcast(&self, changed: &mut Vec<Change>, delivery: &mut Delivery<'_>) {
-        changed.sort_unstable();
-        changed.dedup();
+        // Stable: whoever was the last to change a key knows what it holds.
+        changed.sort_by(|a, b| a.key.cmp(&b.key));
+        changed.dedup_by(|later, kept| {
+            let is_same = later.key == kept.key;
+            if is_same {
+                kept.by = later.by;
+            }
+            is_same
+        });
         // A key has few prefixes that are as long as any that somebody tracks by, however many prefixes there are.
         let mut found: BTreeMap<&[u8], Vec<&Change>> = BTreeMap::new();
         for change in changed.iter() {
@@ -284,8 +291,7 @@ impl Tracking {
             for client_id in &self.prefixes[prefix] {
                 let tracker = &self.trackers[client_id];
                 let is_heard = |change: &&&Change| !tracker.mode.noloop || change.by != *client_id;
-                let mut keys: Vec<&[u8]> = changes.iter().filter(is_heard).map(|change| &*change.key).collect();
-                keys.dedup();
+                let keys: Vec<&[u8]> = changes.iter().filter(is_heard).map(|change| &*change.key).collect();
                 if !keys.is_empty() {
                     tracker.send(Invalid::Keys(&keys), delivery);
                 }
