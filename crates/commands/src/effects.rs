@@ -420,6 +420,12 @@ impl Effects {
         }
     }
 
+    /// Whether messages were published that are still to be delivered.
+    #[inline]
+    pub fn has_messages(&self) -> bool {
+        !self.messages.is_empty()
+    }
+
     /// Whether there is anything to [tell](crate::telling::Telling).
     #[inline]
     pub fn has_news(&self) -> bool {

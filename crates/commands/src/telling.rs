@@ -74,6 +74,13 @@ impl<'a> Telling<'a> {
         delivery.finish();
     }
 
+    /// Delivers the messages that this access has gathered: before anything but PUBLISH runs, since who sees what is behind them has got them.
+    pub fn deliver_messages(&self, effects: &mut Effects) {
+        let mut delivery = self.delivery();
+        delivery.deliver(&mut effects.messages);
+        delivery.finish();
+    }
+
     /// The command, script or transaction of this client is over: it gets what concerns itself. Call it behind the last [`tell`](Self::tell).
     #[inline]
     pub fn tell_own(&self, effects: &mut Effects, client: &Client) {

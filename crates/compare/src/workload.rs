@@ -266,11 +266,22 @@ pub static TABLES: &[Table] = &[
     },
     Table {
         name: "messages",
-        title: "publish and subscribe",
+        title: "publish and subscribe, 10 publishers with pipelines of 16",
         contest: Contest::PeersAlone,
+        depth: 16,
         connections: Some(10),
         time_share: 0.4,
-        rows: &[messages("PUBLISH to 100, 1 in flight", 1), messages("PUBLISH to 100, 16 in flight", 16)],
+        rows: &[messages("PUBLISH to 100 subscribers", 0.75)],
+        ..TABLE
+    },
+    Table {
+        name: "messages1",
+        title: "publish and subscribe, 10 publishers with one request in flight",
+        contest: Contest::PeersAlone,
+        connections: Some(10),
+        part: Part::User,
+        time_share: 0.4,
+        rows: &[messages("PUBLISH to 100 subscribers", 0.75)],
         ..TABLE
     },
     Table {
@@ -357,9 +368,9 @@ const fn collection(name: &'static str, request: &'static str, ratio_max: f64) -
     Row { fill: None, ..row(name, request, ratio_max) }
 }
 
-const fn messages(name: &'static str, depth: usize) -> Row {
+const fn messages(name: &'static str, ratio_max: f64) -> Row {
     let listeners = Listeners { count: 100, channel: "messages", payload_bytes: 64 };
-    Row { depth: Some(depth), listeners: Some(listeners), ..collection(name, "PUBLISH messages {v:64}", 0.75) }
+    Row { listeners: Some(listeners), ..collection(name, "PUBLISH messages {v:64}", ratio_max) }
 }
 
 const fn heavy(name: &'static str, request: &'static str, setup: &'static [Setup]) -> Row {

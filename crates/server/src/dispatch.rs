@@ -1034,9 +1034,8 @@ impl Access {
         keys: &'a [Key<'a>],
     ) -> Result<(), BatchEnd> {
         let stats = cx.db.stats;
-        if cx.session.client.has_pushes() && !self.in_transaction {
-            // What was told before this command runs comes before its reply.
-            cx.session.client.take_pushes(cx.reply);
+        if cx.session.client.has_pushes() | cx.db.effects.has_messages() {
+            self.hear(cx, plan);
         }
         let mark = cx.reply.mark();
         let replied = cx.reply.len();
@@ -1188,6 +1187,18 @@ impl Access {
             (_, true) => Where::Executed,
             _ if cx.session.transaction.is_some() => Where::Queued,
             _ => Where::TopLevel,
+        }
+    }
+
+    /// What was told before a command runs comes before its reply.
+    #[cold]
+    fn hear(&self, cx: &mut Ctx<'_>, plan: &Plan<'_>) {
+        if !plan.command.as_ref().is_ok_and(|command| pubsub::publishes(command)) {
+            let telling = Telling::of(cx.reach.global(), cx.host, cx.db.stats, self.thread);
+            telling.deliver_messages(cx.db.effects);
+        }
+        if !self.in_transaction {
+            cx.session.client.take_pushes(cx.reply);
         }
     }
 

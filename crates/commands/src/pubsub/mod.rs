@@ -19,7 +19,6 @@ pub(crate) use unsubscribe::unsubscribe_from_all;
 use resp::{Proto, Reply};
 
 use crate::client::{Client, Session};
-use crate::context::Ctx;
 use crate::error::Error;
 use crate::registry::Command;
 use crate::spec::Spec;
@@ -76,19 +75,16 @@ pub fn refusal(session: &Session, proto: Proto, command: &Command) -> Option<Err
     )))
 }
 
+/// Whether this command only adds to what its access has published: see [`Run`].
+#[cold]
+pub fn publishes(command: &Command) -> bool {
+    matches!(command.spec.name, "publish" | "spublish")
+}
+
 /// Whether the replies of this command are pushes.
 #[cold]
 pub fn replies_by_push(command: &Command) -> bool {
     PUSHING.contains(&command.full_name.as_str())
-}
-
-/// Delivers the messages that this access has gathered: what comes now must come behind them.
-fn deliver_messages(cx: &mut Ctx<'_>) {
-    if !cx.db.effects.messages.is_empty() {
-        let mut delivery = Delivery::of(cx.reach.global(), cx.host, cx.db.stats, cx.session.client.thread);
-        delivery.deliver(&mut cx.db.effects.messages);
-        delivery.finish();
-    }
 }
 
 /// Says that a subscription has begun or ended, and how many there are now.

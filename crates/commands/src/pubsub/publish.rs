@@ -2,7 +2,7 @@
 
 use resp::SHARED_BYTES_MIN;
 
-use super::{Delivery, Topic, deliver_messages};
+use super::{Delivery, Topic};
 use crate::context::{Ctx, Outcome};
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 
@@ -78,6 +78,15 @@ fn gather(cx: &mut Ctx<'_>, topic: Topic) -> usize {
         cx.db.effects.messages.add(topic, cx.args[1], cx.args[2]);
     }
     receivers
+}
+
+/// Delivers what was gathered: what comes now must come behind it.
+fn deliver_messages(cx: &mut Ctx<'_>) {
+    if !cx.db.effects.messages.is_empty() {
+        let mut delivery = Delivery::of(cx.reach.global(), cx.host, cx.db.stats, cx.session.client.thread);
+        delivery.deliver(&mut cx.db.effects.messages);
+        delivery.finish();
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `SUBSCRIBE`, `PSUBSCRIBE`, `SSUBSCRIBE`.
 
-use super::{Topic, confirm, deliver_messages};
+use super::{Topic, confirm};
 use crate::context::{Ctx, Outcome};
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
 
@@ -44,8 +44,6 @@ pub const SSUBSCRIBE: Spec = Spec {
 };
 
 fn run(cx: &mut Ctx<'_>, topic: Topic, what: &str) -> Outcome {
-    // What was published before is not for the new subscriber.
-    deliver_messages(cx);
     let client = cx.session.client.clone();
     cx.session.is_subscriber = true;
     for &name in &cx.args[1..] {

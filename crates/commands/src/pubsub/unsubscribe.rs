@@ -1,6 +1,6 @@
 //! `UNSUBSCRIBE`, `PUNSUBSCRIBE`, `SUNSUBSCRIBE`.
 
-use super::{Topic, confirm, deliver_messages};
+use super::{Topic, confirm};
 use crate::client::ClientFlags;
 use crate::context::{Ctx, Outcome};
 use crate::spec::{Acl, Arg, Flags, Group, KeyFlags, KeySpec, Spec};
@@ -45,7 +45,6 @@ pub const SUNSUBSCRIBE: Spec = Spec {
 };
 
 fn run(cx: &mut Ctx<'_>, topic: Topic, what: &str) -> Outcome {
-    deliver_messages(cx);
     let client = cx.session.client.clone();
     let all = match client.subscriber() {
         Some(subscriber) if cx.args.len() == 1 => subscriber.names(topic),
@@ -74,7 +73,6 @@ fn run(cx: &mut Ctx<'_>, topic: Topic, what: &str) -> Outcome {
 /// Ends all subscriptions without a word: RESET.
 pub(crate) fn unsubscribe_from_all(cx: &mut Ctx<'_>) {
     if cx.session.is_subscriber {
-        deliver_messages(cx);
         cx.host.subscriptions().remove_client(&cx.session.client);
         cx.session.is_subscriber = false;
         take_last_pushes(cx);
