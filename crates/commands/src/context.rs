@@ -281,6 +281,8 @@ pub trait Host: Send + Sync {
     fn log(&self, level: LogLevel, text: &str);
     /// How memory stands to `maxmemory` now. Costs a look at each thread's counters.
     fn room(&self, global: &Global) -> Room;
+    /// Processor time that the process has used, for itself and in the system, in milliseconds.
+    fn cpu_ms(&self) -> (u64, u64);
     /// Used memory in bytes, as INFO's `used_memory` says.
     fn used_memory_bytes(&self) -> u64;
     /// What memory is used for. The caller is alone in the world.

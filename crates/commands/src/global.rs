@@ -9,6 +9,7 @@ use keyspace::{Keyspace, Millis};
 use crate::access::AccessControl;
 use crate::blocking::Waiters;
 use crate::generic::migrate::Departing;
+use crate::observation::hot_keys::HotKeys;
 use crate::observation::monitor::Monitors;
 use crate::registry::Registry;
 use crate::scripting::Scripts;
@@ -42,6 +43,8 @@ pub struct Global {
     pub tracking: Tracking,
     /// The clients that listen to all commands.
     pub monitors: Monitors,
+    /// The session of HOTKEYS that goes on, or was stopped last.
+    pub hot_keys: Option<HotKeys>,
     /// The scripts that EVALSHA finds, and their interpreter.
     pub scripts: Scripts,
     pub debug: DebugSettings,

@@ -69,6 +69,12 @@ pub struct ThreadStats {
     pub acl_denied_channel: Counter,
     pub acl_denied_database: Counter,
     pub expire_cycle_ns: Counter,
+    /// Batches of commands whose keys were asked for ahead, and those keys.
+    pub prefetch_batches: Counter,
+    pub prefetch_keys: Counter,
+    /// Turns of the event loop, and the time between waking and waiting again.
+    pub loop_cycles: Counter,
+    pub loop_ns: Counter,
     /// Changes since the last snapshot, as `rdb_changes_since_last_save` counts them.
     pub dirty: Counter,
     /// Connections that belong to this thread now; written by the accepting thread too.
@@ -105,6 +111,10 @@ impl ThreadStats {
             acl_denied_channel: Counter::default(),
             acl_denied_database: Counter::default(),
             expire_cycle_ns: Counter::default(),
+            prefetch_batches: Counter::default(),
+            prefetch_keys: Counter::default(),
+            loop_cycles: Counter::default(),
+            loop_ns: Counter::default(),
             dirty: Counter::default(),
             clients: AtomicI64::new(0),
             by_command: (0..commands).map(|_| CommandStats::default()).collect(),
@@ -160,6 +170,10 @@ impl ThreadStats {
             &self.acl_denied_channel,
             &self.acl_denied_database,
             &self.expire_cycle_ns,
+            &self.prefetch_batches,
+            &self.prefetch_keys,
+            &self.loop_cycles,
+            &self.loop_ns,
         ] {
             counter.reset();
         }

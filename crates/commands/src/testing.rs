@@ -119,6 +119,7 @@ impl Default for Rig {
                     watches: Default::default(),
                     tracking: Default::default(),
                     monitors: Default::default(),
+                    hot_keys: None,
                     scripts: Default::default(),
                     debug: DebugSettings::default(),
                     run_id: "0123456789abcdef0123456789abcdef01234567".into(),
@@ -605,6 +606,9 @@ impl Host for TestHost {
     /// One byte is less than anything uses.
     fn room(&self, global: &Global) -> Room {
         if global.settings.maxmemory_bytes == 1 { Room::Out } else { Room::Enough }
+    }
+    fn cpu_ms(&self) -> (u64, u64) {
+        (0, 0)
     }
     fn used_memory_bytes(&self) -> u64 {
         0

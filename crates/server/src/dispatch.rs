@@ -20,7 +20,7 @@ use commands::generic::migrate::{self, Arrival};
 use commands::global::{Global, Pause, Role, World};
 use commands::keys::{self, KeyPlan};
 use commands::observation::monitor::Line;
-use commands::observation::{Executed, Watching};
+use commands::observation::{Executed, Watching, request_bytes};
 use commands::pubsub::{self, Delivery};
 use commands::scripting::{self, Ended, ScriptCall};
 use commands::server::monitor;
@@ -353,6 +353,8 @@ impl Dispatcher<'_> {
             }
             let space = world.keyspace.narrow(held);
             if keys.len() > 1 {
+                self.stats.prefetch_batches.add(1);
+                self.stats.prefetch_keys.add(keys.len() as u64);
                 let db = jobs[0].session.db;
                 keys.iter().for_each(|key| space.prefetch_bucket(db, *key));
                 keys.iter().for_each(|key| space.prefetch_entry(db, *key));
@@ -950,7 +952,8 @@ impl Access {
     #[inline]
     fn look_at(&mut self, session: &Session, global: &Global, request_bytes: usize) {
         let watching = if session.replays { Watching::NOTHING } else { global.settings.watching };
-        let looks_at_all = watching.may_hold_large(request_bytes) || !global.monitors.is_empty() && !session.replays;
+        let is_looked_at = !global.monitors.is_empty() || global.hot_keys.is_some();
+        let looks_at_all = watching.may_hold_large(request_bytes) || is_looked_at && !session.replays;
         self.ns_min = if looks_at_all { 0 } else { watching.ns_min };
         self.reply_bytes_min = watching.reply_bytes_min;
     }
@@ -961,6 +964,9 @@ impl Access {
         let client = (!self.in_script).then_some(&*cx.session.client);
         let executed = Executed { command: cx.command, args, ns, reply_bytes, client };
         cx.host.observation().note(&executed, &cx.global().settings, cx.db.now);
+        if let Some(hot_keys) = cx.global().hot_keys.as_ref().filter(|hot_keys| hot_keys.is_active()) {
+            hot_keys.add(self.thread, cx.keys, ns, request_bytes(args) + reply_bytes as u64);
+        }
         self.tell_monitors(cx, args);
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use commands::generic::migrate::Migration;
 use commands::observation::Observation;
+use commands::observation::hot_keys::Usage;
 use commands::persistence::{Alone, Persistence};
 use commands::pubsub::{Pending, Subscriptions};
 use commands::server::memory::MemoryReport;
@@ -15,6 +16,8 @@ use commands::{
 use config::{Changes, LogLevel, SetError, directives};
 use journal::Destination;
 use keyspace::{Dropped, Millis};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use resp::Reply;
 
 use crate::listener::{self, Accepted, Listener};
@@ -164,6 +167,11 @@ impl Host for Shared {
 
     fn room(&self, global: &Global) -> Room {
         Shared::room(self, global)
+    }
+
+    fn cpu_ms(&self) -> (u64, u64) {
+        let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return (0, 0) };
+        (usage.user_time().num_milliseconds() as u64, usage.system_time().num_milliseconds() as u64)
     }
 
     fn used_memory_bytes(&self) -> u64 {
@@ -366,11 +374,25 @@ impl Shared {
         info::render(&self.info_sources(None, None), &[])
     }
 
+    /// A session of HOTKEYS that has a duration ends by itself. Called by loop 0.
+    fn end_hot_keys(&self, now: Millis) {
+        if self.gates.narrow(0).global.hot_keys.as_ref().is_some_and(|hot_keys| hot_keys.is_due(now)) {
+            let mut world = self.gates.wide();
+            let (user_ms, system_ms) = self.cpu_ms();
+            let net_bytes =
+                self.stats.iter().map(|stats| stats.net_input_bytes.get() + stats.net_output_bytes.get()).sum();
+            if let Some(hot_keys) = &mut world.global.hot_keys {
+                hot_keys.stop(now, Usage { user_ms, system_ms, net_bytes });
+            }
+        }
+    }
+
     /// What is due ten times a second, on loop 0.
     pub fn tick(&self, now: Millis) {
         self.operation.sample(now, &self.stats);
         self.check_jobs();
         self.look_at_not_counted_bytes();
+        self.end_hot_keys(now);
     }
 }
 

@@ -48,6 +48,7 @@ impl InProcess {
             watches: Default::default(),
             tracking: Default::default(),
             monitors: Default::default(),
+            hot_keys: None,
             scripts: Default::default(),
             debug: DebugSettings::default(),
             run_id: "0".repeat(40),

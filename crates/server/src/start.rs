@@ -301,6 +301,7 @@ fn world(
         watches: Default::default(),
         tracking: Default::default(),
         monitors: Default::default(),
+        hot_keys: None,
         scripts: Default::default(),
         debug: DebugSettings::default(),
         run_id: run_id.iter().map(|byte| format!("{byte:02x}")).collect(),

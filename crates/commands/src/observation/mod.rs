@@ -1,12 +1,15 @@
-//! Watching the server at work: which commands were slow or large ([`command_log`]), what made clients wait ([`latency`]), and every
-//! command as it is executed ([`monitor`]).
+//! Watching the server at work: which commands were slow or large ([`command_log`]), what made clients wait ([`latency`]), which keys take the
+//! most ([`hot_keys`]), and every command as it is executed ([`monitor`]).
 //!
 //! What it costs where nobody looks: a command compares its time, and the length of its reply, with the least that anybody wants to hear of
 //! ([`Watching`]), numbers that it has at hand anyway. Everything else is behind that branch, and so is every lock.
 
 pub mod command_log;
+pub mod hot_keys;
 pub mod latency;
 pub mod monitor;
+
+use std::sync::Arc;
 
 use keyspace::Millis;
 
@@ -24,7 +27,7 @@ pub const REDACTED: &[u8] = b"(redacted)";
 #[derive(Default)]
 pub struct Observation {
     pub logs: CommandLogs,
-    pub latency: LatencyMonitor,
+    pub latency: Arc<LatencyMonitor>,
 }
 
 /// From where on somebody wants to hear of a command. Follows the settings.
@@ -96,7 +99,7 @@ impl Observation {
 }
 
 /// The bytes of a request as clients send it: `*2\r\n$3\r\nGET\r\n$1\r\na\r\n`.
-fn request_bytes(args: &[&[u8]]) -> u64 {
+pub fn request_bytes(args: &[&[u8]]) -> u64 {
     let digits = |number: usize| number.checked_ilog10().unwrap_or(0) as usize + 1;
     let header = |number: usize| 1 + digits(number) + 2;
     (header(args.len()) + args.iter().map(|arg| header(arg.len()) + arg.len() + 2).sum::<usize>()) as u64

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use config::LogLevel;
 use keyspace::collection::stream::StreamId;
-use keyspace::{Collection, DbIndex, Entry, Expiry, List, NewValue, Stream};
+use keyspace::{Collection, DbIndex, Entry, Expiry, Hash, List, Millis, NewValue, Set, SortedSet, Stream};
 use resp::{Proto, Reply};
 use sha1::{Digest, Sha1};
 
@@ -60,6 +60,13 @@ const SUBCOMMANDS: &[Subcommand] = &[
         digest_value,
         &["DIGEST-VALUE <key> [<key> ...]", "    The same for the value and expiry of each key."],
     ),
+    Subcommand(
+        "DICT-RESIZING",
+        1,
+        1,
+        accepted,
+        &["DICT-RESIZING <0|1>", "    Changes nothing: tables grow and shrink a segment at a time."],
+    ),
     Subcommand("ERROR", 1, 1, error, &["ERROR <text>", "    Returns this text as an error."]),
     Subcommand("HELP", 0, 0, help, &["HELP", "    Prints these lines."]),
     Subcommand(
@@ -69,6 +76,21 @@ const SUBCOMMANDS: &[Subcommand] = &[
         table_figures,
         &["HTSTATS <db>", "    Returns figures of the tables that hold this database."],
     ),
+    Subcommand(
+        "HTSTATS-KEY",
+        1,
+        2,
+        table_figures_of_key,
+        &["HTSTATS-KEY <key> [full]", "    The same for the table of a large set, hash or sorted set."],
+    ),
+    Subcommand(
+        "KEYSIZES-HIST-ASSERT",
+        1,
+        1,
+        accepted,
+        &["KEYSIZES-HIST-ASSERT <0|1>", "    Changes nothing: INFO keysizes counts when it is asked."],
+    ),
+    Subcommand("LISTPACK", 1, 1, listpack, &["LISTPACK <key>", "    Writes into the log what a listpack holds."]),
     Subcommand(
         "LOADAOF",
         0,
@@ -87,6 +109,13 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("OOM", 0, 0, crash, &["OOM", "    Ends the server as an allocation that fails does."]),
     Subcommand("PANIC", 0, 0, crash, &["PANIC", "    Ends the server as a bug of ours does."]),
     Subcommand(
+        "PAUSE-CRON",
+        1,
+        1,
+        accepted,
+        &["PAUSE-CRON <0|1>", "    Changes nothing: there is no one job that does all from time to time."],
+    ),
+    Subcommand(
         "POPULATE",
         1,
         3,
@@ -104,6 +133,23 @@ const SUBCOMMANDS: &[Subcommand] = &[
         &["PROTOCOL <type>", "    Returns a reply of this type: string, integer, double, null, array and so on."],
     ),
     Subcommand(
+        "QUICKLIST",
+        1,
+        2,
+        quicklist,
+        &["QUICKLIST <key> [<0|1>]", "    Writes into the log what the nodes of a large list hold."],
+    ),
+    Subcommand(
+        "QUICKLIST-PACKED-THRESHOLD",
+        1,
+        1,
+        packed_threshold,
+        &[
+            "QUICKLIST-PACKED-THRESHOLD <size>",
+            "    Changes nothing: a large item of a list has a node of its own by the list's limits.",
+        ],
+    ),
+    Subcommand(
         "RELOAD",
         0,
         3,
@@ -112,6 +158,16 @@ const SUBCOMMANDS: &[Subcommand] = &[
             "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
             "    Saves a snapshot, forgets all data, and loads the snapshot. NOSAVE takes the file that is there, NOFLUSH",
             "    keeps what is there, and MERGE lets keys of the file take the place of those.",
+        ],
+    ),
+    Subcommand(
+        "REPLYBUFFER",
+        2,
+        2,
+        reply_buffer,
+        &[
+            "REPLYBUFFER (PEAK-RESET-TIME|RESIZING) <value>",
+            "    Changes nothing: connections have no reply buffer of their own.",
         ],
     ),
     Subcommand(
@@ -220,6 +276,73 @@ fn load_aof(cx: &mut Ctx<'_>) -> Outcome {
     cx.block(Block::on_job())
 }
 
+/// For test suites, which say this before a test: what it is about does not exist here, and so cannot be in the test's way.
+fn accepted(cx: &mut Ctx<'_>) -> Outcome {
+    cx.reply.ok();
+    Ok(())
+}
+
+fn packed_threshold(cx: &mut Ctx<'_>) -> Outcome {
+    match config::units::parse_memory(cx.args[2]) {
+        Ok(0..=0x1_0000_0000) => accepted(cx),
+        _ => cx.fail("ERR argument must be a memory value bigger than 1 and smaller than 4gb"),
+    }
+}
+
+fn reply_buffer(cx: &mut Ctx<'_>) -> Outcome {
+    match () {
+        () if cx.word(2, "RESIZING") => accepted(cx),
+        () if !cx.word(2, "PEAK-RESET-TIME") => Err(unknown(cx)),
+        () if cx.word(3, "NEVER") || cx.word(3, "RESET") => accepted(cx),
+        () => {
+            cx.int(3)?;
+            accepted(cx)
+        }
+    }
+}
+
+fn listpack(cx: &mut Ctx<'_>) -> Outcome {
+    structure(cx, "listpack", "ERR Not a listpack encoded object.", "Listpack structure printed on stdout")
+}
+
+fn quicklist(cx: &mut Ctx<'_>) -> Outcome {
+    structure(cx, "quicklist", "ERR Not a quicklist encoded object.", "Quicklist structure printed on stdout")
+}
+
+/// Logs how a value of this encoding is kept. What it holds may be secret, and is not shown.
+fn structure(cx: &mut Ctx<'_>, encoding: &str, other: &'static str, reply: &'static str) -> Outcome {
+    let key = cx.db.space.key(cx.args[2]);
+    let Some(entry) = cx.db.glance(key) else {
+        return Err(Error::NoSuchKey.into());
+    };
+    if entry.value().encoding_name() != encoding {
+        return cx.fail(other);
+    }
+    let line = format!("DEBUG: {encoding} of {} bytes{}", entry.memory_usage(0), node_figures(&entry));
+    cx.host.log(LogLevel::Notice, &line);
+    cx.reply.simple(reply);
+    Ok(())
+}
+
+fn table_figures_of_key(cx: &mut Ctx<'_>) -> Outcome {
+    let key = cx.db.space.key(cx.args[2]);
+    let Some(entry) = cx.db.glance(key) else {
+        return Err(Error::NoSuchKey.into());
+    };
+    let len = match entry.value().encoding_name() {
+        "hashtable" => {
+            entry.typed::<Set>().map(|set| set.len()).or_else(|| entry.typed::<Hash>().map(|hash| hash.len()))
+        }
+        "skiplist" => entry.typed::<SortedSet>().map(|set| set.len()),
+        _ => None,
+    };
+    match len {
+        Some(len) => cx.reply.verbatim("txt", format!("[Table of the value]\n number of elements: {len}\n").as_bytes()),
+        None => return cx.fail("ERR The value stored at the specified key is not represented using an hash table"),
+    }
+    Ok(())
+}
+
 fn log(cx: &mut Ctx<'_>) -> Outcome {
     cx.host.log(LogLevel::Warning, &format!("DEBUG LOG: {}", String::from_utf8_lossy(cx.args[2])));
     cx.reply.ok();
@@ -240,27 +363,39 @@ fn object(cx: &mut Ctx<'_>) -> Outcome {
         return Err(Error::NoSuchKey.into());
     };
     let bits = entry.access_bits();
-    let mut line = format!(
-        "Value at:{:p} refcount:1 encoding:{} lru:{} lru_seconds_idle:{}",
+    // A payload ends with its version and checksum, and begins with its type.
+    const AROUND_BYTES: usize = 11;
+    let is_fast = cx.args.len() > 3;
+    let serialized = match is_fast {
+        true => String::new(),
+        false => format!(" serializedlength:{}", rdb::dump::dump(&entry.value(), true).len() - AROUND_BYTES),
+    };
+    let line = format!(
+        "Value at:{:p} refcount:1 encoding:{}{serialized} lru:{} lru_seconds_idle:{}{}",
         entry.key().as_ptr(),
         entry.value().encoding_name(),
         bits,
-        access::idle_ms(bits, now) / 1000
+        access::idle_ms(bits, now) / 1000,
+        node_figures(&entry)
     );
-    if let Some(list) = entry.typed::<List>()
-        && let Some(figures) = list.figures()
-    {
-        line += &format!(
-            " ql_nodes:{} ql_avg_node:{:.2} ql_listpack_max:{} ql_compressed:{} ql_uncompressed_size:{}",
-            figures.nodes,
-            list.len() as f64 / figures.nodes as f64,
-            figures.listpack_size_max,
-            i32::from(figures.is_compressed),
-            figures.bytes
-        );
-    }
     cx.reply.simple(&line);
     Ok(())
+}
+
+/// What is known about the nodes of a large list; nothing about other values.
+fn node_figures(entry: &Entry<'_>) -> String {
+    let Some((list, figures)) = entry.typed::<List>().and_then(|list| list.figures().map(|figures| (list, figures)))
+    else {
+        return String::new();
+    };
+    format!(
+        " ql_nodes:{} ql_avg_node:{:.2} ql_listpack_max:{} ql_compressed:{} ql_uncompressed_size:{}",
+        figures.nodes,
+        list.len() as f64 / figures.nodes as f64,
+        figures.listpack_size_max,
+        i32::from(figures.is_compressed),
+        figures.bytes
+    )
 }
 
 fn populate(cx: &mut Ctx<'_>) -> Outcome {
@@ -353,8 +488,39 @@ fn entry_digest(hasher: &mut Sha1, entry: &Entry<'_>) {
             }
         }
     }
+    // The order of these means nothing, and differs from encoding to encoding.
+    let mut unordered = Unordered::default();
+    if let Some(set) = entry.typed::<Set>() {
+        set.for_each(|member| unordered.add(&[&member.to_vec()]));
+    }
+    if let Some(set) = entry.typed::<SortedSet>() {
+        set.all().for_each(|(member, score)| unordered.add(&[&member.to_vec(), &score.to_le_bytes()]));
+    }
+    if let Some(hash) = entry.typed::<Hash>() {
+        hash.visit(Millis(i64::MIN), |field| {
+            let at = field.expire_at.map_or([0; 8], |at| at.0.to_le_bytes());
+            unordered.add(&[&field.name.to_vec(), &field.value.to_vec(), &at]);
+        });
+    }
+    hasher.update(unordered.0);
     if let Some(at) = entry.expire_at() {
         hasher.update(at.0.to_le_bytes());
+    }
+}
+
+/// Digests of elements in any order: combined by exclusive or.
+#[derive(Default)]
+struct Unordered([u8; 20]);
+
+impl Unordered {
+    fn add(&mut self, parts: &[&[u8]]) {
+        let mut hasher = Sha1::new();
+        for part in parts {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        let digest: [u8; 20] = hasher.finalize().into();
+        self.0.iter_mut().zip(digest).for_each(|(sum, byte)| *sum ^= byte);
     }
 }
 
@@ -479,6 +645,28 @@ mod tests {
             ("DEBUG POPULATE 1 k 9000000000000000000", "-ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
             ("DEBUG POPULATE x", "-ERR value is out of range, must be positive"),
             ("DEBUG HTSTATS 100", "-ERR Out of range database"),
+            ("RPUSH l 1 2", ":2"),
+            ("DEBUG LISTPACK l", "+Listpack structure printed on stdout"),
+            ("DEBUG LISTPACK k:1", "-ERR Not a listpack encoded object."),
+            ("DEBUG QUICKLIST l", "-ERR Not a quicklist encoded object."),
+            ("DEBUG LISTPACK nosuch", "-ERR no such key"),
+            (
+                "DEBUG HTSTATS-KEY l",
+                "-ERR The value stored at the specified key is not represented using an hash table",
+            ),
+            ("DEBUG QUICKLIST-PACKED-THRESHOLD 200b", "+OK"),
+            (
+                "DEBUG QUICKLIST-PACKED-THRESHOLD 5gb",
+                "-ERR argument must be a memory value bigger than 1 and smaller than 4gb",
+            ),
+            ("DEBUG REPLYBUFFER RESIZING 0", "+OK"),
+            ("DEBUG REPLYBUFFER PEAK-RESET-TIME never", "+OK"),
+            ("DEBUG REPLYBUFFER PEAK-RESET-TIME x", "-ERR value is not an integer or out of range"),
+            (
+                "DEBUG REPLYBUFFER foo 1",
+                "-ERR unknown subcommand or wrong number of arguments for 'REPLYBUFFER'. Try DEBUG HELP.",
+            ),
+            ("DEBUG DICT-RESIZING 0", "+OK"),
             ("DEBUG PROTOCOL map", "*6 :0 :0 :1 :1 :2 :0"),
             ("DEBUG PROTOCOL push", "-ERR RESP2 is not supported by this command"),
             ("DEBUG STRINGMATCH-TEST", "+Apparently Redis did not crash: test passed"),
@@ -500,6 +688,16 @@ mod tests {
         assert_ne!(one.1, digest(&["SET a 1 PXAT 1900000000000"]).1);
         let stream = digest(&["XADD a 1-1 f 1"]);
         assert_eq!(stream, digest(&["XADD a 1-0 f 0", "XADD a 1-1 f 1", "XDEL a 1-0", "XGROUP CREATE a g 0"]));
+        let set = digest(&["SADD a x 1", "CONFIG SET set-max-listpack-entries 0"]);
+        assert_eq!(set, digest(&["CONFIG SET set-max-listpack-entries 0", "SADD a 1 x"]));
+        assert_ne!(set.1, digest(&["SADD a x 2"]).1);
+        let hash = digest(&["HSET a f 1 g 2"]);
+        assert_eq!(hash, digest(&["HSET a g 2 f 0", "HSET a f 1"]));
+        assert_ne!(hash.1, digest(&["HSET a f 2 g 1"]).1);
+        assert_ne!(hash.1, digest(&["HSET a f 1 g 2", "HPEXPIREAT a 1900000000000 FIELDS 1 f"]).1);
+        let sorted = digest(&["ZADD a 1 x 2 y"]);
+        assert_eq!(sorted, digest(&["ZADD a 2 y 1 x"]));
+        assert_ne!(sorted.1, digest(&["ZADD a 2 x 1 y"]).1);
         assert_ne!(stream.1, digest(&["XADD a 1-2 f 1"]).1);
         assert_ne!(stream.1, digest(&["XADD a 1-1 f 2"]).1);
     }

@@ -7,6 +7,7 @@ mod config;
 mod dbsize;
 mod debug;
 mod flush;
+mod hotkeys;
 mod info;
 mod latency;
 mod lolwut;
@@ -32,6 +33,7 @@ pub const SPECS: &[&Spec] = &[
     &debug::SPEC,
     &flush::FLUSHALL,
     &flush::FLUSHDB,
+    &hotkeys::SPEC,
     &info::SPEC,
     &save::LASTSAVE,
     &latency::SPEC,

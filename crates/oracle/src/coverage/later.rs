@@ -15,6 +15,9 @@ const LATER: &[(&str, &str)] = &[
     ("group:cluster", "cluster"),
 ];
 
+/// Commands that came to Redis or Valkey after the versions compared with, and are here as their documentation has them.
+pub const NEWER: &[&str] = &["hotkeys"];
+
 /// The later work that brings a command (by its name in lower case and its group), if it is any.
 pub fn later_work(name: &str, group: &str) -> Option<&'static str> {
     let container = name.split('|').next().unwrap_or(name);

@@ -21,6 +21,7 @@ pub mod banner;
 pub mod checks;
 pub mod crash;
 pub mod info;
+mod key_sizes;
 pub mod log;
 pub mod memory;
 pub mod process;

@@ -38,19 +38,28 @@ impl Rate {
     }
 }
 
-/// Rates of commands and of bytes from and to clients. Loop 0 samples them, anybody reads.
+/// How many counters are watched.
+const RATES: usize = 5;
+
+/// Rates of commands, of bytes from and to clients, and of the event loops' turns and the time they take. Loop 0 samples them, anybody reads.
 #[derive(Default)]
 pub struct Rates {
-    sampled: Mutex<[Rate; 3]>,
-    means: [AtomicU64; 3],
+    sampled: Mutex<[Rate; RATES]>,
+    means: [AtomicU64; RATES],
 }
 
 impl Rates {
     /// To be called about every 100 ms.
     pub fn sample(&self, now: Millis, stats: &[Arc<ThreadStats>]) {
-        let mut totals = [0u64; 3];
+        let mut totals = [0u64; RATES];
         for thread in stats {
-            let counters = [&thread.commands, &thread.net_input_bytes, &thread.net_output_bytes];
+            let counters = [
+                &thread.commands,
+                &thread.net_input_bytes,
+                &thread.net_output_bytes,
+                &thread.loop_cycles,
+                &thread.loop_ns,
+            ];
             for (total, counter) in totals.iter_mut().zip(counters) {
                 *total += counter.get();
             }
@@ -76,6 +85,15 @@ impl Rates {
 
     pub fn output_bytes_per_second(&self) -> u64 {
         self.means[2].load(Relaxed)
+    }
+
+    pub fn loop_cycles_per_second(&self) -> u64 {
+        self.means[3].load(Relaxed)
+    }
+
+    /// Microseconds that a turn of an event loop takes, without waiting.
+    pub fn loop_cycle_us(&self) -> u64 {
+        self.means[4].load(Relaxed) / self.loop_cycles_per_second().max(1) / 1000
     }
 }
 

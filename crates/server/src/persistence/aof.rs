@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use config::{Changes, Config, SetError};
 use journal::aof::{BaseForm, Commands, Event, Files, Fsync, LoadErrorKind, Part, Settings, Writer, is_rdb};
-use journal::disk::FileSystem;
 
 use super::jobs::Kind;
 use super::load::{self, LoadError, Loading, Manner};
 use super::replay::{Gathered, Replayer};
+use super::timed_disk::TimedDisk;
 use super::*;
 use crate::mailbox::{Mail, Mailbox};
 use crate::operation::{LOG, memory};
@@ -58,6 +58,8 @@ pub struct Status {
     rewrite_needed: AtomicBool,
     /// The first offset that somebody waits for (WAITAOF) to be durable.
     pub wanted_durable: AtomicU64,
+    /// A snapshot or a rewrite is being written beside.
+    pub has_job: AtomicBool,
     failure: Mutex<String>,
 }
 
@@ -69,6 +71,7 @@ impl Default for Status {
             is_published: AtomicBool::new(false),
             rewrite_needed: AtomicBool::new(false),
             wanted_durable: AtomicU64::new(u64::MAX),
+            has_job: AtomicBool::new(false),
             failure: Mutex::default(),
         }
     }
@@ -106,13 +109,13 @@ fn base_form(config: &Config) -> BaseForm {
     if config.get(directives::AOF_USE_RDB_PREAMBLE) { BaseForm::Rdb } else { BaseForm::Commands }
 }
 
-fn files_of(config: &Config) -> Result<Files, LoadError> {
-    let disk = Arc::new(FileSystem::new("."));
-    Files::open(disk, config.get(directives::APPENDDIRNAME), config.get(directives::APPENDFILENAME))
-        .map_err(|error| LoadError(error.to_string()))
-}
-
 impl Shared {
+    fn files_of(&self, config: &Config) -> Result<Files, LoadError> {
+        let disk = TimedDisk::new(self.observation.latency.clone(), self.persistence.status.clone());
+        Files::open(Arc::new(disk), config.get(directives::APPENDDIRNAME), config.get(directives::APPENDFILENAME))
+            .map_err(|error| LoadError(error.to_string()))
+    }
+
     /// Begins to write. The caller is alone, or nobody changes anything yet.
     fn start_aof(&self, config: &Config, files: Files, is_for_one_rewrite: bool) -> io::Result<File> {
         let journal = &self.persistence.journal;
@@ -182,7 +185,7 @@ impl Shared {
     /// # Errors
     /// They cannot be loaded, or not be written.
     pub(super) fn open_aof(&self, config: &Config) -> Result<(), LoadError> {
-        let mut files = files_of(config)?;
+        let mut files = self.files_of(config)?;
         if files.is_empty() {
             files
                 .create_base(&self.empty_base(config), base_form(config))
@@ -211,7 +214,7 @@ impl Shared {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        let files = files_of(config)?;
+        let files = self.files_of(config)?;
         if files.is_empty() {
             return Err(LoadError("there is no append-only file".to_owned()));
         }
@@ -288,7 +291,7 @@ impl Shared {
             )
         };
         if self.persistence.aof.lock().is_none() {
-            let mut files = files_of(&global.config).map_err(|error| failed(&error))?;
+            let mut files = self.files_of(&global.config).map_err(|error| failed(&error))?;
             files.begin_anew();
             let file = self.start_aof(&global.config, files, true).map_err(|error| failed(&error))?;
             *self.persistence.aof.lock() = Some(file);
@@ -420,7 +423,7 @@ impl Shared {
             file.is_for_one_rewrite = false;
             return Ok(());
         }
-        let mut files = files_of(&global.config).map_err(|error| error.to_string())?;
+        let mut files = self.files_of(&global.config).map_err(|error| error.to_string())?;
         files.begin_anew();
         self.persistence.status.is_published.store(false, Relaxed);
         let file = self.start_aof(&global.config, files, false).map_err(|error| error.to_string())?;

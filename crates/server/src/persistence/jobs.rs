@@ -149,6 +149,7 @@ impl Shared {
             before
         });
         let began = Instant::now();
+        self.persistence.status.has_job.store(true, Relaxed);
         jobs.running = Some(Running { kind, began, collector: cut.as_ref().map(|cut| cut.collector.clone()) });
         jobs.last_try = Some(began);
         let job = Job { kind, cut, began, paused };
@@ -240,6 +241,7 @@ impl Shared {
         let mut world = self.gates.wide();
         let World { global, keyspace } = &mut *world;
         let mut jobs = self.persistence.jobs.lock();
+        self.persistence.status.has_job.store(false, Relaxed);
         jobs.running = None;
         let stats = &self.job_stats;
         let mut resumed = false;

@@ -16,6 +16,7 @@ mod load;
 mod output;
 mod replay;
 mod save;
+mod timed_disk;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
