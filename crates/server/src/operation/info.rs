@@ -162,8 +162,8 @@ fn server(sources: &InfoSources<'_>, report: &mut Report) {
         report.field("os", format_args!("{name} {release} {machine}"));
     }
     report.field("arch_bits", usize::BITS);
-    report.field("multiplexing_api", if cfg!(target_os = "linux") { "epoll" } else { "kqueue" });
     report.field("monotonic_clock", if fastant::is_tsc_available() { "X86 TSC" } else { "POSIX clock_gettime" });
+    report.field("multiplexing_api", if cfg!(target_os = "linux") { "epoll" } else { "kqueue" });
     report.field("process_id", std::process::id());
     report.field("process_supervised", sources.operation.supervisor.get().map_or("no", |supervisor| supervisor.name()));
     if let Some(global) = sources.global {
@@ -408,10 +408,10 @@ fn stats(sources: &InfoSources<'_>, report: &mut Report) {
     report.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     report.field("expired_subkeys", sources.sum(|thread| &thread.expired_fields));
     report.field("expired_keys", sources.sum(|thread| &thread.expired_keys));
-    report.field("expire_cycle_cpu_milliseconds", sources.sum(|thread| &thread.expire_cycle_ns) / 1_000_000);
     // Due keys are found without looking at others, in slices of a bounded number of keys: none is left behind for want of time.
     report.field("expired_stale_perc", "0.00");
     report.field("expired_time_cap_reached_count", 0);
+    report.field("expire_cycle_cpu_milliseconds", sources.sum(|thread| &thread.expire_cycle_ns) / 1_000_000);
     report.field("evicted_keys", sources.sum(|thread| &thread.evicted_keys));
     report.field("evicted_clients", sources.sum(|thread| &thread.evicted_clients));
     report.field("evicted_scripts", sources.global.map_or(0, |global| global.scripts.evicted));
