@@ -138,7 +138,10 @@ fn a_monitors_own_commands() {
         assert_eq!(shown(&mut monitor), r#"[0 client] "PING""#);
         for line in ["GET a", "SET a 1", "DBSIZE", "PUBLISH a b"] {
             let reply = monitor.line(line);
-            assert!(reply.is_error_of("ERR") && reply.to_string().contains("interact with the keyspace"), "{line}: {reply}");
+            assert!(
+                reply.is_error_of("ERR") && reply.to_string().contains("interact with the keyspace"),
+                "{line}: {reply}"
+            );
         }
         assert_eq!(monitor.line("RESET").text(), Some("RESET"));
         assert!(monitor.line("GET a").is_null());

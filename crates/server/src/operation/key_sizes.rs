@@ -61,16 +61,9 @@ fn distribution(counts: &[u64; BUCKETS]) -> String {
     let mut text = String::new();
     for (bucket, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
         let comma = if text.is_empty() { "" } else { "," };
-        let smallest = if bucket == 0 { 0 } else { 1u64 << (bucket - 1) };
-        let (number, unit) = match bucket {
-            ..11 => (smallest, ""),
-            ..21 => (smallest >> 10, "K"),
-            ..31 => (smallest >> 20, "M"),
-            ..41 => (smallest >> 30, "G"),
-            ..51 => (smallest >> 40, "T"),
-            ..61 => (smallest >> 50, "P"),
-            _ => (smallest >> 60, "E"),
-        };
+        const UNITS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
+        let power = bucket.saturating_sub(1);
+        let (number, unit) = (if bucket == 0 { 0 } else { 1u64 << (power % 10) }, UNITS[power / 10]);
         let _ = write!(text, "{comma}{number}{unit}={count}");
     }
     text

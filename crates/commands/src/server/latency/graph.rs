@@ -48,12 +48,10 @@ pub fn draw(event: &str, series: &Series, now: Millis) -> String {
 
 /// `5s`, `3m`, `2h`, `1d`.
 fn age(seconds: i64) -> String {
-    match seconds.max(0) {
-        seconds @ ..60 => format!("{seconds}s"),
-        seconds @ ..3600 => format!("{}m", seconds / 60),
-        seconds @ ..86_400 => format!("{}h", seconds / 3600),
-        seconds => format!("{}d", seconds / 86_400),
-    }
+    const UNITS: [(i64, char); 3] = [(86_400, 'd'), (3600, 'h'), (60, 'm')];
+    let unit = UNITS.iter().find(|(unit, _)| seconds >= *unit);
+    let (unit, letter) = unit.copied().unwrap_or((1, 's'));
+    format!("{}{letter}", seconds.max(0) / unit)
 }
 
 #[cfg(test)]
