@@ -182,6 +182,7 @@ fn serve(
     }
     {
         let shared = shared.clone();
+        crash::set_registry(shared.registry.clone());
         crash::set_info(move || shared.crash_info());
     }
     memory::count_thread();

@@ -358,7 +358,7 @@ fn object(cx: &mut Ctx<'_>) -> Outcome {
         return Err(unknown(cx));
     }
     let key = cx.db.space.key(cx.args[2]);
-    let now = cx.db.now;
+    let (now, family) = (cx.db.now, cx.global().settings.rdb_family);
     let Some(entry) = cx.db.glance(key) else {
         return Err(Error::NoSuchKey.into());
     };
@@ -368,7 +368,7 @@ fn object(cx: &mut Ctx<'_>) -> Outcome {
     let is_fast = cx.args.len() > 3;
     let serialized = match is_fast {
         true => String::new(),
-        false => format!(" serializedlength:{}", rdb::dump::dump(&entry.value(), true).len() - AROUND_BYTES),
+        false => format!(" serializedlength:{}", rdb::dump::dump(&entry.value(), family, true).len() - AROUND_BYTES),
     };
     let line = format!(
         "Value at:{:p} refcount:1 encoding:{}{serialized} lru:{} lru_seconds_idle:{}{}",

@@ -20,11 +20,12 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::panic::PanicHookInfo;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use commands::Client;
+use commands::observation::shown_arg;
+use commands::{Client, Registry};
 use config::LogLevel;
 use nix::libc;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
@@ -47,6 +48,8 @@ const SIGNAL_STACK_BYTES: usize = 512 * 1024;
 
 static LOG: OnceLock<&'static Log> = OnceLock::new();
 static INFO: OnceLock<Box<dyn Fn() -> String + Send + Sync>> = OnceLock::new();
+/// Which arguments of a command are secrets.
+static REGISTRY: OnceLock<Arc<Registry>> = OnceLock::new();
 static ENABLED: AtomicBool = AtomicBool::new(true);
 static HIDE_USER_DATA: AtomicBool = AtomicBool::new(true);
 /// The thread that reports; 0 before the crash.
@@ -127,6 +130,11 @@ pub fn set_hide_user_data(hide: bool) {
 /// leave out what it cannot have without one.
 pub fn set_info(info: impl Fn() -> String + Send + Sync + 'static) {
     let _ = INFO.set(Box::new(info));
+}
+
+/// The commands, which say what of their arguments is never shown.
+pub fn set_registry(registry: Arc<Registry>) {
+    let _ = REGISTRY.set(registry);
 }
 
 /// Gives this thread a stack for its signal handlers, so that even an overflow of its own is reported. For every event
@@ -277,11 +285,14 @@ fn current_command() -> String {
         };
     }
     let _ = write!(text, "\nargc: {}\n", arguments.len());
+    // A name that no command has says nothing about what follows.
+    let command = REGISTRY.get().and_then(|registry| registry.resolve(arguments).ok());
     for (index, argument) in arguments.iter().take(ARGUMENTS_SHOWN_MAX).enumerate() {
         // The command's name is not the user's data.
         let _ = if hide && index > 0 {
             writeln!(text, "argv[{index}]: {} bytes", argument.len())
         } else {
+            let argument = command.map_or(*argument, |command| shown_arg(command, arguments, index));
             let shown = &argument[..argument.len().min(ARGUMENT_BYTES_SHOWN_MAX)];
             let more = if shown.len() < argument.len() { "..." } else { "" };
             writeln!(text, "argv[{index}]: \"{}\"{more}", shown.escape_ascii())
@@ -305,7 +316,11 @@ mod tests {
         set_enabled(!name.contains("disabled"));
         set_info(|| "# Server\r\nredis_version:8.2.0\r\n".to_owned());
         let client = client(7);
-        let arguments: [&[u8]; 3] = [b"SET", b"se\x01cret", &[b'x'; 200]];
+        set_registry(Arc::default());
+        let arguments: [&[u8]; 3] = match name.contains("password") {
+            true => [b"AUTH", b"user", b"password"],
+            false => [b"SET", b"se\x01cret", &[b'x'; 200]],
+        };
         // SAFETY: both live to the end of this function, like the guard.
         let _executing = unsafe { executing(&client, &arguments) };
         crash();
@@ -321,6 +336,11 @@ mod tests {
     #[test]
     fn child_that_panics_openly() {
         crash_as("panic-open", || panic!("what a day"));
+    }
+
+    #[test]
+    fn child_that_panics_with_a_password() {
+        crash_as("panic-open-password", || panic!("what a day"));
     }
 
     #[test]
@@ -385,6 +405,12 @@ mod tests {
         let (output, _) = run("child_that_panics_openly", "panic-open");
         assert!(output.contains("argv[1]: \"se\\x01cret\""), "{output}");
         assert!(output.contains("xxx\"..."), "{output}");
+    }
+
+    #[test]
+    fn passwords_are_never_shown() {
+        let (output, _) = run("child_that_panics_with_a_password", "panic-open-password");
+        assert!(output.contains("argv[2]: \"(redacted)\"") && output.contains("argv[0]: \"AUTH\""), "{output}");
     }
 
     #[test]
