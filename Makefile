@@ -20,6 +20,17 @@ COMPLETIONS := $(patsubst contrib/completion/%,%,$(wildcard contrib/completion/*
 completion = share/$(patsubst bash/%,bash-completion/completions/%,$(patsubst zsh/%,zsh/site-functions/%,$\
 	$(patsubst fish/%,fish/vendor_completions.d/%,$(1))))
 LINKS := $(foreach part,$(PARTS),redis-$(part) spinel-$(part))
+# Under which other names each of them is looked for, as FILE:NAME: `man` and the shells (bash and fish; zsh reads the names in the file) go by that
+# of the command.
+ALIASES := redis-cli:spinel-cli spinel-benchmark:redis-benchmark redis-check-rdb:spinel-check-rdb redis-check-aof:spinel-check-aof
+ALIASES += $(foreach name,redis-check-rdb redis-check-aof spinel-check-rdb spinel-check-aof,redis-check:$(name))
+of = $(word 1,$(subst :, ,$(1)))
+name = $(word 2,$(subst :, ,$(1)))
+# FOLDER/LINK:TARGET below PREFIX, for what there is of each.
+SECOND_NAMES := $(foreach alias,$(ALIASES),\
+	$(if $(wildcard contrib/man/$(call of,$(alias)).1),share/man/man1/$(call name,$(alias)).1:$(call of,$(alias)).1) \
+	$(if $(wildcard contrib/completion/bash/$(call of,$(alias))),$(call completion,bash/$(call name,$(alias))):$(call of,$(alias))) \
+	$(if $(wildcard contrib/completion/fish/$(call of,$(alias)).fish),$(call completion,fish/$(call name,$(alias)).fish):$(call of,$(alias)).fish))
 
 .PHONY: help build fast peers test units harnesses clients cli check oracle coverage compare growth eviction expiry clients-cpu narrow linearize model fuzz payloads \
 	install uninstall clean
@@ -134,6 +145,7 @@ install: ## the program and its links to PREFIX (/usr/local), below DESTDIR
 	for name in $(LINKS); do ln -sfn spinel $(DESTDIR)$(PREFIX)/bin/$$name; done
 	for file in $(MANUALS); do install -D -m 644 contrib/man/$$file $(DESTDIR)$(PREFIX)/share/man/man1/$$file; done
 	$(foreach file,$(COMPLETIONS),install -D -m 644 contrib/completion/$(file) $(DESTDIR)$(PREFIX)/$(call completion,$(file)) &&) true
+	$(foreach link,$(SECOND_NAMES),ln -sfn $(call name,$(link)) $(DESTDIR)$(PREFIX)/$(call of,$(link)) &&) true
 	install -D -m 644 spinel.conf $(DESTDIR)$(PREFIX)/share/spinel/spinel.conf
 	sed 's|@PREFIX@|$(PREFIX)|g' contrib/systemd/spinel.service > $(TARGET)/spinel.service
 	install -D -m 644 $(TARGET)/spinel.service $(DESTDIR)$(PREFIX)/lib/systemd/system/spinel.service
@@ -144,6 +156,8 @@ uninstall: ## what install has put there
 		if [ -L $(DESTDIR)$(PREFIX)/bin/$$name ]; then rm $(DESTDIR)$(PREFIX)/bin/$$name; fi; done
 	rm -f $(foreach file,$(MANUALS),$(DESTDIR)$(PREFIX)/share/man/man1/$(file))
 	rm -f $(foreach file,$(COMPLETIONS),$(DESTDIR)$(PREFIX)/$(call completion,$(file)))
+	for link in $(foreach link,$(SECOND_NAMES),$(call of,$(link))); do \
+		if [ -L $(DESTDIR)$(PREFIX)/$$link ]; then rm $(DESTDIR)$(PREFIX)/$$link; fi; done
 	rm -rf $(DESTDIR)$(PREFIX)/share/spinel
 
 clean: ## what was built (.peers and results stay)

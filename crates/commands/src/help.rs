@@ -17,16 +17,17 @@ const REPEATED_CHARACTERS_MAX: usize = 40;
 /// The handler of every `HELP` subcommand.
 pub fn run(cx: &mut Ctx<'_>) -> Outcome {
     let parent = cx.command.parent.expect("HELP is a subcommand");
-    let lines = lines(cx.global().registry.by_id(parent).spec);
+    // By the name that it was called by, which `rename-command` may have given it.
+    let name = String::from_utf8_lossy(cx.args[0]).to_uppercase();
+    let lines = lines(&name, cx.global().registry.by_id(parent).spec);
     cx.reply.array(lines.len());
     lines.iter().for_each(|line| cx.reply.simple(line));
     Ok(())
 }
 
-/// What is known about the subcommands of `container`.
-fn lines(container: &Spec) -> Vec<String> {
-    let mut lines =
-        vec![format!("{} <subcommand> [<argument> ...], with these subcommands:", container.name.to_uppercase())];
+/// What is known about the subcommands of `container`, here called `name`.
+fn lines(name: &str, container: &Spec) -> Vec<String> {
+    let mut lines = vec![format!("{name} <subcommand> [<argument> ...], with these subcommands:")];
     let (help, others): (Vec<&Spec>, Vec<&Spec>) = container.subcommands.iter().partition(|sub| sub.name == "help");
     for sub in others.into_iter().chain(help) {
         let words = std::iter::once(sub.name.to_uppercase()).chain(sub.args.iter().map(syntax));

@@ -31,7 +31,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     for name in &cx.args[2..] {
         match registry.find_full(name) {
             Some(command) => describe(cx.reply, &registry, command),
-            None => cx.reply.null_array(),
+            None => cx.reply.null(),
         }
     }
     Ok(())
