@@ -135,7 +135,11 @@ fn serve(
     memory::start_purging();
     keyspace::slab::use_huge_pages(!config.get(directives::DISABLE_THP));
     banner::starting().iter().for_each(|line| LOG.notice(line));
-    let port = config.get(directives::PORT);
+    if let Some(line) = banner::without_effect_yet(config) {
+        LOG.warning(&line);
+    }
+    let ports = [config.get(directives::PORT), config.get(directives::TLS_PORT)];
+    let port = ports.into_iter().find(|port| *port != 0).unwrap_or(0);
     let backlog = (port != 0).then(|| config.get(directives::TCP_BACKLOG));
     checks::at_start(backlog, config.get(directives::DISABLE_THP), &LOG);
     let clients_max = config.get(directives::MAXCLIENTS).max(0) as u64;
