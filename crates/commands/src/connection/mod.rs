@@ -9,6 +9,8 @@ mod quit;
 mod reset;
 pub(crate) mod select;
 
+pub use hello::REDIS_VERSION;
+
 use crate::spec::Spec;
 
 /// All commands of the group.

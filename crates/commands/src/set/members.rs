@@ -126,7 +126,7 @@ mod tests {
             ("SMISMEMBER none a", "*1 :0"),
             (
                 "HELLO 3",
-                "%7 $6 server $5 redis $7 version $5 8.2.0 $5 proto :3 $2 id :1 $4 mode $10 standalone $4 role $6 master $7 modules *0",
+                "%7 $6 server $5 redis $7 version $5 8.2.3 $5 proto :3 $2 id :1 $4 mode $10 standalone $4 role $6 master $7 modules *0",
             ),
             ("SMEMBERS ints", "~3 $1 1 $1 2 $1 3"),
             ("SMISMEMBER ints 1", "*1 :1"),

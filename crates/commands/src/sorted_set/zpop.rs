@@ -235,7 +235,7 @@ mod tests {
             ("ZADD z 1 a 2 b 3 c 4 d", ":4"),
             (
                 "HELLO 3 SETNAME x",
-                "%7 $6 server $5 redis $7 version $5 8.2.0 $5 proto :3 $2 id :1 $4 mode $10 standalone $4 role $6 master $7 modules *0",
+                "%7 $6 server $5 redis $7 version $5 8.2.3 $5 proto :3 $2 id :1 $4 mode $10 standalone $4 role $6 master $7 modules *0",
             ),
             ("ZPOPMIN z", "*2 $1 a ,1"),
             ("ZPOPMIN z 1", "*1 *2 $1 b ,2"),

@@ -76,7 +76,7 @@ mod tests {
             ("ZMSCORE no a", "*1 $-1"),
             (
                 "HELLO 3 SETNAME x",
-                "%7 $6 server $5 redis $7 version $5 8.2.0 $5 proto :3 $2 id :1 $4 mode $10 standalone $4 role $6 master $7 modules *0",
+                "%7 $6 server $5 redis $7 version $5 8.2.3 $5 proto :3 $2 id :1 $4 mode $10 standalone $4 role $6 master $7 modules *0",
             ),
             ("ZMSCORE z a no", "*2 ,1.5 _"),
         ]);

@@ -30,9 +30,6 @@ use crate::eviction::Limit;
 use crate::persistence::Persistence;
 use crate::tls::Terms;
 
-/// The Redis version whose behaviour this server shows, for clients that look.
-pub const REDIS_VERSION: &str = "8.2.0";
-
 /// Where the figures come from.
 #[derive(Clone)]
 pub struct InfoSources<'a> {
@@ -148,7 +145,7 @@ impl InfoSources<'_> {
 }
 
 fn server(sources: &InfoSources<'_>, report: &mut Report) {
-    report.field("redis_version", REDIS_VERSION);
+    report.field("redis_version", commands::connection::REDIS_VERSION);
     report.field("server_name", "spinel");
     report.field("spinel_version", env!("CARGO_PKG_VERSION"));
     // Redis's own value for a build that knows no commit.

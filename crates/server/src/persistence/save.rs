@@ -123,7 +123,7 @@ pub fn cut(shared: &Shared, alone: &mut Alone<'_, '_>, target: Target) -> Cut {
 
 /// What the file says about itself.
 pub fn facts(out: &mut Vec<u8>, Millis(now): Millis, is_aof_base: bool) {
-    encode::aux(out, b"redis-ver", crate::operation::info::REDIS_VERSION.as_bytes());
+    encode::aux(out, b"redis-ver", commands::connection::REDIS_VERSION.as_bytes());
     encode::aux(out, b"redis-bits", b"64");
     encode::aux(out, b"ctime", (now / 1000).to_string().as_bytes());
     encode::aux(out, b"used-mem", memory::used_bytes().to_string().as_bytes());

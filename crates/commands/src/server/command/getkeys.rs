@@ -56,6 +56,7 @@ fn find(cx: &Ctx<'_>) -> Result<Vec<KeyAt>, Stop> {
     }
     match keys::find(command.spec, words) {
         Some(found) if !found.is_empty() => Ok(found),
+        // Scripts may do without keys. Redis takes a number of keys that is wrong for none here; the call itself refuses it.
         _ if command.spec.flags.contains(Flags::NO_MANDATORY_KEYS) => Ok(Vec::new()),
         _ => cx.fail("ERR Invalid arguments specified for command"),
     }
@@ -93,6 +94,11 @@ mod tests {
             ("COMMAND GETKEYS get a b", "-ERR Invalid number of arguments specified for command"),
             ("COMMAND GETKEYS spublish a b", "-ERR The command has no key arguments"),
             ("COMMAND GETKEYS ping", "-ERR The command has no key arguments"),
+            ("COMMAND GETKEYS eval script 1 k", "*1 $1 k"),
+            ("COMMAND GETKEYS eval script 0 argument", "*0"),
+            ("COMMAND GETKEYSANDFLAGS eval_ro script 0", "*0"),
+            ("COMMAND GETKEYS evalsha script 5 k", "*0"),
+            ("COMMAND GETKEYS zunion 0 k", "-ERR Invalid arguments specified for command"),
             ("COMMAND GETKEYS nosuch", "-ERR Invalid command specified"),
             ("COMMAND GETKEYS object encoding k", "*1 $1 k"),
             ("COMMAND GETKEYSANDFLAGS set k v EX 1", "*1 *2 $1 k *2 +OW +update"),
