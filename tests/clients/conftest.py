@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 
 import pytest
 import redis
+
+from workers import Workers, wait_until
 
 sys.dont_write_bytecode = True
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -20,17 +21,6 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def wait_until(condition, seconds=10, what="the condition"):
-    """Polls; a test never just sleeps."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"{what} did not come true"
-        time.sleep(0.005)
 
 
 class Server:
@@ -100,6 +90,26 @@ def start_server():
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.fixture
+def queue_server(start_server):
+    """A server of its own for a task queue: what is left of killed workers is nobody else's business."""
+    return start_server("--io-threads", "2")
+
+
+@pytest.fixture
+def start_workers(queue_server, tmp_path):
+    groups = []
+
+    def start(*words, **environment):
+        environment = {**os.environ, "REDIS_PORT": str(queue_server.port), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+        groups.append(Workers(words, environment, tmp_path))
+        return groups[-1]
+
+    yield start
+    for group in groups:
+        group.kill()
 
 
 @pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])

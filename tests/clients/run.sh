@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Real clients against Spinel: redis-py, redis-cli, redis-benchmark, a web application, and task queues (Celery, RQ). Installs what it needs
-# under target/.
+# Real clients against Spinel: redis-py, redis-cli, redis-benchmark, ioredis, node-redis, web applications, task queues (Celery, RQ, BullMQ),
+# Redlock, Socket.IO, rate limiters. Installs what it needs under target/.
 #
 #   SPINEL_BIN=target/fast/spinel tests/clients/run.sh [pytest arguments]
 #
@@ -33,4 +33,19 @@ if ! cmp -s "$wanted" "$venv/installed"; then
     cp "$wanted" "$venv/installed"
 fi
 
+# Node comes from PyPI too, in the version that requirements.txt says. Scripts of packages are not run: what they would build is optional.
+modules="$root/target/clients-node"
+if ! cat "$wanted" tests/clients/node/package-lock.json | cmp -s - "$modules/installed"; then
+    rm -rf "$modules"
+    mkdir -p "$modules"
+    cp tests/clients/node/package.json tests/clients/node/package-lock.json "$modules"
+    # Not `npm ci`, which fails where the registry lacks the builds of an optional package for other systems.
+    if (cd "$modules" && PATH="$venv/bin:$PATH" npm install --ignore-scripts --no-audit --no-fund --loglevel error >npm.log 2>&1); then
+        cat "$wanted" tests/clients/node/package-lock.json >"$modules/installed"
+    else
+        echo "SKIPPED tests/clients/test_node.py: npm cannot install tests/clients/node/package.json, see $modules/npm.log" >&2
+    fi
+fi
+
+export SPINEL_NODE_MODULES="$modules/node_modules"
 SPINEL_BIN=$(realpath "$server") exec "$venv/bin/python" -m pytest -q -p no:cacheprovider "$@" "$root/tests/clients"

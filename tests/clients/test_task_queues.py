@@ -1,100 +1,14 @@
 """Celery and RQ as they come: producers, workers that are killed while they work, and every task done in the end."""
 
 import json
-import os
-import pathlib
 import random
-import signal
-import subprocess
 import sys
 
-import pytest
 import redis
 import rq
 import rq.registry
 
-from conftest import wait_until
-
-HERE = pathlib.Path(__file__).parent
-TASKS = 200
-WORKERS = 2
-ROUNDS = 4
-SEED = int(os.environ.get("SPINEL_SEED", random.randrange(1 << 32)))
-
-
-class Workers:
-    """Worker processes, each the leader of a group, so that what it has forked dies with it."""
-
-    def __init__(self, words, environment, directory):
-        self.words, self.environment, self.log_path = words, environment, directory / "workers.log"
-        self.running = []
-
-    def start(self, count):
-        for _ in range(count):
-            with open(self.log_path, "ab") as log:
-                self.running.append(subprocess.Popen(
-                    self.words, cwd=HERE, env=self.environment, start_new_session=True,
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log))
-
-    def kill(self):
-        for process in self.running:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            process.wait()
-        self.running.clear()
-
-    def log(self):
-        return self.log_path.read_text(errors="replace")[-5000:]
-
-
-# Both do several things at once, talk to their workers, and keep small scripts on the server.
-NEEDED = "multi exec watch publish subscribe psubscribe evalsha script brpop blmove zadd hset sadd sort".split()
-
-
-@pytest.fixture
-def queue_server(start_server):
-    """A server of its own: what is left of killed workers is nobody else's business."""
-    server = start_server("--io-threads", "2")
-    with redis.Redis(port=server.port) as client:
-        known = client.command()
-    missing = [name for name in NEEDED if name not in known]
-    if missing:
-        print(f"SKIPPED: task queues need {missing}", file=sys.__stderr__)
-        pytest.skip(f"task queues need {missing}")
-    return server
-
-
-@pytest.fixture
-def start_workers(queue_server, tmp_path):
-    groups = []
-
-    def start(*words):
-        environment = {**os.environ, "REDIS_PORT": str(queue_server.port), "PYTHONDONTWRITEBYTECODE": "1"}
-        groups.append(Workers([sys.executable, "-m", *words], environment, tmp_path))
-        return groups[-1]
-
-    yield start
-    for group in groups:
-        group.kill()
-
-
-def work_through(workers, records, dice, clean_up=lambda: None):
-    """Kills all workers several times, at moments that the dice choose, and lets the last ones finish."""
-    done = lambda: records.hlen("done")
-    for round_ in range(ROUNDS):
-        workers.start(WORKERS)
-        goal = (round_ + dice.random()) * TASKS / (ROUNDS + 1)
-        wait_until(lambda: done() > goal, 60, f"more than {goal:.0f} tasks done ({done()}):\n{workers.log()}")
-        workers.kill()
-        clean_up()
-    workers.start(WORKERS)
-    wait_until(lambda: done() == TASKS, 120, f"all tasks done:\n{workers.log()}")
-    begun = sum(map(int, records.hvals("begun")))
-    # Otherwise nobody was killed at work, and this test has shown nothing.
-    assert begun >= TASKS, begun
-    print(f"{begun} beginnings for {TASKS} tasks")
+from workers import SEED, TASKS, WORKERS, wait_until, work_through
 
 
 def test_celery(queue_server, start_workers, monkeypatch):
@@ -104,7 +18,7 @@ def test_celery(queue_server, start_workers, monkeypatch):
     import task_queue
 
     results = [task_queue.celery_square.delay(number) for number in range(TASKS)]
-    workers = start_workers("celery", "--app", "task_queue", "worker", "--pool", "solo", "--loglevel", "warning")
+    workers = start_workers(sys.executable, "-m", "celery", "--app", "task_queue", "worker", "--pool", "solo", "--loglevel", "warning")
     sent_again = []
 
     def clean_up():
@@ -154,7 +68,7 @@ def test_rq(queue_server, start_workers, monkeypatch):
             while connection.lmove(queue.intermediate_queue_key, queue.key, "LEFT", "LEFT"):
                 pass
 
-        workers = start_workers("rq.cli", "worker", "tasks", "--url", task_queue.URL, "--quiet")
+        workers = start_workers(sys.executable, "-m", "rq.cli", "worker", "tasks", "--url", task_queue.URL, "--quiet")
         work_through(workers, task_queue.records, random.Random(SEED), clean_up)
         for number, job in enumerate(jobs):
             wait_until(lambda: job.get_status() == "finished", 60, f"job {number}: {job.get_status()}")
