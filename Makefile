@@ -32,7 +32,7 @@ SECOND_NAMES := $(foreach alias,$(ALIASES),\
 	$(if $(wildcard contrib/completion/bash/$(call of,$(alias))),$(call completion,bash/$(call name,$(alias))):$(call of,$(alias))) \
 	$(if $(wildcard contrib/completion/fish/$(call of,$(alias)).fish),$(call completion,fish/$(call name,$(alias)).fish):$(call of,$(alias)).fish))
 
-.PHONY: help build fast peers test units harnesses clients suites cli check oracle coverage compare growth eviction expiry clients-cpu narrow linearize model fuzz payloads \
+.PHONY: help build fast peers test units harnesses clients suites cli check oracle coverage compare growth eviction expiry clients-cpu narrow linearize model fuzz payloads full-memory \
 	install uninstall clean
 
 help: ## this list
@@ -122,6 +122,9 @@ clients-cpu: ## what a request costs the benchmark tool, beside redis-benchmark
 
 narrow: ## two threads beside one without sockets, and what wide commands cost
 	$(CARGO) bench --profile fast -p spinel-server --bench narrow
+
+full-memory: fast ## twice as much data as fits, from ten thousand clients of which a thousand hardly read
+	SPINEL_CLIENTS=10000 SPINEL_LIMIT_MIB=512 $(CARGO) test $(FAST) -p spinel-robustness --test full_memory -- --nocapture
 
 payloads: fast ## 10,000 damaged payloads of every type through RESTORE into a running server
 	SPINEL_PAYLOADS=10000 $(CARGO) test $(FAST) -p spinel-robustness --test payloads damaged -- --nocapture

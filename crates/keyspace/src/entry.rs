@@ -432,7 +432,7 @@ impl RawEntry {
         let len = self.len();
         // SAFETY: a live allocation of this size; entries hold no pointers into themselves, so that their bytes may move.
         unsafe {
-            if len > slab::SLOT_BYTES_MAX || !slab::should_move(self.0, len) {
+            if len > slab::PAGED_BYTES_MAX || !slab::should_move(self.0, len) {
                 return None;
             }
             let copy = slab::allocate(len);
