@@ -91,7 +91,12 @@ fn memory_stays_within_its_limit_and_clients_are_served() {
     let connected = info(&server, "connected_clients");
     let (asked, read) = slow.stop();
     let may = ((limit_bytes + slow_count * BUFFER_BYTES) as f64 * RESIDENT_FACTOR_MAX) as u64 + PROGRAM_BYTES;
-    println!("resident at most {} MiB of {} MiB; slow readers asked {asked} times and read {} MiB", resident_max >> 20, may >> 20, read >> 20);
+    println!(
+        "resident at most {} MiB of {} MiB; slow readers asked {asked} times and read {} MiB",
+        resident_max >> 20,
+        may >> 20,
+        read >> 20
+    );
     assert!(server.exit_status().is_none(), "the server has ended:\n{}", server.log());
     assert!(info(&server, "evicted_keys") > 0, "twice the limit was written");
     assert!(connected >= clients, "of {clients} clients {connected} are left:\n{}", server.log());
