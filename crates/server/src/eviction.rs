@@ -21,6 +21,7 @@
 //! *What if a candidate was used again since it was found?* Then it stays: its rank is looked at again where it is about to go.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use commands::db::{Lfu, access};
 use commands::telling::Telling;
@@ -272,12 +273,14 @@ impl Dispatcher<'_> {
     #[cold]
     fn evict(&mut self) -> MadeRoom {
         let mut waited_for = Vec::new();
+        let began = Instant::now();
         let mut evictor = self.scratch.evictor.take().unwrap_or_default();
         let made = {
             let world = self.shared.gates.narrow(self.thread);
             self.evict_inside(&world, &mut evictor, &mut waited_for)
         };
         self.scratch.evictor = Some(evictor);
+        self.shared.observation.latency.note("eviction-cycle", began.elapsed().as_millis() as u64, now());
         if !waited_for.is_empty() {
             self.serve_gone(&waited_for);
         }

@@ -130,6 +130,10 @@ mod tests {
                 "CONFIG SET masterauth x maxmemory 1 primaryauth y",
                 "CONFIG SET masterauth (redacted) maxmemory 1 primaryauth (redacted)",
             ),
+            ("ACL SETUSER me >pw", "ACL SETUSER (redacted) (redacted)"),
+            ("ACL DELUSER me you", "ACL DELUSER (redacted) (redacted)"),
+            ("ACL GETUSER me", "ACL GETUSER (redacted)"),
+            ("ACL DRYRUN me GET a", "ACL DRYRUN me GET a"),
             ("MIGRATE h 1 k 0 9 COPY AUTH pw", "MIGRATE h 1 k 0 9 COPY AUTH (redacted)"),
             (
                 "MIGRATE h 1 k 0 9 AUTH2 u pw KEYS auth a b",

@@ -17,6 +17,8 @@ pub const SPEC: Spec = Spec {
     tips: super::ON_ALL_NODES,
     args: &[Arg::string("username").multiple()],
     side: Side::Wide,
+    // Names of users, and rules with passwords in them.
+    is_secret: Some(|_, index| index >= 2),
     run: Some(run),
     ..Spec::NEW
 };

@@ -22,6 +22,8 @@ pub const SPEC: Spec = Spec {
         ("9.1.0", "Rules about databases."),
     ],
     args: &[Arg::string("username")],
+    // Names of users, and rules with passwords in them.
+    is_secret: Some(|_, index| index >= 2),
     run: Some(run),
     ..Spec::NEW
 };

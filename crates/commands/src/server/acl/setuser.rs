@@ -24,6 +24,8 @@ pub const SPEC: Spec = Spec {
     tips: super::ON_ALL_NODES,
     args: &[Arg::string("username"), Arg::string("rule").optional().multiple()],
     side: Side::Wide,
+    // Names of users, and rules with passwords in them.
+    is_secret: Some(|_, index| index >= 2),
     run: Some(run),
     ..Spec::NEW
 };
