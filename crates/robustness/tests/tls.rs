@@ -182,6 +182,38 @@ fn clients_show_who_they_are() {
     });
 }
 
+/// A certificate can name the user that its client is.
+#[test]
+fn certificates_name_users() {
+    against_spinel(&["--tls-auth-clients-user", "CN", "--requirepass", "secret"], |authority, server| {
+        let mut admin = server.server.client();
+        admin.line("AUTH secret");
+        for user in ["alice on +@all ~*", "urn:user:bob on +@all ~*", "eve off +@all ~*"] {
+            assert_eq!(admin.line(&format!("ACL SETUSER {user}")).to_string(), "OK");
+        }
+        for versions in VERSIONS {
+            let who = |name: &str| {
+                let config = client_config(authority, Some(&authority.issue(name)), versions);
+                let mut client = TlsClient::connect(server.address, &config).expect("a connection");
+                client.line("ACL WHOAMI")
+            };
+            admin.line("CONFIG SET tls-auth-clients-user CN");
+            assert_eq!(who("alice").text(), Some("alice"));
+            // A user who is off, and nobody's name.
+            for name in ["eve", "bob", "default."] {
+                assert!(who(name).is_error_of("NOAUTH"), "{name}");
+            }
+            admin.line("CONFIG SET tls-auth-clients-user URI");
+            assert_eq!(who("bob").text(), Some("urn:user:bob"));
+            assert!(who("alice").is_error_of("NOAUTH"));
+            admin.line("CONFIG SET tls-auth-clients-user off");
+            assert!(who("alice").is_error_of("NOAUTH"));
+        }
+        let info = text(&admin.line("INFO stats"));
+        assert!(info.contains("acl_access_denied_tls_cert:8"), "{info}");
+    });
+}
+
 /// Everything or nothing is taken over; who is connected stays; who comes meets what is new.
 #[test]
 fn certificates_are_renewed_under_clients() {

@@ -372,9 +372,14 @@ impl EventLoop {
 
     /// Makes a connection this loop's own.
     fn adopt(&mut self, accepted: Accepted) {
-        let Accepted { mut stream, address, local_address, is_local, users: _ } = accepted;
+        let Accepted { mut stream, address, local_address, is_local, users: named } = accepted;
         stream.set_keepalive(self.settings.tcp_keepalive_seconds);
-        let password_needed = self.shared.gates.narrow(self.index).global.access.password_needed();
+        let world = self.shared.gates.narrow(self.index);
+        let access = &world.global.access;
+        let password_needed = access.password_needed();
+        let users = named.iter().filter_map(|name| access.users().get(name.as_bytes()));
+        let user = users.into_iter().find(|user| user.is_enabled()).cloned();
+        drop(world);
         let entry = self.connections.vacant_entry();
         let token = entry.key();
         let place = Place { thread: self.index, token };
@@ -383,7 +388,19 @@ impl EventLoop {
         let client = Arc::new(client);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = stream.register(self.poll.registry(), Token(FIRST_CONNECTION + token), interest);
-        let session = Session::new(client.clone(), !password_needed, is_local);
+        let mut session = Session::new(client.clone(), !password_needed, is_local);
+        if let Some(user) = user {
+            session.become_user(&user);
+        } else if !named.is_empty() {
+            // As who he would be without the certificate.
+            self.stats.acl_denied_certificate.add(1);
+            let line = format!(
+                "The certificate of client addr={} names no enabled user: {}",
+                client.address,
+                named.join(", ")
+            );
+            self.shared.log(LogLevel::Verbose, &line);
+        }
         entry.insert(Some(Box::new(Connection::new(stream, session))));
         self.shared.clients.insert(client);
         if let Err(error) = registered {
@@ -427,7 +444,10 @@ impl EventLoop {
         }
         // What was said before the end is still delivered, as far as the socket takes it at once.
         let _ = connection.flush_output();
-        connection.stream.say_goodbye();
+        if connection.output.is_none() {
+            // Amid a reply it is a cut, and looks like one.
+            connection.stream.say_goodbye();
+        }
         self.shared.clients.remove(connection.session.client.id);
         self.shared.clients_memory_bytes.fetch_sub(connection.counted_bytes, Relaxed);
         self.shared.connected.fetch_sub(1, Relaxed);

@@ -29,7 +29,7 @@ rows! { super::cluster::END;
     /// Whether clients must show a certificate.
     TLS_AUTH_CLIENTS: TlsAuthClients = row("tls-auth-clients", Kind::Choice(TlsAuthClients::NAMES), "yes");
     /// Which field of a client's certificate names its user.
-    TLS_AUTH_CLIENTS_USER: TlsAuthClientsUser = row("tls-auth-clients-user", Kind::Choice(TlsAuthClientsUser::NAMES), "off").valkey().later("ACL");
+    TLS_AUTH_CLIENTS_USER: TlsAuthClientsUser = row("tls-auth-clients-user", Kind::Choice(TlsAuthClientsUser::NAMES), "off").valkey();
     /// Seconds between two looks for renewed certificates; 0 means never.
     TLS_AUTO_RELOAD_INTERVAL: i64 = row("tls-auto-reload-interval", COUNT_I32, "0").valkey();
     /// Whether the connection to the primary is encrypted.

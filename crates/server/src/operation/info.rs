@@ -473,6 +473,7 @@ fn stats(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("acl_access_denied_key", sources.sum(|thread| &thread.acl_denied_key));
     report.field("acl_access_denied_channel", sources.sum(|thread| &thread.acl_denied_channel));
     report.field("acl_access_denied_db", sources.sum(|thread| &thread.acl_denied_database));
+    report.field("acl_access_denied_tls_cert", sources.sum(|thread| &thread.acl_denied_certificate));
 }
 
 /// What scripts and functions take. An interpreter that is asking this very question counts as nothing.
