@@ -163,6 +163,18 @@ fn check_forms(server: &Server, rules: &str, case: &Case) {
             }
         }
     }
+    // The same words, called by a function.
+    if case.rules.contains("+@all") {
+        for (line, is_forbidden) in
+            case.forbidden.iter().map(|line| (line, true)).chain(case.permitted.iter().map(|line| (line, false)))
+        {
+            let mut call = vec!["FCALL".to_owned(), "call".to_owned(), "0".to_owned()];
+            call.extend(words(line));
+            let reply = shown(&client.command(&call).expect("a reply"));
+            let is_denied = reply.contains("ERR ACL failure in script: ") && is_denial(&reply);
+            assert!(is_denied == is_forbidden || line.starts_with("EVAL"), "{rules}: FCALL of {line}: {reply}");
+        }
+    }
     for line in case.permitted {
         let reply = ask(&mut client, line);
         assert!(!is_denial(&reply), "{rules}: {line}: {reply}");
@@ -186,7 +198,11 @@ fn check_forms(server: &Server, rules: &str, case: &Case) {
 
 #[test]
 fn what_is_forbidden_is_refused_in_every_form() {
+    const LIBRARY: &str = "#!lua name=forms\nredis.register_function('call', function(keys, args) \
+                           return redis.call(unpack(args)) end)";
     against_both(&[], |server| {
+        let loaded = server.client().command(&["FUNCTION", "LOAD", LIBRARY]).expect("a reply");
+        assert_eq!(loaded.to_string(), "\"forms\"");
         for case in CASES {
             check_forms(server, case.rules, case);
             check_forms(server, &format!("({})", case.rules), case);

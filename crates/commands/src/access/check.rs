@@ -321,6 +321,18 @@ mod tests {
     }
 
     #[test]
+    fn functions_run_as_their_caller() {
+        let mut rig = rig("+@all ~a* &*");
+        let library =
+            "#!lua name=l\nredis.register_function('f', function(keys, args) return redis.call('get', args[1]) end)";
+        assert_eq!(rig.client(1).run_args(&[b"FUNCTION", b"LOAD", library.as_bytes()]), b"$1\r\nl\r\n");
+        rig.client(2).script(&[("FCALL f 0 a", "$-1"), ("FCALL f 1 b a", KEY)]);
+        let reply = rig.run("FCALL f 0 b");
+        assert!(reply.starts_with("-ERR ACL failure in script: No permissions to access a key"), "{reply}");
+        rig.client(1).script(&[("FCALL f 0 b", "$-1")]);
+    }
+
+    #[test]
     fn scripts_can_ask() {
         let mut rig = rig("+eval +get +object|freq ~a");
         for (call, expected) in [
