@@ -198,6 +198,11 @@ impl Clients {
         self.by_id.lock().values().cloned().collect()
     }
 
+    /// Those that are not told to close. Who is has gone for everybody who looks, even if its event loop has not come to it yet.
+    pub fn open(&self) -> Vec<Arc<Client>> {
+        self.by_id.lock().values().filter(|client| !client.killed.load(Relaxed)).cloned().collect()
+    }
+
     pub fn len(&self) -> usize {
         self.by_id.lock().len()
     }

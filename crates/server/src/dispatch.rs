@@ -1329,7 +1329,8 @@ fn drop_browser(cx: &mut Ctx<'_>) {
 #[cold]
 fn protected(cx: &Ctx<'_>, command: &Command) -> Option<Error> {
     use config::Permitted;
-    let (permitted, directive) = match command.spec.name {
+    let name = command.parent.map_or(command.spec.name, |container| cx.global().registry.by_id(container).spec.name);
+    let (permitted, directive) = match name {
         "module" => (cx.global().settings.module_command, "enable-module-command"),
         _ => (cx.global().settings.debug_command, "enable-debug-command"),
     };
@@ -1344,7 +1345,7 @@ fn protected(cx: &Ctx<'_>, command: &Command) -> Option<Error> {
     Some(Error::string(format!(
         "ERR {} command not allowed. If the {directive} option is set to \"local\", you can run it from a local connection, \
          otherwise you need to set this option in the configuration file, and then restart the server.",
-        command.spec.name.to_uppercase()
+        name.to_uppercase()
     )))
 }
 

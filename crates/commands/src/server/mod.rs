@@ -12,6 +12,7 @@ mod info;
 mod latency;
 mod lolwut;
 pub mod memory;
+mod module;
 pub mod monitor;
 mod save;
 mod shutdown;
@@ -39,6 +40,7 @@ pub const SPECS: &[&Spec] = &[
     &latency::SPEC,
     &lolwut::SPEC,
     &memory::SPEC,
+    &module::SPEC,
     &monitor::SPEC,
     &save::SAVE,
     &shutdown::SPEC,

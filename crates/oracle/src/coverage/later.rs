@@ -3,7 +3,6 @@
 
 /// `(what, work)`: a command, `command|*` for all its subcommands too, or `group:NAME` for a whole group.
 const LATER: &[(&str, &str)] = &[
-    ("module|*", "modules"),
     ("failover", "replication"),
     ("psync", "replication"),
     ("replconf", "replication"),
@@ -37,7 +36,7 @@ mod tests {
 
     #[test]
     fn commands_subcommands_and_groups() {
-        assert_eq!(later_work("module|list", "server"), Some("modules"));
+        assert_eq!(later_work("failover", "server"), Some("replication"));
         assert_eq!(later_work("client|list", "connection"), None);
         assert_eq!(later_work("lpush", "list"), None);
         assert_eq!(later_work("get", "string"), None);

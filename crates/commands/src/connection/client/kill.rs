@@ -1,7 +1,6 @@
 //! `CLIENT KILL`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::filter::{Dialect, Filter};
 use crate::client::Client;
@@ -109,7 +108,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let filter = Filter::parse(cx, Dialect::Kill)?;
     let (own, now) = (cx.session.client.id, cx.db.now);
     let mut killed = 0;
-    for client in open_clients(cx) {
+    for client in cx.host.clients().open() {
         if filter.matches(&client, own, now) {
             kill(cx, &client)?;
             killed += 1;
@@ -121,17 +120,12 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
 
 /// The old form, which spares nobody.
 fn by_address(cx: &mut Ctx<'_>, address: &[u8]) -> Outcome {
-    let Some(client) = open_clients(cx).find(|client| client.address.as_bytes() == address) else {
+    let Some(client) = cx.host.clients().open().into_iter().find(|client| client.address.as_bytes() == address) else {
         return cx.fail("ERR No such client");
     };
     kill(cx, &client)?;
     cx.reply.ok();
     Ok(())
-}
-
-/// A client that was told to close is gone, even if its event loop has not come to it yet.
-pub(crate) fn open_clients(cx: &Ctx<'_>) -> impl Iterator<Item = Arc<Client>> + use<> {
-    cx.host.clients().all().into_iter().filter(|client| !client.killed.load(Relaxed))
 }
 
 /// Closes a connection. What it has waited for is not waited for any more.
@@ -166,6 +160,7 @@ mod tests {
         let mut rig = rig_with_another();
         rig.script(&[("CLIENT KILL ID 1", ":0"), ("CLIENT KILL TYPE normal", ":1"), ("CLIENT KILL TYPE normal", ":0")]);
         assert!(!rig.session.close_after_reply);
+        assert!(!rig.run("CLIENT LIST").contains("127.0.0.1:50001"), "a killed client is not listed, whether or not it has gone");
         rig.script(&[("CLIENT KILL ID 1 SKIPME no", ":1")]);
         assert!(rig.session.close_after_reply);
     }

@@ -103,7 +103,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let (own, now) = (cx.session.client.id, cx.db.now);
     let registry = &cx.global().registry;
     let mut lines = String::new();
-    for client in cx.host.clients().all() {
+    for client in cx.host.clients().open() {
         if filter.matches(&client, own, now) {
             describe(&mut lines, &client, registry, now);
         }

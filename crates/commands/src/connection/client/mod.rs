@@ -21,7 +21,7 @@ use crate::error::{Error, Stop};
 use crate::help;
 use crate::spec::{Acl, Flags, Group, Spec};
 
-pub(crate) use kill::{kill, open_clients};
+pub(crate) use kill::kill;
 pub(crate) use list::describe_client;
 pub(super) use name::check_name;
 

@@ -14,7 +14,7 @@ mod whoami;
 use std::sync::Arc;
 
 use crate::client::Client;
-use crate::connection::client::{kill, open_clients};
+use crate::connection::client::kill;
 use crate::context::{Ctx, Outcome};
 use crate::error::{Error, Stop, shown};
 use crate::help;
@@ -78,7 +78,7 @@ fn check_arguments_max(cx: &Ctx<'_>, max: usize) -> Result<(), Stop> {
 
 /// Closes the connections of those that `is_concerned` names.
 fn close_clients(cx: &mut Ctx<'_>, is_concerned: impl Fn(&Client) -> bool) -> Outcome {
-    let concerned: Vec<Arc<Client>> = open_clients(cx).filter(|client| is_concerned(client)).collect();
+    let concerned: Vec<Arc<Client>> = cx.host.clients().open().into_iter().filter(|client| is_concerned(client)).collect();
     concerned.iter().try_for_each(|client| kill(cx, client))
 }
 
