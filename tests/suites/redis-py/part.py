@@ -139,7 +139,7 @@ class Part:
         self.part, self.parts, self.has_tls = part, parts, has_tls
         self.chosen = json.loads((WORK / "selection.json").read_text())
         self.known, self.need_tls = set(), 0
-        self.outcomes = {}
+        self.mine, self.outcomes = [], {}
 
     def pytest_ignore_collect(self, collection_path):
         if collection_path.name in NOT_SPINEL["files"] or collection_path.name in NOT_SPINEL["directories"]:
@@ -162,6 +162,7 @@ class Part:
                 keep, self.need_tls = False, self.need_tls + 1
             (kept if keep else dropped).append(item)
         items[:] = kept[self.part::self.parts]
+        self.mine = [item.nodeid for item in items]
 
     def pytest_runtest_logreport(self, report):
         # Setting up, the call and tidying up report each. The worst counts, its first message.
@@ -206,7 +207,7 @@ def main():
         code = pytest.main(words, plugins=[part])
         report.write_text(json.dumps({
             # 1: some have failed, 5: there were none.
-            "whole": code in (0, 1, 5), "outcomes": part.outcomes, "known": sorted(part.known), "need_tls": part.need_tls,
+            "whole": code in (0, 1, 5), "mine": part.mine, "outcomes": part.outcomes, "known": sorted(part.known), "need_tls": part.need_tls,
             "ended": server.process.poll() is not None, "log": server.log()}))
     finally:
         server.stop()

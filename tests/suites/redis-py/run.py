@@ -22,7 +22,8 @@ from lists import List
 
 WORK = HERE.parents[2] / "target/suites/redis-py"
 SKIPPED_AT_MOST = 20
-AGAIN_AT_MOST = 30
+# With more failures than this, a second try goes side by side as well.
+ALONE_AT_MOST = 30
 
 
 def arguments():
@@ -63,10 +64,10 @@ def main():
     begun = time.monotonic()
     run = Run(words, options, options.parts, {"only": sorted(waiting)} if options.waiting else {"without": sorted(not_run)})
     failures, again = run.named("failed"), {}
-    if failures and len(failures) <= AGAIN_AT_MOST and not options.waiting:
+    if failures and not options.waiting:
         # Some of the suite's tests ask how long something took. Those that fail get a second try, with the machine to themselves.
         again = failures
-        second = Run(words, options, 1, {"only": sorted(failures)})
+        second = Run(words, options, 1 if len(failures) <= ALONE_AT_MOST else options.parts, {"only": sorted(failures)})
         run.broken += second.broken
         failures = second.named("failed")
 
@@ -122,7 +123,8 @@ class Run:
             if report["ended"]:
                 self.broken.append(f"part {part}: the server has ended:\n{report['log']}")
             if not report["whole"]:
-                self.broken.append(f"part {part} did not come to its end")
+                # pytest has ended on an internal error, as when a timeout strikes between tests. What was left is tried again.
+                self.outcomes.update((test, ("failed", "not reached")) for test in report["mine"] if test not in report["outcomes"])
 
     def named(self, outcome):
         return {name: message for name, (one, message) in self.outcomes.items() if one == outcome}

@@ -160,7 +160,10 @@ mod tests {
         let mut rig = rig_with_another();
         rig.script(&[("CLIENT KILL ID 1", ":0"), ("CLIENT KILL TYPE normal", ":1"), ("CLIENT KILL TYPE normal", ":0")]);
         assert!(!rig.session.close_after_reply);
-        assert!(!rig.run("CLIENT LIST").contains("127.0.0.1:50001"), "a killed client is not listed, whether or not it has gone");
+        assert!(
+            !rig.run("CLIENT LIST").contains("127.0.0.1:50001"),
+            "a killed client is not listed, whether or not it has gone"
+        );
         rig.script(&[("CLIENT KILL ID 1 SKIPME no", ":1")]);
         assert!(rig.session.close_after_reply);
     }
