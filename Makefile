@@ -138,10 +138,13 @@ fuzz: ## the decoders under mutated input for FUZZ_SECONDS; guided by coverage w
 		$(CARGO) +nightly fuzz run manifest -- -max_total_time=$(FUZZ_SECONDS) && \
 		$(CARGO) +nightly fuzz run rdb_file -- -max_total_time=$(FUZZ_SECONDS) && \
 		$(CARGO) +nightly fuzz run restore_payload -- -max_total_time=$(FUZZ_SECONDS) && \
-		$(CARGO) +nightly fuzz run acl_file -- -max_total_time=$(FUZZ_SECONDS); \
+		$(CARGO) +nightly fuzz run acl_file -- -max_total_time=$(FUZZ_SECONDS) && \
+		$(CARGO) +nightly fuzz run functions_payload -- -max_total_time=$(FUZZ_SECONDS) && \
+		$(CARGO) +nightly fuzz run scripts_library -- -max_total_time=$(FUZZ_SECONDS) && \
+		$(CARGO) +nightly fuzz run scripts_decoded -- -max_total_time=$(FUZZ_SECONDS); \
 	else \
 		SPINEL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p spinel-resp -p spinel-journal --profile fast --test fuzz && \
-		SPINEL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p spinel-rdb -p spinel-acl --profile fast --test mutated; \
+		SPINEL_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p spinel-rdb -p spinel-acl -p spinel-scripting --profile fast --test mutated; \
 	fi
 
 # Builds first, unless there is no cargo to do it with: `sudo make install` often has none, and takes what is built.

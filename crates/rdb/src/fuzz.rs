@@ -91,6 +91,24 @@ pub fn restore_payload(data: &[u8]) {
     }
 }
 
+/// A payload of functions without version and checksum: what was read is written and read again.
+///
+/// # Panics
+/// If it is not.
+pub fn functions_payload(data: &[u8]) {
+    let mut payload = data.to_vec();
+    payload.extend_from_slice(&Version::REDIS_7_0.number().to_le_bytes());
+    let checksum = Checksum::of(&payload);
+    payload.extend_from_slice(&checksum.to_le_bytes());
+    match dump::restore_functions(&payload) {
+        Ok(codes) => {
+            let again = dump::dump_functions(codes.iter().map(Vec::as_slice), true);
+            assert_eq!(dump::restore_functions(&again), Ok(codes));
+        }
+        Err(error) => drop(error.to_string()),
+    }
+}
+
 /// A value that was read must be good for commands of all kinds, and be written and read again.
 ///
 /// # Panics

@@ -165,6 +165,21 @@ fn payloads_of_old() {
 }
 
 #[test]
+fn payloads_of_functions() {
+    let mut random = testkit::random_from(testkit::seed());
+    for () in rounds(18) {
+        let codes: Vec<Vec<u8>> = (0..random.random_range(0..4)).map(|_| random_text(&mut random)).collect();
+        let whole = dump::dump_functions(codes.iter().map(Vec::as_slice), random.random());
+        for _ in 0..DAMAGES {
+            let mut body = whole[..whole.len() - 10].to_vec();
+            mutate(&mut random, &mut body);
+            let ((), peak) = peak_of(|| fuzz::functions_payload(&body));
+            assert!(peak <= 4 * bound_bytes(body.len()), "{peak} bytes for a payload of {}", body.len());
+        }
+    }
+}
+
+#[test]
 fn files() {
     let mut random = testkit::random_from(testkit::seed());
     for () in rounds(1) {

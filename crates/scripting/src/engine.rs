@@ -4,13 +4,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::c_int;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use mlua::ffi;
-use mlua::{
-    ChunkMode, Error, Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value as LuaValue, Variadic, VmState,
-};
+use mlua::{ChunkMode, Error, Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value as LuaValue, VmState};
 use parking_lot::Mutex;
 use resp::Reply;
 use resp::client::{ReplyParser, Value};
@@ -93,7 +91,6 @@ struct State {
     ended: AtomicBool,
     written: AtomicBool,
     deadline: Mutex<Option<Instant>>,
-    random: AtomicU64,
 }
 
 /// How a run ended, for the log.
@@ -121,18 +118,6 @@ pub struct Engine {
     state: Arc<State>,
     /// Behind `lua`: the interpreter's functions point to it.
     _scratch: Scratch,
-}
-
-/// The seed of a new interpreter is 0. As observed in Redis 8.2, its sequence goes on from script to script.
-fn seeded(seed: i64) -> u64 {
-    ((seed as u32 as u64) << 16) + 0x330E
-}
-
-/// A step of the 48-bit linear congruential generator of POSIX (`lrand48`): the same numbers on every machine.
-fn draw(state: &AtomicU64) -> f64 {
-    let next = (0x5_DEEC_E66D_u64.wrapping_mul(state.load(Relaxed)).wrapping_add(0xB)) & ((1 << 48) - 1);
-    state.store(next, Relaxed);
-    ((next >> 17) % 0x7fff_ffff) as f64 / f64::from(0x7fff_ffff)
 }
 
 /// `behind_c(f)`: a C function that calls `f`. A script's `return f(…)` would give its own frame away to a function in Lua, and with
@@ -186,7 +171,7 @@ impl Engine {
         // SAFETY: `debug` can break the interpreter; only the sandbox gets it, and takes nothing but `getinfo`. No script sees a
         // function that loads C modules or bytecode.
         let lua = unsafe { Lua::unsafe_new_with(libraries, LuaOptions::new().catch_rust_panics(false)) };
-        let state = Arc::new(State { random: AtomicU64::new(seeded(0)), ..State::default() });
+        let state = Arc::new(State::default());
         let host = lua.create_table()?;
         // SAFETY: `behind_c` follows the rules of a C function of Lua.
         host.raw_set("behind_c", unsafe { lua.create_c_function(behind_c)? })?;
@@ -206,14 +191,7 @@ impl Engine {
             Ok(())
         };
         host.raw_set("setresp", lua.create_function(setresp)?)?;
-        let shared = state.clone();
-        host.raw_set("random", lua.create_function(move |_, ()| Ok(draw(&shared.random)))?)?;
-        let shared = state.clone();
-        let randomseed = move |_: &Lua, seed: f64| {
-            shared.random.store(seeded(seed as i64), Relaxed);
-            Ok(())
-        };
-        host.raw_set("randomseed", lua.create_function(randomseed)?)?;
+        natives::guards(&lua, &host)?;
         // SAFETY: the engine drops the scratch behind the interpreter.
         let (libraries, scratch) = unsafe { natives::libraries(&lua)? };
         host.raw_set("libraries", libraries)?;
@@ -377,6 +355,10 @@ impl Engine {
         let outcome = self.enter(program, keys, args, host, reply);
         *self.state.deadline.lock() = None;
         let ended = self.state.ended.load(Relaxed);
+        // What is garbage now must not be in the way of the next script.
+        if self.lua.used_memory() > MEMORY_BYTES_MAX / 2 {
+            self.lua.gc_collect().ok();
+        }
         match outcome {
             Ok(None) => Ended::Returned,
             Ok(Some(counted)) if !ended => Ended::Failed { counted },
@@ -422,7 +404,7 @@ impl Engine {
             Program::Function(function) => function.chunk,
         };
         let host = RefCell::new(host);
-        let (ok, value, line, counted): (bool, LuaValue, Option<i64>, Option<bool>) = lua.scope(|scope| {
+        let (ok, value, place, counted): (bool, LuaValue, Option<mlua::String>, Option<bool>) = lua.scope(|scope| {
             let call = scope.create_function(|lua, (count, args): (usize, Table)| {
                 let resp3 = state.resp3.load(Relaxed);
                 let mut host = host.borrow_mut();
@@ -434,12 +416,11 @@ impl Engine {
                 host.borrow_mut().log(level, &text.to_string_lossy());
                 Ok(())
             })?;
-            let permits = scope.create_function(|lua, args: Variadic<LuaValue>| {
-                let Some(words) = args.iter().map(convert::argument).collect::<Option<Vec<_>>>() else {
-                    return Ok(LuaValue::String(lua.create_string(WRONG_ARGUMENTS)?));
-                };
-                let words: Vec<&[u8]> = words.iter().map(|word| &**word).collect();
-                Ok(host.borrow().permits(&words).map_or(LuaValue::Nil, LuaValue::Boolean))
+            // Whether the arguments are texts, and what the host says to them.
+            let permits = scope.create_function(|_, (count, args): (usize, Table)| {
+                let Some(words) = words(count, &args)? else { return Ok((false, None)) };
+                let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+                Ok((true, host.borrow().permits(&words)))
             })?;
             self.runner.call((chunk, keys, args, call, log, permits))
         })?;
@@ -453,25 +434,27 @@ impl Engine {
         };
         text.extend_from_slice(b" script: ");
         text.extend_from_slice(program.name());
-        if let Some(line) = line {
-            let source = if self.loader.is_some() { FUNCTION_SOURCE } else { SCRIPT_SOURCE };
-            text.extend_from_slice(format!(", on @{source}:{line}.").as_bytes());
+        if let Some(place) = place {
+            text.extend_from_slice(b", on ");
+            text.extend_from_slice(&place.as_bytes());
+            text.push(b'.');
         }
         reply.error(text);
         Ok(Some(counted.unwrap_or(false)))
     }
 }
 
+/// The arguments of a command, unless one of them can be none.
+fn words(count: usize, args: &Table) -> mlua::Result<Option<Vec<Vec<u8>>>> {
+    (1..=count).map(|index| Ok(convert::argument(&args.raw_get(index)?))).collect()
+}
+
 /// The arguments come in a table: one reference to Lua's values at a time, of which there are but 8,000. `true` and the reply, or `false` and the text of an error.
 fn call(lua: &Lua, count: usize, args: &Table, resp3: bool, host: &mut dyn Host) -> mlua::Result<(bool, LuaValue)> {
     let refused = |text: &[u8]| Ok((false, LuaValue::String(lua.create_string(text)?)));
-    let mut words = Vec::with_capacity(count);
-    for index in 1..=count {
-        match convert::argument(&args.raw_get(index)?) {
-            Some(word) => words.push(word),
-            None => return refused(WRONG_ARGUMENTS.as_bytes()),
-        }
-    }
+    let Some(words) = words(count, args)? else {
+        return refused(WRONG_ARGUMENTS.as_bytes());
+    };
     let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     let bytes = match host.call(&args, resp3) {
         Ok(bytes) => bytes,

@@ -9,6 +9,7 @@ mod cache;
 mod convert;
 mod engine;
 mod functions;
+pub mod fuzz;
 mod natives;
 mod script;
 

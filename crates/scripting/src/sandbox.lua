@@ -7,16 +7,16 @@
 -- functions those that load and forget them.
 
 local host, getinfo = ...
-local error, type, tostring, select, unpack = error, type, tostring, select, unpack
+local error, type, tostring, tonumber, select, ipairs = error, type, tostring, tonumber, select, ipairs
 local real_pcall, real_xpcall, real_pairs, real_next = pcall, xpcall, pairs, next
-local real_setmetatable, real_getmetatable, real_rawset, real_rawget = setmetatable, getmetatable, rawset, rawget
-local real_loadstring, real_resume, real_collectgarbage = loadstring, coroutine.resume, collectgarbage
-local setfenv, ipairs, concat, byte, floor = setfenv, ipairs, table.concat, string.byte, math.floor
-local find, lower = string.find, string.lower
+local real_setmetatable, real_getmetatable, real_rawget = setmetatable, getmetatable, rawget
+local real_loadstring, real_resume = loadstring, coroutine.resume
+local concat, byte, floor, find, lower = table.concat, string.byte, math.floor, string.find, string.lower
 
 local READONLY = "Attempt to modify a readonly table"
--- The name of the text that scripts, or functions, are compiled from.
-local SOURCE = host.source
+
+-- `load` gathers no more than so many bytes.
+local LOADED_BYTES_MAX = 16 * 1024 * 1024
 
 -- What lies behind each empty table.
 local behind = {}
@@ -37,19 +37,27 @@ local function raise_if_ended()
     if host.ended() then error({ err = host.ended_text }, 0) end
 end
 
+local is_text = { string = true, number = true }
+
 -- As in Redis, an error table becomes its text where a script catches it.
 local function caught(ok, ...)
     if ok then return true, ... end
     raise_if_ended()
     local problem = ...
-    if type(problem) == "table" and type(real_rawget(problem, "err")) == "string" then problem = problem.err end
+    if type(problem) == "table" and is_text[type(real_rawget(problem, "err"))] then problem = problem.err end
     return false, problem
+end
+
+local function resumed(ok, ...)
+    if not ok then raise_if_ended() end
+    return ok, ...
 end
 
 local globals = {
     _VERSION = _VERSION,
-    assert = assert, error = error, getmetatable = getmetatable, ipairs = ipairs, rawequal = rawequal, select = select,
-    tonumber = tonumber, tostring = tostring, type = type, unpack = unpack, gcinfo = gcinfo,
+    assert = assert, error = error, ipairs = ipairs, rawequal = rawequal, select = select,
+    tonumber = tonumber, tostring = tostring, type = type, gcinfo = gcinfo,
+    collectgarbage = host.guard_collectgarbage(collectgarbage),
 }
 local G, environment = readonly(globals)
 globals._G = G
@@ -60,63 +68,39 @@ real_setmetatable(globals, unknown)
 
 function globals.pcall(f, ...) return caught(real_pcall(f, ...)) end
 
-function globals.xpcall(f, handler) return caught(real_xpcall(f, handler)) end
+local loadstring = host.guard_loadstring(real_loadstring, G)
+globals.loadstring = loadstring
 
-function globals.rawget(t, key) return real_rawget(behind[t] or t, key) end
-
-function globals.rawset(t, key, value)
-    if behind[t] then error(READONLY, 0) end
-    return real_rawset(t, key, value)
-end
-
-function globals.setmetatable(t, metatable)
-    if behind[t] then error(READONLY, 0) end
-    return real_setmetatable(t, metatable)
-end
-
-local function table_wanted(name, got)
-    error("bad argument #1 to '" .. name .. "' (table expected, got " .. (got == nil and "nil" or type(got)) .. ")", 4)
-end
-
-function globals.next(t, key)
-    if type(t) ~= "table" then table_wanted("next", t) end
-    return real_next(behind[t] or t, key)
-end
-
-function globals.pairs(t)
-    if type(t) ~= "table" then table_wanted("pairs", t) end
-    return real_next, behind[t] or t, nil
-end
-
--- Only text: what the compiler has made of it can be forged to break the interpreter.
-function globals.loadstring(text, name)
-    if type(text) == "string" and byte(text, 1) == 27 then return nil, "bytecode is not loaded" end
-    local chunk, problem = real_loadstring(text, name)
-    if chunk then setfenv(chunk, G) end
-    return chunk, problem
-end
-
-function globals.load(pieces, name)
-    local texts = {}
+-- What the pieces make is compiled when all are there: a script that ran in between could make the collector free what the compiler
+-- holds (CVE-2025-49844).
+local function load(pieces, name)
+    local texts, bytes = {}, 0
     while true do
         local piece = pieces()
         if piece == nil or piece == "" then break end
+        if type(piece) ~= "string" then error("reader function must return a string", 0) end
+        bytes = bytes + #piece
+        if bytes > LOADED_BYTES_MAX then return nil, "chunk is too long" end
         texts[#texts + 1] = piece
     end
-    return globals.loadstring(concat(texts), name or "=(load)")
+    return loadstring(concat(texts), name or "=(load)")
 end
 
--- The collector cannot be switched off for those who come after.
-function globals.collectgarbage(what, argument)
-    if what == nil or what == "collect" or what == "count" or what == "step" then
-        return real_collectgarbage(what or "collect", argument)
-    end
-    return 0
-end
+local guarded = host.guard({
+    unpack = unpack, next = next, rawget = rawget, rawset = rawset, load = load,
+    getmetatable = getmetatable, setmetatable = setmetatable,
+    xpcall = function(f, handler) return caught(real_xpcall(f, handler)) end,
+    find = string.find, match = string.match, gmatch = string.gmatch, gsub = string.gsub,
+    insert = table.insert, foreach = table.foreach,
+}, behind)
 
-for _, name in real_pairs({ "next", "pairs", "rawget", "rawset", "setmetatable" }) do
-    globals[name] = host.behind_c(globals[name])
+for _, name in ipairs({ "unpack", "next", "pairs", "rawget", "rawset", "getmetatable", "setmetatable", "load", "xpcall" }) do
+    globals[name] = guarded[name]
 end
+string.find, string.match, string.gsub = guarded.find, guarded.match, guarded.gsub
+string.gmatch, string.gfind = guarded.gmatch, guarded.gmatch
+table.insert, table.foreach = guarded.insert, guarded.foreach
+math.random, math.randomseed = host.random.random, host.random.randomseed
 
 local function library(name, functions)
     globals[name] = readonly(functions)
@@ -124,24 +108,13 @@ end
 
 local coroutines = {}
 for name, f in real_pairs(coroutine) do coroutines[name] = f end
-function coroutines.resume(...) return caught(real_resume(...)) end
+function coroutines.resume(...) return resumed(real_resume(...)) end
 library("coroutine", coroutines)
 library("string", string)
 library("table", table)
-for name, functions in real_pairs(host.libraries) do library(name, functions) end
-library("os", { clock = os.clock })
-
--- A generator of our own, so that the same numbers are drawn on every machine.
-math.randomseed = host.randomseed
-function math.random(low, high)
-    local fraction = host.random()
-    if low == nil then return fraction end
-    if high == nil then low, high = 1, low end
-    if low > high then error("bad argument #1 to 'random' (interval is empty)", 3) end
-    return floor(fraction * (high - low + 1)) + low
-end
-math.random = host.behind_c(math.random)
 library("math", math)
+library("os", { clock = os.clock })
+for name, functions in real_pairs(host.libraries) do library(name, functions) end
 
 local text_metatable = real_getmetatable("")
 text_metatable.__metatable = readonly({ __index = globals.string })
@@ -154,6 +127,7 @@ local redis = {
     REDIS_VERSION = host.version, REDIS_VERSION_NUM = host.version_number,
 }
 
+local NO_TEXT = "ERR Lua redis lib command arguments must be strings or integers"
 local current_call, current_log, current_permits
 
 local NO_ARGUMENT = "ERR Please specify at least one argument for this redis lib call"
@@ -182,7 +156,7 @@ end
 function redis.error_reply(...)
     if not single_string(...) then return { err = "ERR wrong number or type of arguments" } end
     local text = ...
-    if byte(text, 1) == 45 then return { err = text:sub(2) } end
+    if byte(text, 1) == 45 then text = text:sub(2) end
     if not text:find(" ", 1, true) then text = "ERR " .. text end
     return { err = text }
 end
@@ -199,40 +173,46 @@ function redis.sha1hex(...)
     return host.sha1hex(text)
 end
 
+-- A number as C's int has it.
+local function int(value)
+    local number = tonumber(value)
+    return number and (number < 0 and -floor(-number) or floor(number))
+end
+
 function redis.log(...)
     if select("#", ...) < 2 then error("redis.log() requires two arguments or more.", 0) end
-    local level = ...
-    if type(level) ~= "number" then error("First argument must be a number (log level).", 0) end
+    local level = int((...))
+    if not level then error("First argument must be a number (log level).", 0) end
     if level < 0 or level > 3 then error("Invalid log level.", 0) end
     local words = {}
     for index = 2, select("#", ...) do
         local word = (select(index, ...))
-        if type(word) == "string" or type(word) == "number" then words[#words + 1] = tostring(word) end
+        if is_text[type(word)] then words[#words + 1] = tostring(word) end
     end
-    current_log(floor(level), concat(words, " "))
+    current_log(level, concat(words, " "))
 end
 
 function redis.setresp(...)
     if select("#", ...) ~= 1 then error("redis.setresp() requires one argument.", 0) end
-    local version = tonumber((...))
+    local version = int((...))
     if version ~= 2 and version ~= 3 then error("RESP version must be 2 or 3.", 0) end
     host.setresp(version)
 end
 
 function redis.set_repl(...)
     if select("#", ...) ~= 1 then error("redis.set_repl() requires one argument.", 0) end
-    local flags = tonumber((...))
-    if not flags or flags < 0 or flags > 3 then
+    local flags = int((...)) or 0
+    if flags < 0 or flags > 3 then
         error("Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.", 0)
     end
 end
 
 function redis.acl_check_cmd(...)
     if select("#", ...) == 0 then error({ err = NO_ARGUMENT }, 0) end
-    local permitted = current_permits(...)
-    if type(permitted) == "string" then error({ err = permitted }, 0) end
-    if permitted == nil then error("Invalid command passed to redis.acl_check_cmd()", 0) end
-    return permitted
+    local understood, permits = current_permits(select("#", ...), { ... })
+    if not understood then error({ err = NO_TEXT }, 0) end
+    if permits == nil then error("Invalid command passed to redis.acl_check_cmd()", 0) end
+    return permits
 end
 
 -- What replicas get has always been the effects; there is no debugger to break into.
@@ -249,16 +229,21 @@ for name, f in real_pairs(redis) do
 end
 library("redis", redis)
 
+-- Valkey's name for the same, by which scripts know what it has and Redis has not.
+local server = { SERVER_NAME = "valkey", VALKEY_VERSION = "9.1.0", VALKEY_VERSION_NUM = 0x90100 }
+for name, value in real_pairs(redis) do server[name] = value end
+library("server", server)
+
 ---------------------------------------------------------------------------------------------------------------------------
 
--- What went wrong, and in which line of the script.
+-- What went wrong, and where: in the innermost function that is the script's own.
 local function handler(problem)
-    local line
+    local where
     for level = 2, 100 do
         local info = getinfo(level, "Sl")
         if not info then break end
-        if info.source == SOURCE and info.currentline > 0 then
-            line = info.currentline
+        if info.currentline > 0 and info.source ~= "=sandbox" then
+            where = info.source .. ":" .. info.currentline
             break
         end
     end
@@ -268,25 +253,15 @@ local function handler(problem)
         text = host.ended_text
     elseif kind == "table" then
         text, counted = problem.err, problem.ignore_error_stats_update
-        if type(text) ~= "string" then text = "ERR unknown error" end
+        if is_text[type(text)] then text = tostring(text) else text = "ERR unknown error" end
     else
         text = "ERR " .. tostring(problem)
     end
-    return { text, line, counted and true or false }
+    return { text, where, counted and true or false }
 end
 
--- `table.insert` and its kin do write into the empty tables in front.
-local function tidy()
-    for front in real_pairs(behind) do
-        if real_next(front) ~= nil then
-            for key in real_pairs(front) do front[key] = nil end
-        end
-    end
-end
-
--- Either what was returned, or text, line, and whether the error was counted.
+-- Either what was returned, or text, place, and whether the error was counted.
 local function concluded(ok, value)
-    tidy()
     if ok then return true, value end
     if type(value) == "table" then return false, value[1], value[2], value[3] end
     -- There was no memory, or no stack, for the handler.
@@ -319,8 +294,6 @@ local function run_function(chunk, keys, argv, call, log, permits)
 end
 
 local function fail(text) error({ err = "ERR " .. text }, 0) end
-
-local is_text = { string = true, number = true }
 
 -- What `register_function` may be told by name: its kind, and what is said of another.
 local FIELDS = {
@@ -380,7 +353,8 @@ loading_redis.register_function = host.behind_c(function(...)
     register(first, second)
 end)
 
-local loading_globals = real_setmetatable({ redis = readonly(real_setmetatable(loading_redis, unknown)) }, unknown)
+local loading = readonly(real_setmetatable(loading_redis, unknown))
+local loading_globals = real_setmetatable({ redis = loading, server = loading }, unknown)
 
 -- `environment` is the metatable of what all functions see as globals.
 local function load_library(chunk, log)
@@ -390,7 +364,6 @@ local function load_library(chunk, log)
     environment.__index, current_log = globals, nil
     local list = registered
     registered, registered_names = nil, nil
-    tidy()
     if ok then return true, list end
     return false, type(value) == "table" and value[1] or "ERR " .. tostring(value)
 end

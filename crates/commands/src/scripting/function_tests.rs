@@ -151,7 +151,7 @@ fn what_a_function_sees() {
     ";
     assert_eq!(load(&mut rig, &[], "lib", program), "$3 lib");
     rig.script(&[
-        ("FCALL globals 0", ":33"),
+        ("FCALL globals 0", ":34"),
         ("FCALL redis 0", ":20"),
         (
             "FCALL keys 0",

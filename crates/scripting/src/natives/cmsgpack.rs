@@ -3,7 +3,7 @@
 //! Unlike the format's other users, it packs a number as an integer wherever it is one, and as a float of 32 bits wherever that is exact;
 //! an empty table is an array; what MessagePack does not know is nil.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::c_int;
 
 use super::stack::{Kind, integer};
 use super::{GATHERED_BYTES_MAX, Natives, Stack, empty, natives};
@@ -13,7 +13,7 @@ const FUNCTIONS: Natives = natives![pack, unpack, unpack_one, unpack_limit];
 /// Tables within so many tables are nil.
 const DEPTH_MAX: usize = 16;
 
-const TOO_MANY_RESULTS: &CStr = c"too many return values at once; use unpack_one or unpack_limit instead.";
+const TOO_MANY_RESULTS: &str = "too many return values at once; use unpack_one or unpack_limit instead.";
 
 /// Tables that are not finished. Their values are on Lua's stack.
 #[derive(Default)]
@@ -357,7 +357,7 @@ fn unpack_head(stack: &Stack, input: &mut Input<'_>, open: &mut Vec<Unpacking>) 
 
 fn open_array(stack: &Stack, open: &mut Vec<Unpacking>, length: u32) -> bool {
     // Redis has an index beside each open array, and so ends at 4,000 of them.
-    stack.reserve_for(2 + open.len() as c_int, c"in function mp_decode_to_lua_array");
+    stack.reserve_for(2 + open.len(), "in function mp_decode_to_lua_array");
     stack.push_table();
     if length > 0 {
         open.push(Unpacking::Array { next: 0, length });

@@ -1,4 +1,5 @@
-//! The libraries that scripts find beside Lua's own: `bit`, `cjson`, `cmsgpack`, `struct`.
+//! The libraries that scripts find beside Lua's own: `bit`, `cjson`, `cmsgpack`, `struct`; and some of Lua's own functions, guarded
+//! ([`base`]).
 //!
 //! Their functions are C functions of Lua, written in Rust over [`Stack`]: they are called as Lua's own are, so that texts of
 //! errors name function, argument and line as those do, and Lua's own bounds (8,000 places a function) are theirs. What they do in
@@ -6,6 +7,7 @@
 //!
 //! None of them recurses, and what they gather outside Lua's memory is bounded by [`GATHERED_BYTES_MAX`].
 
+mod base;
 mod bit;
 mod cjson;
 mod cmsgpack;
@@ -90,6 +92,22 @@ pub(crate) unsafe fn libraries(lua: &Lua) -> Result<(Table, Scratch)> {
         )?;
     }
     Ok((all, owner))
+}
+
+/// For the sandbox: `guard`, `guard_loadstring`, `guard_collectgarbage`, and `random` with `randomseed`.
+///
+/// # Errors
+/// No memory.
+pub(crate) fn guards(lua: &Lua, host: &Table) -> Result<()> {
+    use base::{guard, guard_collectgarbage, guard_loadstring};
+    const GUARDS: Natives = natives![guard, guard_loadstring, guard_collectgarbage];
+    for (name, function) in GUARDS {
+        // SAFETY: they keep to the rule of `Stack`; the sandbox gives them what they say that they take.
+        host.raw_set(*name, unsafe { lua.create_c_function(*function)? })?;
+    }
+    // SAFETY: the closure puts together what `Stack` offers, and owns nothing while it does.
+    let random = unsafe { lua.exec_raw::<Table>((), |state| base::push_random(&Stack::of_call(state)))? };
+    host.raw_set("random", random)
 }
 
 /// Empties a buffer for the next call.

@@ -137,14 +137,22 @@ impl Stack {
         }
     }
 
-    /// The index of one of these words, of which there are at most three.
+    /// The index of one of these words, of which there are at most seven.
     pub fn check_option(&self, argument: c_int, words: &'static [&'static CStr]) -> usize {
-        let mut pointers = [std::ptr::null(); 4];
-        for (pointer, word) in pointers[..3].iter_mut().zip(words) {
+        let mut pointers = [std::ptr::null(); 8];
+        for (pointer, word) in pointers[..7].iter_mut().zip(words) {
             *pointer = word.as_ptr();
         }
         let index = unsafe { ffi::luaL_checkoption(self.state, argument, std::ptr::null(), pointers.as_ptr()) };
         index as usize
+    }
+
+    pub fn check_table(&self, argument: c_int) {
+        unsafe { ffi::luaL_checktype(self.state, argument, ffi::LUA_TTABLE) }
+    }
+
+    pub fn check_function(&self, argument: c_int) {
+        unsafe { ffi::luaL_checktype(self.state, argument, ffi::LUA_TFUNCTION) }
     }
 
     // Errors.
@@ -154,6 +162,8 @@ impl Stack {
         let mut room = [0; ERROR_BYTES_MAX];
         let text = format(&mut room, text);
         unsafe {
+            // The stack may be full.
+            ffi::lua_settop(self.state, 0);
             ffi::luaL_where(self.state, 1);
             ffi::lua_pushlstring_(self.state, text.as_ptr().cast(), text.len());
             ffi::lua_concat(self.state, 2);
@@ -167,6 +177,7 @@ impl Stack {
         let length = format(&mut room[..ERROR_BYTES_MAX], text).len();
         debug_assert_eq!(room[length], 0);
         unsafe {
+            ffi::lua_settop(self.state, 0);
             ffi::luaL_argerror(self.state, argument, room.as_ptr().cast());
         }
         unreachable!("an error of an argument does not return")
@@ -180,6 +191,7 @@ impl Stack {
     /// Leaves with an error that does not say where.
     pub fn fail_plainly(&self, text: &'static str) -> ! {
         unsafe {
+            ffi::lua_settop(self.state, 0);
             ffi::lua_pushlstring_(self.state, text.as_ptr().cast(), text.len());
             ffi::lua_error(self.state)
         }
@@ -193,8 +205,10 @@ impl Stack {
     }
 
     /// Room for so many values more, or the error of Lua that says what for.
-    pub fn reserve_for(&self, count: c_int, what: &CStr) {
-        unsafe { ffi::luaL_checkstack_(self.state, count, what.as_ptr()) }
+    pub fn reserve_for(&self, count: usize, what: &'static str) {
+        if !self.reserve(count) {
+            self.fail(format_args!("stack overflow ({what})"));
+        }
     }
 
     // Making values.
@@ -249,6 +263,32 @@ impl Stack {
         unsafe { ffi::lua_insert(self.state, index) }
     }
 
+    /// Pops a value into this place.
+    pub fn replace(&self, index: c_int) {
+        unsafe { ffi::lua_replace(self.state, index) }
+    }
+
+    /// Pops a table, which becomes the environment of the function at `index`.
+    pub fn set_environment(&self, index: c_int) {
+        unsafe { ffi::lua_setfenv(self.state, index) };
+    }
+
+    /// Calls an upvalue with all arguments, and returns how many results are on the stack.
+    pub fn call_upvalue(&self, upvalue: c_int) -> c_int {
+        let arguments = self.top();
+        self.push_copy(Stack::upvalue(upvalue));
+        self.insert(1);
+        unsafe { ffi::lua_call(self.state, arguments, ffi::LUA_MULTRET) };
+        self.top()
+    }
+
+    /// Calls an upvalue that is a C function of Lua's own, without upvalues, as if it had been called instead of this one.
+    pub fn call_upvalue_here(&self, upvalue: c_int) -> c_int {
+        let function = unsafe { ffi::lua_tocfunction(self.state, Stack::upvalue(upvalue)) };
+        let function = function.expect("the sandbox gives a C function");
+        unsafe { function(self.state) }
+    }
+
     /// Fills up with nil, or cuts off, to so many.
     pub fn set_top(&self, count: c_int) {
         unsafe { ffi::lua_settop(self.state, count) }
@@ -259,6 +299,24 @@ impl Stack {
     /// Pops a key, and pushes the next key and its value unless there is none.
     pub fn next(&self, table: c_int) -> bool {
         unsafe { ffi::lua_next(self.state, table) != 0 }
+    }
+
+    /// The length of a table, as `#` says it.
+    pub fn length(&self, table: c_int) -> usize {
+        debug_assert_eq!(self.kind(table), Kind::Table);
+        unsafe { ffi::lua_objlen(self.state, table) }
+    }
+
+    /// Pops a key, and pushes its value.
+    pub fn push_field(&self, table: c_int) {
+        unsafe { ffi::lua_rawget_(self.state, table) }
+    }
+
+    /// Pushes the value of this name. `table` counts from the first argument.
+    pub fn push_named(&self, table: c_int, name: &str) {
+        debug_assert!(table > 0);
+        self.push_string(name.as_bytes());
+        self.push_field(table);
     }
 
     pub fn push_element(&self, table: c_int, index: c_int) {

@@ -195,7 +195,7 @@ fn put(out: &mut Vec<u8>, from_least: &[u8], from_most_significant: bool) {
 }
 
 fn unpack(stack: &Stack) -> c_int {
-    const TOO_MANY: &std::ffi::CStr = c"too many results";
+    const TOO_MANY: &str = "too many results";
     let mut format = Format::new(stack);
     stack.check_string(2);
     let start = stack.integer_or(3, 1);

@@ -111,7 +111,10 @@ fn array_length(stack: &Stack, settings: &Settings) -> Option<c_int> {
             stack.pop(2);
             return None;
         }
-        greatest = greatest.max(key);
+        // What C's int does not hold is counted, but no place in the array, and so is lost beside other elements: as observed.
+        if key <= f64::from(c_int::MAX) {
+            greatest = greatest.max(key);
+        }
         count += 1.0;
         stack.pop(1);
     }
