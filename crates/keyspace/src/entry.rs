@@ -432,11 +432,7 @@ impl RawEntry {
         let len = self.len();
         // SAFETY: a live allocation of this size; entries hold no pointers into themselves, so that their bytes may move.
         unsafe {
-            if len > slab::PAGED_BYTES_MAX || !slab::should_move(self.0, len) {
-                return None;
-            }
-            let copy = slab::allocate(len);
-            ptr::copy_nonoverlapping(self.0.as_ptr(), copy.as_ptr(), len);
+            let copy = slab::copy_if_sparse(self.0, len)?;
             slab::free(self.0, len);
             Some(RawEntry(copy))
         }
@@ -473,6 +469,28 @@ impl RawEntry {
         // SAFETY: the entry stays the owner; the caller's promise.
         let mut object = ManuallyDrop::new(unsafe { Object::from_parts(code, pointer) });
         Some(look(&mut object))
+    }
+
+    /// Lets what a collection consists of be moved, and notes where it lies then.
+    ///
+    /// # Safety
+    /// The caller holds the entry alone.
+    pub(crate) unsafe fn compact_object<R>(self, compact: impl FnOnce(&mut Object) -> R) -> Option<R> {
+        if self.kind() != KIND_OBJECT {
+            return None;
+        }
+        let (code, pointer) = self.object_parts();
+        // SAFETY: the entry forgets its ownership until it is written back.
+        unsafe {
+            let mut object = ManuallyDrop::new(Object::from_parts(code, pointer));
+            let result = compact(&mut object);
+            let (code_now, pointer_now) = ManuallyDrop::into_inner(object).into_parts();
+            assert_eq!(code_now, code, "to be moved does not change an encoding");
+            if pointer_now != pointer {
+                self.parts().value.cast_mut().cast::<NonNull<u8>>().write_unaligned(pointer_now);
+            }
+            Some(result)
+        }
     }
 
     fn memory_usage(self, samples: usize) -> usize {

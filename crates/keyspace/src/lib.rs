@@ -48,7 +48,9 @@ pub use snapshot::{
     ELEMENT_COST_BYTES, ElementRef, KEY_COST_BYTES, Opening, OpeningId, Progress, Sink, Snapshot, SnapshotFigures,
     SnapshotLimits,
 };
-pub use space::{Cursor, Dropped, ElementAhead, Elements, Expired, Held, Keyspace, Options, Space, TableFigures};
+pub use space::{
+    Compaction, Cursor, Dropped, ElementAhead, Elements, Expired, Held, Keyspace, Options, Space, TableFigures,
+};
 pub use table::Limits;
 pub use types::{DbIndex, Key, Millis, SHARD_BITS, SHARD_COUNT, ShardIndex};
 pub use value::{

@@ -521,6 +521,36 @@ pub(crate) unsafe fn should_move(memory: NonNull<u8>, size: usize) -> bool {
     }
 }
 
+/// A copy in a denser page, where compaction should move what lies here. Who uses it frees the old one.
+///
+/// # Safety
+/// As for [`should_move`]; the caller holds the memory alone.
+pub(crate) unsafe fn copy_if_sparse(memory: NonNull<u8>, size: usize) -> Option<NonNull<u8>> {
+    // SAFETY: the caller's promise; the copy has the same size.
+    unsafe {
+        if size > PAGED_BYTES_MAX || !should_move(memory, size) {
+            return None;
+        }
+        let copy = allocate(size);
+        ptr::copy_nonoverlapping(memory.as_ptr(), copy.as_ptr(), size);
+        Some(copy)
+    }
+}
+
+/// The same bytes in memory of another size, as many of them as fit.
+///
+/// # Safety
+/// As for [`free`], with `old_size`.
+pub(crate) unsafe fn reallocate(memory: NonNull<u8>, old_size: usize, new_size: usize) -> NonNull<u8> {
+    let grown = allocate(new_size);
+    // SAFETY: the caller's promise; both have so many bytes.
+    unsafe {
+        ptr::copy_nonoverlapping(memory.as_ptr(), grown.as_ptr(), old_size.min(new_size));
+        free(memory, old_size);
+    }
+    grown
+}
+
 impl ArenaState {
     /// A page with room for `class`, put in front of its list.
     #[cold]

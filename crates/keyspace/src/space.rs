@@ -156,6 +156,33 @@ const SHARD_WORDS: usize = SHARD_COUNT / 64;
 /// Shards that have counters in common: so few that a table that grows seldom meets another at its counters.
 const COUNTERS_COUNT: usize = 64;
 
+/// How far a walk of [`Keyspace::compact`] has come. A new one is at the start.
+#[derive(Debug)]
+pub struct Compaction {
+    cursor: Cursor,
+    /// Large collections behind the cursor that have more to be looked at.
+    inside: Vec<Inside>,
+    /// The cursor has been everywhere.
+    is_last: bool,
+}
+
+impl Default for Compaction {
+    fn default() -> Compaction {
+        Compaction { cursor: Cursor::START, inside: Vec::new(), is_last: false }
+    }
+}
+
+/// A large collection, and where to go on in it.
+#[derive(Debug)]
+struct Inside {
+    db: DbIndex,
+    key: Box<[u8]>,
+    position: u64,
+}
+
+/// So many elements of a collection are looked at when its key is met.
+const COMPACT_AT_ONCE: usize = 16;
+
 /// All keys of all databases, in [`SHARD_COUNT`] shards.
 pub struct Keyspace {
     shards: Box<[Shard; SHARD_COUNT]>,
@@ -246,27 +273,42 @@ impl Keyspace {
         }
     }
 
-    /// One slice of the walk that moves entries out of sparse pages: visits about `budget_entries` entries (and at most so many empty shards),
-    /// and returns where to go on, the start when the walk is complete. Locks one shard at a time; worth it when
+    /// One slice of the walk that moves entries, and what collections consist of, out of sparse pages: visits about `budget` of them (and at most so
+    /// many empty shards). Says whether there is more. Locks one shard at a time; worth it when
     /// [`slab::wants_compaction`](crate::slab::wants_compaction). Gets nowhere while a snapshot is taken: what lies where it lies need not be captured.
-    pub fn compact(&self, cursor: Cursor, budget_entries: usize) -> Cursor {
-        let mut cursor = cursor;
-        let mut left = budget_entries.max(1);
-        loop {
-            let shard = cursor.shard();
-            let mut space = self.lock_one(ShardIndex::new(shard));
-            if space.active_cut().is_some() {
-                return cursor;
-            }
-            cursor = self.skip_empty(space.compact_shard(cursor, &mut left));
-            left = left.saturating_sub(1);
-            if cursor == Cursor::START {
+    pub fn compact(&self, walk: &mut Compaction, budget: usize) -> bool {
+        let mut left = budget.max(1);
+        while left > 0 {
+            if walk.inside.is_empty() && walk.is_last {
                 slab::compaction_done();
+                return false;
             }
-            if left == 0 || cursor == Cursor::START {
-                return cursor;
+            if let Some(inside) = walk.inside.last_mut() {
+                let mut space = self.lock_one(self.key(&inside.key).shard());
+                if space.active_cut().is_some() {
+                    return true;
+                }
+                match space.compact_inside(inside, left) {
+                    Some(position) => inside.position = position,
+                    None => drop(walk.inside.pop()),
+                }
+                return true;
+            }
+            let mut space = self.lock_one(ShardIndex::new(walk.cursor.shard()));
+            if space.active_cut().is_some() {
+                return true;
+            }
+            walk.cursor = self.skip_empty(space.compact_shard(walk, &mut left));
+            left = left.saturating_sub(1);
+            if walk.cursor == Cursor::START {
+                if walk.inside.is_empty() {
+                    slab::compaction_done();
+                    return false;
+                }
+                walk.is_last = true;
             }
         }
+        true
     }
 
     #[inline]
@@ -855,9 +897,19 @@ impl<'a> Space<'a> {
         next.map_or(Cursor::after(shard), |position| Cursor::at(shard, position))
     }
 
+    /// Goes on within a large collection. Returns where to go on, or `None` if it is done or gone.
+    fn compact_inside(&mut self, inside: &Inside, budget: usize) -> Option<u64> {
+        let key = self.keyspace.key(&inside.key);
+        let (tables, _) = self.tables_mut(key.shard().get());
+        let table = tables.get_mut(table_index(inside.db, key.hash))?;
+        let entry = table.at(table.find(position(key), key.bytes)?);
+        // SAFETY: the table is held alone.
+        unsafe { entry.compact_object(|object| object.compact(inside.position, budget)) }?
+    }
+
     /// The part of a compaction within one shard, over all its tables.
-    fn compact_shard(&mut self, cursor: Cursor, left: &mut usize) -> Cursor {
-        let shard = cursor.shard();
+    fn compact_shard(&mut self, walk: &mut Compaction, left: &mut usize) -> Cursor {
+        let (cursor, shard) = (walk.cursor, walk.cursor.shard());
         let around = self.keyspace.around(shard, &None);
         let (tables, _) = self.tables_mut(shard);
         let mut next: Option<u64> = None;
@@ -871,10 +923,18 @@ impl<'a> Space<'a> {
             });
             // Tables are walked side by side, from one cursor: go on where the slowest stopped.
             next = [next, end].into_iter().flatten().min();
-            for (place, entry) in sparse.drain(..) {
+            for (place, mut entry) in sparse.drain(..) {
                 // SAFETY: the entry is in the table alone, which learns of the copy at once.
-                if let Some(moved) = unsafe { entry.moved_to_denser_page() } {
-                    table.moved(place, moved);
+                unsafe {
+                    if let Some(moved) = entry.moved_to_denser_page() {
+                        table.moved(place, moved);
+                        entry = moved;
+                    }
+                    // A large collection has slices of its own.
+                    if let Some(Some(position)) = entry.compact_object(|object| object.compact(0, COMPACT_AT_ONCE)) {
+                        let db = DbIndex(index as u32);
+                        walk.inside.push(Inside { db, key: entry.key().into(), position });
+                    }
                 }
             }
             table.compact_segments(&around, cursor.position(), end);

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{DB, keyspace, rng, wide};
-use keyspace::{Cursor, Expiry, Keyspace, Limits, NewValue, slab};
+use keyspace::{Compaction, Expiry, Keyspace, Limits, NewValue, slab};
 
 const COUNT: u32 = 200_000;
 
@@ -22,13 +22,8 @@ fn remove(keyspace: &Keyspace, which: impl Fn(u32) -> bool) {
 fn compact(keyspace: &Keyspace) -> usize {
     let mut walks = 0;
     while slab::wants_compaction() {
-        let mut cursor = Cursor::START;
-        loop {
-            cursor = keyspace.compact(cursor, 1000);
-            if cursor == Cursor::START {
-                break;
-            }
-        }
+        let mut walk = Compaction::default();
+        while keyspace.compact(&mut walk, 1000) {}
         walks += 1;
         assert!(walks < 10, "compaction does not come to an end: {:?}", slab::figures());
     }

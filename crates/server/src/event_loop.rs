@@ -20,7 +20,7 @@ use commands::generic::migrate::Arrival;
 use commands::telling::Telling;
 use commands::{Client, ClientFlags, Session, Settings, ThreadStats};
 use config::LogLevel;
-use keyspace::{Cursor, Expired, Millis, ShardIndex};
+use keyspace::{Compaction, Expired, Millis, ShardIndex};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use resp::{Decoder, Limits, Owned, ProtocolError, Reply, Step};
@@ -106,7 +106,7 @@ pub struct EventLoop {
     next_checked: usize,
     /// Where active expiry goes on, if it has work.
     expiring: Option<usize>,
-    compacting: Option<Cursor>,
+    compacting: Option<Compaction>,
 }
 
 impl EventLoop {
@@ -1178,7 +1178,7 @@ impl EventLoop {
             self.shared.tick(now);
             self.scratch.must_evict = self.shared.limit.is_set();
             if self.compacting.is_none() && keyspace::slab::wants_compaction() {
-                self.compacting = Some(Cursor(0));
+                self.compacting = Some(Compaction::default());
             }
         }
     }
@@ -1320,12 +1320,13 @@ impl EventLoop {
 
     /// Moves a few entries out of sparse pages.
     fn compact_slice(&mut self) {
-        let Some(cursor) = self.compacting else {
+        let Some(walk) = &mut self.compacting else {
             return;
         };
         let world = self.shared.gates.narrow(self.index);
-        let next = world.keyspace.compact(cursor, COMPACT_SLICE_ENTRIES);
-        self.compacting = (next.0 != 0).then_some(next);
+        if !world.keyspace.compact(walk, COMPACT_SLICE_ENTRIES) {
+            self.compacting = None;
+        }
     }
 }
 

@@ -17,14 +17,14 @@
 //! kept as one. One thing was observed of Redis 8.2 that the specification leaves open: a length of 16,383 (2,097,151, …) already takes the next
 //! number of backward bytes.
 //!
-//! A [`Listpack`] is one pointer wide. How much is allocated follows from the length alone (the classes of the global allocator), so
+//! A [`Listpack`] is one pointer wide. How much is allocated follows from the length alone, so
 //! it need not be kept, and a change reallocates only when it leaves its class. An empty one allocates nothing.
 
-use std::alloc::{self, Layout};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::ptr::{self, NonNull};
 
+use crate::slab;
 use crate::value::{IntBuffer, canonical_int};
 
 pub(super) const HEADER_BYTES: usize = 6;
@@ -231,7 +231,7 @@ pub(super) fn back_len_of(len: usize) -> usize {
     }
 }
 
-/// The classes of the global allocator: four between powers of two.
+/// Four sizes between powers of two: few enough that a listpack that grows is seldom moved.
 #[inline]
 pub(super) fn capacity_for(len: usize) -> usize {
     if len <= 8 {
@@ -241,10 +241,6 @@ pub(super) fn capacity_for(len: usize) -> usize {
     } else {
         len.next_multiple_of(1 << ((len - 1).ilog2() - 2))
     }
-}
-
-fn layout_for(len: usize) -> Layout {
-    Layout::from_size_align(capacity_for(len), 1).expect("a listpack is smaller than memory")
 }
 
 impl Default for Listpack {
@@ -257,8 +253,8 @@ impl Drop for Listpack {
     fn drop(&mut self) {
         let len = self.byte_len();
         if len > EMPTY_BYTES {
-            // SAFETY: allocated with the layout that follows from the length.
-            unsafe { alloc::dealloc(self.0.as_ptr(), layout_for(len)) };
+            // SAFETY: allocated with the capacity that follows from the length.
+            unsafe { slab::free(self.0, capacity_for(len)) };
         }
     }
 }
@@ -399,6 +395,19 @@ impl Listpack {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.byte_len() == EMPTY_BYTES
+    }
+
+    /// Moves to a denser page, if its own is sparse.
+    pub(crate) fn compact(&mut self) {
+        let capacity = self.memory_usage();
+        // SAFETY: allocated with this capacity, and held alone.
+        if capacity > 0
+            && let Some(copy) = unsafe { slab::copy_if_sparse(self.0, capacity) }
+        {
+            let old = std::mem::replace(&mut self.0, copy);
+            // SAFETY: as above; nobody uses it any more.
+            unsafe { slab::free(old, capacity) };
+        }
     }
 
     /// Bytes allocated.
@@ -671,9 +680,7 @@ impl Listpack {
                     ptr::copy(start.add(old), start.add(new), tail);
                 }
                 if capacity_for(new_len) != capacity_for(len) {
-                    let layout = layout_for(len);
-                    let pointer = alloc::realloc(self.0.as_ptr(), layout, capacity_for(new_len));
-                    self.0 = NonNull::new(pointer).unwrap_or_else(|| alloc::handle_alloc_error(layout_for(new_len)));
+                    self.0 = slab::reallocate(self.0, capacity_for(len), capacity_for(new_len));
                 }
                 if new > old {
                     let start = self.0.as_ptr().add(at);
@@ -686,10 +693,7 @@ impl Listpack {
 }
 
 fn allocate(len: usize) -> NonNull<u8> {
-    let layout = layout_for(len);
-    // SAFETY: the layout is not empty.
-    let pointer = unsafe { alloc::alloc(layout) };
-    NonNull::new(pointer).unwrap_or_else(|| alloc::handle_alloc_error(layout))
+    slab::allocate(capacity_for(len))
 }
 
 /// Bytes of the element at the beginning, without its backward length.

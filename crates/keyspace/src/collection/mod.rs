@@ -155,6 +155,23 @@ impl Object {
         each!(self, value => value.duplicate().into())
     }
 
+    /// Moves what it consists of out of sparse pages: all of a small one, of a large one about `count` elements from position `from` on. Returns where to
+    /// go on; `None` at the end. The nodes of large lists and the blocks of streams stay where they are: each is half a page or more, and may have
+    /// several owners.
+    pub(crate) fn compact(&mut self, from: u64, count: usize) -> Option<u64> {
+        match self {
+            Object::List(List::Packed(packed))
+            | Object::Set(Set::Packed(packed))
+            | Object::SortedSet(SortedSet::Packed(packed)) => packed.compact(),
+            Object::Set(Set::Ints(ints)) => ints.compact(),
+            Object::Set(Set::Table(members)) => return members.compact(from, count),
+            Object::Hash(hash) => return hash.compact(from, count),
+            Object::SortedSet(SortedSet::Tree(tree)) => return tree.compact(from, count),
+            Object::List(_) | Object::Stream(_) => {}
+        }
+        None
+    }
+
     /// The table of its elements, if it is in one: what a snapshot may open.
     pub(crate) fn opened(&mut self) -> Option<&mut dyn Opened> {
         match self {

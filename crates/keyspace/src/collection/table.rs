@@ -3,15 +3,18 @@
 //! All of them share one keyed hasher, so that a member's hash, once computed, is good for every table (set operations).
 
 use std::ops::ControlFlow;
+use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 
-use crate::Millis;
+use smallvec::SmallVec;
+
 use crate::hash::KeyHasher;
 use crate::prefetch::prefetch;
 use crate::snapshot::{ElementCapture, ElementRef, OpeningState};
 use crate::table::{
     Buckets, Capture, Captured, Element, Expiries, Limits, Surroundings, Table, TableCounters, Unlocked,
 };
+use crate::{Millis, slab};
 
 /// What all tables of collections have in common.
 struct Common {
@@ -52,6 +55,8 @@ pub(crate) trait CollectionElement: Element {
     /// # Safety
     /// The element is live and unchanged for `'a`.
     unsafe fn view<'a>(self) -> ElementRef<'a>;
+    /// Bytes of its allocation that it uses.
+    fn used_bytes(self) -> usize;
 }
 
 /// A table of elements, each found by its key's bytes. It owns its elements.
@@ -156,6 +161,33 @@ impl<E: CollectionElement> ElementTable<E> {
     #[inline]
     pub(crate) fn remove(&mut self, hash: u64, at: Unlocked<E>) -> E {
         self.change(|table, around| table.remove(around, hash, at))
+    }
+
+    /// Moves about `count` elements from position `from` on out of sparse pages, as far as they lie in such. `moved` hears of each while the old
+    /// place can still be read. Returns where to go on; `None` at the end.
+    pub(crate) fn compact(&mut self, from: u64, count: usize, mut moved: impl FnMut(E, E)) -> Option<u64> {
+        self.change(|table, around| {
+            // It stays as it is until its snapshot has it.
+            if around.capture.is_some() {
+                return None;
+            }
+            let mut seen = SmallVec::<[_; 64]>::new();
+            let next = table.walk(from, count, |place, element| seen.push((place, element)));
+            for (place, old) in seen {
+                let memory = NonNull::new(old.address()).expect("an element has an address");
+                // SAFETY: the element is in the table alone, which is borrowed mutably and learns of the copy at once; elements hold no pointers into
+                // themselves.
+                unsafe {
+                    let Some(copy) = slab::copy_if_sparse(memory, old.used_bytes()) else { continue };
+                    let new = E::from_address(copy.as_ptr());
+                    moved(old, new);
+                    table.moved(place, new);
+                    old.dispose();
+                }
+            }
+            table.compact_segments(around, from, next);
+            next
+        })
     }
 
     /// The table itself, to be looked at.

@@ -149,6 +149,10 @@ unsafe impl Element for Field {
 }
 
 impl CollectionElement for Field {
+    fn used_bytes(self) -> usize {
+        self.len()
+    }
+
     unsafe fn view<'a>(self) -> ElementRef<'a> {
         // SAFETY: the caller's promise.
         ElementRef::Field(unsafe { Field::view(self) })
@@ -212,6 +216,10 @@ impl Fields {
 
     pub(super) fn buckets(&self) -> Buckets<'_> {
         self.table.buckets()
+    }
+
+    pub(super) fn compact(&mut self, from: u64, count: usize) -> Option<u64> {
+        self.table.compact(from, count, |_, _| ())
     }
 
     pub(super) fn opened(&mut self) -> &mut dyn Opened {

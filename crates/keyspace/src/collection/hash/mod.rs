@@ -158,6 +158,15 @@ impl Hash {
         }
     }
 
+    pub(crate) fn compact(&mut self, from: u64, count: usize) -> Option<u64> {
+        match &mut self.0 {
+            PackedCode(packed) => packed.0.compact(),
+            ExpiringCode(expiring) => expiring.0.compact(),
+            TableCode(fields) => return fields.compact(from, count),
+        }
+        None
+    }
+
     pub(crate) fn opened(&mut self) -> Option<&mut dyn Opened> {
         match &mut self.0 {
             TableCode(fields) => Some(fields.opened()),

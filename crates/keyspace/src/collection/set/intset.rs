@@ -8,9 +8,10 @@
 //! The width is that of the widest integer ever added; it does not shrink. Like [`Listpack`](crate::Listpack) it is one
 //! pointer wide, and its allocation follows from its length.
 
-use std::alloc::{self, Layout};
 use std::fmt;
 use std::ptr::{self, NonNull};
+
+use crate::slab;
 
 const HEADER_BYTES: usize = 8;
 
@@ -38,11 +39,9 @@ fn width_of(number: i64) -> usize {
     }
 }
 
-/// The classes of the global allocator, so that a change reallocates only when it leaves its class.
-fn layout_for(bytes: usize) -> Layout {
-    let size =
-        if bytes <= 128 { bytes.next_multiple_of(16) } else { bytes.next_multiple_of(1 << ((bytes - 1).ilog2() - 2)) };
-    Layout::from_size_align(size, 8).expect("an intset is smaller than memory")
+/// Four sizes between powers of two: few enough that an intset that grows is seldom moved.
+fn capacity_for(bytes: usize) -> usize {
+    if bytes <= 128 { bytes.next_multiple_of(16) } else { bytes.next_multiple_of(1 << ((bytes - 1).ilog2() - 2)) }
 }
 
 impl Default for Intset {
@@ -55,8 +54,8 @@ impl Default for Intset {
 impl Drop for Intset {
     fn drop(&mut self) {
         if !self.is_empty() {
-            // SAFETY: allocated with the layout that follows from the length.
-            unsafe { alloc::dealloc(self.0.as_ptr(), layout_for(self.byte_len())) };
+            // SAFETY: allocated with the capacity that follows from the length.
+            unsafe { slab::free(self.0, capacity_for(self.byte_len())) };
         }
     }
 }
@@ -147,7 +146,7 @@ impl Intset {
     }
 
     pub fn memory_usage(&self) -> usize {
-        if self.is_empty() { 0 } else { layout_for(self.byte_len()).size() }
+        if self.is_empty() { 0 } else { capacity_for(self.byte_len()) }
     }
 
     /// # Panics
@@ -254,6 +253,19 @@ impl Intset {
         }
     }
 
+    /// Moves to a denser page, if its own is sparse.
+    pub(crate) fn compact(&mut self) {
+        let capacity = capacity_for(self.byte_len());
+        // SAFETY: allocated with this capacity, and held alone.
+        if !self.is_empty()
+            && let Some(copy) = unsafe { slab::copy_if_sparse(self.0, capacity) }
+        {
+            let old = std::mem::replace(&mut self.0, copy);
+            // SAFETY: as above; nobody uses it any more.
+            unsafe { slab::free(old, capacity) };
+        }
+    }
+
     /// Room for so many integers of this width; what is there stays as bytes.
     fn reallocate(&mut self, width: usize, len: usize) {
         let old = self.byte_len();
@@ -262,17 +274,15 @@ impl Intset {
             *self = Intset::default();
             return;
         }
-        // SAFETY: the old layout follows from the old length; an empty intset is not allocated.
+        // SAFETY: the old capacity follows from the old length; an empty intset is not allocated.
         unsafe {
-            let (old_layout, layout) = (layout_for(old), layout_for(new));
-            let pointer = if self.is_empty() {
-                alloc::alloc(layout)
-            } else if old_layout.size() == layout.size() {
-                self.0.as_ptr()
-            } else {
-                alloc::realloc(self.0.as_ptr(), old_layout, layout.size())
-            };
-            self.0 = NonNull::new(pointer).unwrap_or_else(|| alloc::handle_alloc_error(layout));
+            let (old_capacity, capacity) = (capacity_for(old), capacity_for(new));
+            if self.is_empty() {
+                self.0 = slab::allocate(capacity);
+            } else if old_capacity != capacity {
+                self.0 = slab::reallocate(self.0, old_capacity, capacity);
+            }
+            let pointer = self.0.as_ptr();
             pointer.cast::<[u8; 4]>().write((width as u32).to_le_bytes());
             let len = u32::try_from(len).expect("an intset is far smaller");
             pointer.add(4).cast::<[u8; 4]>().write(len.to_le_bytes());

@@ -75,6 +75,10 @@ unsafe impl Element for Member {
 }
 
 impl CollectionElement for Member {
+    fn used_bytes(self) -> usize {
+        self.bytes()
+    }
+
     unsafe fn view<'a>(self) -> ElementRef<'a> {
         // SAFETY: the caller's promise.
         ElementRef::Member(unsafe { self.text() })
@@ -110,6 +114,10 @@ impl Members {
 
     pub(crate) fn buckets(&self) -> Buckets<'_> {
         self.table.buckets()
+    }
+
+    pub(crate) fn compact(&mut self, from: u64, count: usize) -> Option<u64> {
+        self.table.compact(from, count, |_, _| ())
     }
 
     pub(crate) fn opened(&mut self) -> &mut dyn Opened {

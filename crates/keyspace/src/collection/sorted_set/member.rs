@@ -125,6 +125,11 @@ unsafe impl Element for Member {
 }
 
 impl CollectionElement for Member {
+    fn used_bytes(self) -> usize {
+        let len = self.text().len();
+        head_bytes(len) + len
+    }
+
     unsafe fn view<'a>(self) -> ElementRef<'a> {
         ElementRef::Scored(self.text(), self.score())
     }

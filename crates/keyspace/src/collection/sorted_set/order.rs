@@ -603,6 +603,16 @@ impl<const LEAF: usize, const FAN: usize> Order<LEAF, FAN> {
         }
     }
 
+    /// A member lies elsewhere now. Where it was can still be read.
+    pub(super) fn relocate(&mut self, old: Member, new: Member) {
+        let (path, leaf, at) = self.descend(old.key(), old.text());
+        assert!(leaf.members().get(at) == Some(&old), "a member is not where its score says");
+        leaf.write(at, new);
+        if at == 0 {
+            self.refresh_firsts(path, Child::of_leaf(leaf));
+        }
+    }
+
     /// Gives a member another score.
     pub(super) fn update(&mut self, unlocked: &Unlocked<Member>, score: f64) {
         let member = unlocked.element();

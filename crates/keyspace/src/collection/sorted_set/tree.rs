@@ -117,6 +117,11 @@ impl Tree {
         &self.table
     }
 
+    pub(crate) fn compact(&mut self, from: u64, count: usize) -> Option<u64> {
+        let Tree { table, order } = self;
+        table.compact(from, count, |old, new| order.relocate(old, new))
+    }
+
     pub(crate) fn opened(&mut self) -> &mut dyn Opened {
         &mut self.table
     }
