@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use crate::access::Identity;
 use crate::pubsub::Subscriber;
 use crate::registry::Command;
+use crate::spec::Flags;
 use crate::stats::Counter;
 use crate::tracking::Track;
 use crate::transaction::Transaction;
@@ -301,15 +302,15 @@ impl Session {
 
     /// MULTI.
     pub fn begin_transaction(&mut self) {
-        self.transaction = Some(Box::default());
+        self.transaction = Some(Transaction::begin());
         self.client.set_flag(ClientFlags::MULTI, true);
         self.client.queued_commands.store(0, Relaxed);
     }
 
     /// Keeps a command for EXEC.
-    pub fn queue(&mut self, command: &Command, args: &[&[u8]]) {
+    pub fn queue(&mut self, command: &Command, flags: Flags, args: &[&[u8]]) {
         let transaction = self.transaction.as_mut().expect("only a transaction queues");
-        transaction.push(command, args);
+        transaction.push(command, flags, args);
         self.client.queued_commands.store(transaction.len(), Relaxed);
         self.client.queued_bytes.store(transaction.bytes(), Relaxed);
     }

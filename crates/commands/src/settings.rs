@@ -64,8 +64,8 @@ pub struct Settings {
     pub rdb_family: rdb::Family,
     /// Keys whose readers are remembered (`tracking-table-max-keys`).
     pub tracked_keys_max: usize,
-    /// How long a script may run (`busy-reply-threshold`); `None`: for ever.
-    pub script_time_max: Option<Duration>,
+    /// After so long others hear BUSY while a script runs (`busy-reply-threshold`); `None`: never.
+    pub script_slow_after: Option<Duration>,
 }
 
 impl Settings {
@@ -139,7 +139,7 @@ impl Settings {
                 0 => usize::MAX,
                 keys => size(keys),
             },
-            script_time_max: match config.get(directives::BUSY_REPLY_THRESHOLD) {
+            script_slow_after: match config.get(directives::BUSY_REPLY_THRESHOLD) {
                 ..=0 => None,
                 ms => Some(Duration::from_millis(ms as u64)),
             },

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use config::{Changes, Config, LogLevel, SetError, directives};
 use keyspace::{DbIndex, Dropped, Held, Keyspace, Millis, Options};
@@ -28,7 +29,7 @@ use crate::observation::Observation;
 use crate::persistence::{Alone, Cancelled, Persistence, Reload, Started, Wish};
 use crate::pubsub::{Pending, Subscriptions};
 use crate::registry::Registry;
-use crate::scripting::{self, ScriptCall};
+use crate::scripting::{self, Executor, Running, ScriptCall};
 use crate::server::memory::MemoryReport;
 use crate::settings::Settings;
 use crate::spec::{Flags, Side};
@@ -96,6 +97,9 @@ pub struct Rig {
     pub may_block: bool,
     /// Everything runs on the wide side.
     pub wide: bool,
+    /// What others ask for while a script is slow, and what they hear.
+    pub meanwhile: Vec<&'static str>,
+    pub heard: Vec<String>,
 }
 
 impl Default for Rig {
@@ -141,6 +145,8 @@ impl Default for Rig {
             effects: Effects::default(),
             may_block: true,
             wide: false,
+            meanwhile: Vec::new(),
+            heard: Vec::new(),
         }
     }
 }
@@ -259,7 +265,7 @@ impl Rig {
         if let Some(transaction) = &mut self.session.transaction {
             match &resolved {
                 Ok(command) if !is_immediate(command) => {
-                    self.session.queue(command, args);
+                    self.session.queue(command, command.spec.flags, args);
                     self.reply.queued();
                     return self.take_reply();
                 }
@@ -284,7 +290,7 @@ impl Rig {
             Err(Stop::Execute(transaction)) => self.execute(*transaction),
             Err(Stop::Script(call)) => {
                 self.effects.begin_transaction();
-                self.run_script(&call);
+                self.run_script(&call, args);
                 self.effects.end_transaction();
                 self.end_together();
             }
@@ -313,9 +319,9 @@ impl Rig {
         let may_block = std::mem::replace(&mut self.may_block, false);
         self.effects.begin_transaction();
         self.reply.array(transaction.len());
-        for queued in transaction.into_queue() {
-            let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
-            let command = registry.by_id(queued.command);
+        for (id, words) in transaction.commands() {
+            let args: Vec<&[u8]> = words.collect();
+            let command = registry.by_id(id);
             if let Some(error) = self.refusal(command, &args, Where::Executed) {
                 self.reply.error(error.render());
                 continue;
@@ -323,7 +329,7 @@ impl Rig {
             match self.attempt(command, &args, true) {
                 Ok(()) => {}
                 Err(Stop::Error(error)) => self.reply.error(error.render()),
-                Err(Stop::Script(call)) => self.run_script(&call),
+                Err(Stop::Script(call)) => self.run_script(&call, &args),
                 Err(stop) => panic!("in a transaction a command stopped: {stop:?}"),
             }
         }
@@ -340,9 +346,9 @@ impl Rig {
     }
 
     /// Runs what EVAL has found.
-    fn run_script(&mut self, call: &ScriptCall) {
+    fn run_script(&mut self, call: &ScriptCall, args: &[&[u8]]) {
         let engine = self.world.global.scripts.engine_for(call);
-        let time_max = self.world.global.settings.script_time_max;
+        let slow_after = self.world.global.settings.script_slow_after;
         let registry = self.world.global.registry.clone();
         let stats = self.host.stats[0].clone();
         let may_block = std::mem::replace(&mut self.may_block, false);
@@ -352,22 +358,10 @@ impl Rig {
         let host = TestHost::new(registry.all().len());
         let permits = access::permissions(&mut self.session, &self.world.global);
         self.effects.in_script = true;
-        let mut execute = |command: &crate::Command, args: &[&[u8]], proto| {
-            self.reply = Reply::default();
-            self.reply.set_proto(proto);
-            if let Some(error) = self.refusal(command, args, Where::Script) {
-                self.reply.error(error.render());
-                return bytes(&self.reply);
-            }
-            match self.attempt(command, args, true) {
-                Ok(()) => {}
-                Err(Stop::Error(error)) => self.reply.error(error.render()),
-                Err(stop) => panic!("in a script a command stopped: {stop:?}"),
-            }
-            bytes(&self.reply)
-        };
-        scripting::run(call, &engine, time_max, &registry, &host, &stats, &mut reply, &permits, &mut execute);
+        let mut execution = Execution { rig: self, call };
+        scripting::run(call, args, &engine, slow_after, &registry, &host, &stats, &mut reply, &permits, &mut execution);
         self.effects.in_script = false;
+        self.world.global.scripts.running = None;
         self.host.log.lock().append(&mut host.log.lock());
         self.reply = reply;
         self.session.select(selected);
@@ -494,6 +488,40 @@ impl Rig {
             assert_eq!(cx.reply.len(), mark, "{} replied before it failed", command.full_name);
         }
         result
+    }
+}
+
+/// A script in execution.
+struct Execution<'a> {
+    rig: &'a mut Rig,
+    call: &'a ScriptCall,
+}
+
+impl Executor for Execution<'_> {
+    fn execute(&mut self, command: &crate::Command, args: &[&[u8]], reply: &mut Reply) {
+        if let Some(error) = self.rig.refusal(command, args, Where::Script) {
+            return reply.error(error.render());
+        }
+        std::mem::swap(&mut self.rig.reply, reply);
+        let outcome = self.rig.attempt(command, args, true);
+        std::mem::swap(&mut self.rig.reply, reply);
+        match outcome {
+            Ok(()) => {}
+            Err(Stop::Error(error)) => reply.error(error.render()),
+            Err(stop) => panic!("in a script a command stopped: {stop:?}"),
+        }
+    }
+
+    fn meanwhile(&mut self, has_written: bool) -> bool {
+        let rig = &mut *self.rig;
+        let running = &mut rig.world.global.scripts.running;
+        let running = running.get_or_insert_with(|| Running::new(self.call, &[], Instant::now()));
+        running.has_written = has_written;
+        for line in std::mem::take(&mut rig.meanwhile) {
+            let reply = rig.run(line);
+            rig.heard.push(reply);
+        }
+        rig.world.global.scripts.running.as_ref().is_some_and(|running| !running.is_killed)
     }
 }
 

@@ -19,7 +19,7 @@ Usage: compare [run] [OPTIONS]    CPU per request and resident bytes per key, al
 
 Options:
   --only NAME[,NAME...]     some tables: depth1, depth16, depth64 (or depth for all three), loops1, loops16 (loops), tls1, tls16 (tls),
-                            collections, heavy, messages, messages1, memory, elements;
+                            collections, wide, heavy, messages, messages1, memory, elements;
                             persistence-everysec, persistence-files, persistence-always, persistence-sink,
                             persistence-stall (persistence)
   --rows TEXT[,TEXT...]     of each table only the rows whose name holds one of these

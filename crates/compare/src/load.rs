@@ -57,6 +57,7 @@ struct Connection {
     /// Requests of the batch in flight, and the part of their bytes that the socket has taken.
     requests: usize,
     written: usize,
+    /// Replies that are missing.
     unanswered: u64,
     /// The beginning of a reply whose end has not come.
     partial: Vec<u8>,
@@ -171,6 +172,8 @@ impl Load {
         if self.listeners.iter().any(|listener| listener.received != tally.replies * self.message_bytes) {
             bail!("somebody who listens has heard something else than the messages");
         }
+        // Per request, not per command.
+        tally.replies /= self.connections.first().map_or(1, |connection| connection.batch.replies());
         Ok(tally)
     }
 
@@ -230,7 +233,7 @@ impl Connection {
         }
         self.batch.fill(count, number);
         self.requests = count;
-        self.unanswered = count as u64;
+        self.unanswered = count as u64 * self.batch.replies();
         self.written = 0;
         self.write_rest()?;
         Ok(true)

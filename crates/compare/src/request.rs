@@ -1,7 +1,8 @@
 //! Requests as fixed bytes with numbers patched in, so that the load generator costs next to nothing a request.
 //!
 //! A template is a command as one would type it, with `{n:WIDTH}` where a zero-padded key number goes and `{v:BYTES}` for a filler
-//! value: `SET key:{n:12} {v:32}`. Every request of a template has the same length; the floor counts requests by it.
+//! value: `SET key:{n:12} {v:32}`. Every request of a template has the same length; the floor counts requests by it. Several commands that
+//! are one request, such as a transaction, have a `;` between them.
 
 use anyhow::{Context, Result, bail};
 
@@ -10,6 +11,8 @@ use anyhow::{Context, Result, bail};
 pub struct Template {
     bytes: Vec<u8>,
     slots: Vec<Slot>,
+    /// So many commands are one request.
+    commands: u64,
 }
 
 /// Where a number goes: offset and width.
@@ -20,16 +23,19 @@ impl Template {
     /// A placeholder that is neither `{n:WIDTH}` nor `{v:BYTES}`.
     pub fn parse(text: &str) -> Result<Template> {
         let words: Vec<&str> = text.split_whitespace().collect();
-        let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-        let mut slots = Vec::new();
-        for word in words {
-            let (argument, argument_slots) = expand(word).with_context(|| format!("in template {text:?}"))?;
-            bytes.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
-            slots.extend(argument_slots.iter().map(|&(offset, width)| (bytes.len() + offset, width)));
-            bytes.extend_from_slice(&argument);
-            bytes.extend_from_slice(b"\r\n");
+        let (mut bytes, mut slots, mut commands) = (Vec::new(), Vec::new(), 0);
+        for words in words.split(|word| *word == ";") {
+            bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+            for word in words {
+                let (argument, argument_slots) = expand(word).with_context(|| format!("in template {text:?}"))?;
+                bytes.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
+                slots.extend(argument_slots.iter().map(|&(offset, width)| (bytes.len() + offset, width)));
+                bytes.extend_from_slice(&argument);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            commands += 1;
         }
-        Ok(Template { bytes, slots })
+        Ok(Template { bytes, slots, commands })
     }
 
     /// Length of every request of this template.
@@ -47,6 +53,7 @@ impl Template {
                 .collect(),
             request_bytes,
             slots_per_request: self.slots.len(),
+            commands: self.commands,
         }
     }
 }
@@ -82,6 +89,7 @@ pub struct Batch {
     slots: Vec<Slot>,
     request_bytes: usize,
     slots_per_request: usize,
+    commands: u64,
 }
 
 impl Batch {
@@ -91,6 +99,11 @@ impl Batch {
             write_padded(&mut self.bytes[offset..offset + width], number());
         }
         &self.bytes[..count * self.request_bytes]
+    }
+
+    /// How many replies a request has.
+    pub fn replies(&self) -> u64 {
+        self.commands
     }
 
     pub fn filled(&self, count: usize) -> &[u8] {
@@ -141,6 +154,14 @@ mod tests {
         let mut batch = template.batch(1);
         let bytes = batch.fill(1, &mut || numbers.next().unwrap());
         assert_eq!(bytes, b"*5\r\n$4\r\nMSET\r\n$3\r\na01\r\n$1\r\nv\r\n$3\r\nb02\r\n$1\r\nv\r\n");
+    }
+
+    #[test]
+    fn several_commands_in_one_request() {
+        let mut batch = Template::parse("MULTI ; INCR {n:1} ; EXEC").unwrap().batch(1);
+        let bytes = batch.fill(1, &mut || 7);
+        assert_eq!(bytes, b"*1\r\n$5\r\nMULTI\r\n*2\r\n$4\r\nINCR\r\n$1\r\n7\r\n*1\r\n$4\r\nEXEC\r\n");
+        assert_eq!(batch.replies(), 3);
     }
 
     #[test]

@@ -100,6 +100,12 @@ const GET: &str = "GET key:{n:12}";
 const INCR: &str = "INCR counter:{n:12}";
 const MSET_10: &str = "MSET key:{n:12} {v:32} key:{n:12} {v:32} key:{n:12} {v:32} key:{n:12} {v:32} key:{n:12} {v:32} \
                        key:{n:12} {v:32} key:{n:12} {v:32} key:{n:12} {v:32} key:{n:12} {v:32} key:{n:12} {v:32}";
+const EVAL_SET: &str = "EVAL return(redis.call('SET',KEYS[1],ARGV[1])) 1 key:{n:12} {v:32}";
+const LOAD_SET: &str = "SCRIPT LOAD return(redis.call('SET',KEYS[1],ARGV[1]))";
+const EVALSHA_SET: &str = "EVALSHA 35155eb5f7653c2c49d3770cc58ae533f868174e 1 key:{n:12} {v:32}";
+const MULTI_10_INCR: &str = "MULTI ; INCR counter:{n:12} ; INCR counter:{n:12} ; INCR counter:{n:12} ; INCR counter:{n:12} ; \
+                             INCR counter:{n:12} ; INCR counter:{n:12} ; INCR counter:{n:12} ; INCR counter:{n:12} ; \
+                             INCR counter:{n:12} ; INCR counter:{n:12} ; EXEC";
 /// Few enough to stay in the caches: these tables are about the path of a command, the one of depth 64 is about memory.
 const CACHED_KEYS: u64 = 100_000;
 
@@ -219,6 +225,20 @@ pub static TABLES: &[Table] = &[
                 setup: &[each(ZADD, CACHED_KEYS)],
                 ..collection("ZRANGEBYSCORE LIMIT 10", "ZRANGEBYSCORE zadd:zset {n:6} +inf LIMIT 0 10", 0.60)
             },
+        ],
+        ..TABLE
+    },
+    Table {
+        name: "wide",
+        title: "scripts and transactions",
+        contest: Contest::PeersAlone,
+        depth: 16,
+        part: Part::Total,
+        rows: &[
+            Row { fill: None, ..row("EVAL of one SET", EVAL_SET, 0.80) },
+            Row { setup: &[once(LOAD_SET)], fill: None, ..row("EVALSHA of one SET", EVALSHA_SET, 0.80) },
+            // As many commands in flight as in the other rows, nearly.
+            Row { fill: None, depth: Some(2), ..row("MULTI of 10 INCR", MULTI_10_INCR, 0.75) },
         ],
         ..TABLE
     },

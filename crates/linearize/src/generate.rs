@@ -34,16 +34,28 @@ pub enum Mix {
     Collections,
     /// Clients that wait for lists and sorted sets, beside others that give, take and wait too.
     Waiting,
+    /// WATCH and then a transaction, transactions of several keys, and scripts that read and write two keys.
+    Transactions,
 }
 
 impl Mix {
-    pub const ALL: [Mix; 8] =
-        [Mix::Narrow, Mix::Wide, Mix::Walk, Mix::Storm, Mix::Pause, Mix::Clock, Mix::Collections, Mix::Waiting];
+    pub const ALL: [Mix; 9] = [
+        Mix::Narrow,
+        Mix::Wide,
+        Mix::Walk,
+        Mix::Storm,
+        Mix::Pause,
+        Mix::Clock,
+        Mix::Collections,
+        Mix::Waiting,
+        Mix::Transactions,
+    ];
 
     /// Commands that it needs beside those that every server has.
     pub fn commands(self) -> &'static [&'static str] {
         match self {
             Mix::Collections | Mix::Waiting => &["blpop", "blmove", "bzpopmin", "lmove", "smove", "zadd", "hset"],
+            Mix::Transactions => &["watch", "exec", "eval"],
             _ => &[],
         }
     }
@@ -58,6 +70,7 @@ impl Mix {
             Mix::Clock => "clock",
             Mix::Collections => "collections",
             Mix::Waiting => "waiting",
+            Mix::Transactions => "transactions",
         }
     }
 }
@@ -72,10 +85,9 @@ impl FromStr for Mix {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Mix, String> {
-        Mix::ALL
-            .into_iter()
-            .find(|mix| mix.name() == word)
-            .ok_or_else(|| format!("'{word}' is none of narrow, wide, walk, storm, pause, clock, collections, waiting"))
+        Mix::ALL.into_iter().find(|mix| mix.name() == word).ok_or_else(|| {
+            format!("'{word}' is none of narrow, wide, walk, storm, pause, clock, collections, waiting, transactions")
+        })
     }
 }
 
@@ -103,6 +115,10 @@ pub fn window(random: &mut Random, mix: Mix) -> Window {
         Mix::Walk => generator.walk_lanes(),
         Mix::Storm => generator.storm_lanes(),
         Mix::Waiting => generator.waiting_lanes(),
+        Mix::Transactions => {
+            let count = generator.random.random_range(2..=5);
+            (0..count).map(|connection| generator.transactional_lane(connection)).collect()
+        }
         _ => {
             let count = generator.random.random_range(2..=6);
             (0..count).map(|_| generator.lane()).collect()
@@ -247,6 +263,58 @@ impl Generator<'_> {
             5..7 => Operation::DbSize,
             7..9 => Operation::Keys,
             _ => Operation::Move(self.key()),
+        }
+    }
+
+    /// Rounds of: watch, look, and change what was not touched meanwhile; between them what touches it.
+    fn transactional_lane(&mut self, connection: u8) -> Lane {
+        let mut batches = Vec::new();
+        for _ in 0..self.random.random_range(2..=4) {
+            match self.random.random_range(0..10) {
+                0..5 => {
+                    let keys = self.keys(2);
+                    let watch = |key: &Key| Operation::Watch { connection, key: *key };
+                    let look = |key: &Key| Operation::Get(*key);
+                    batches.push(keys.iter().map(watch).chain(keys.iter().map(look)).collect());
+                    if self.random.random_bool(0.2) {
+                        // One's own changes touch, too.
+                        batches.push(vec![self.touching()]);
+                    }
+                    let mut operations: Vec<Operation> = keys.into_iter().map(|key| self.replacing(key)).collect();
+                    operations.push(Operation::Get(self.key()));
+                    batches.push(vec![Operation::Transaction { connection, operations }]);
+                }
+                5..7 => {
+                    let operations = (0..self.random.random_range(1..=4)).map(|_| self.touching()).collect();
+                    batches.push(vec![Operation::Transaction { connection, operations }]);
+                }
+                _ => batches.push((0..self.random.random_range(1..=4)).map(|_| self.touching()).collect()),
+            }
+        }
+        Lane { database: 0, batches }
+    }
+
+    fn replacing(&mut self, key: Key) -> Operation {
+        let datum = self.token();
+        Operation::Set { key, datum, condition: Condition::Always, keep_ttl: false, get: self.random.random() }
+    }
+
+    /// Something of which it is certain whether it changes a key.
+    fn touching(&mut self) -> Operation {
+        let key = self.key();
+        match self.random.random_range(0..10) {
+            0 => Operation::Get(key),
+            1 => Operation::MGet { keys: self.keys(KEYS), repeats: 1 },
+            2 => {
+                Operation::MSet { pairs: self.keys(3).into_iter().map(|key| (key, self.token())).collect(), repeats: 1 }
+            }
+            3 => Operation::Delete { keys: vec![key], unlink: false },
+            4 => Operation::IncrBy(key, 1),
+            5..8 => {
+                let (from, to) = self.two_keys();
+                Operation::Hand { from, to, fresh: [self.token(), self.token()] }
+            }
+            _ => self.replacing(key),
         }
     }
 

@@ -43,7 +43,8 @@ impl Event {
         if let Operation::Collection(Act::WaitBegins { .. } | Act::WaitEnds { .. }) = self.operation {
             return false;
         }
-        let is_read = !self.operation.is_write() && !matches!(self.operation, Operation::Pause(_) | Operation::Unpause);
+        let matters = matches!(self.operation, Operation::Pause(_) | Operation::Unpause | Operation::Watch { .. });
+        let is_read = !self.operation.is_write() && !matters;
         is_read || refused
     }
 }

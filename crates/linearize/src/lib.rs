@@ -8,7 +8,7 @@
 //! generate ──► Window (what each connection will send) ──► record ──► History ──► check ──► fine, or a Violation
 //! ```
 //!
-//! Owns: the [`model`] (a few keys in two databases, their expiry, CLIENT PAUSE; a few [`collection`]s, and who waits for them), the [`generate`]d mixes, the
+//! Owns: the [`model`] (a few keys in two databases, their expiry, CLIENT PAUSE, who watches them; a few [`collection`]s, and who waits for them), the [`generate`]d mixes, the
 //! [`check`]er. Must not know: anything of Spinel's inside; a server is a program and a socket.
 //!
 //! Start at [`check`], then [`model`]. `docs/linearizability.md` explains the use.

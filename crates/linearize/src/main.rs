@@ -15,7 +15,7 @@ linearize run        concurrent histories must be explained by one thread
   --threads LIST       io-threads of the server, a share of the time each (2,4)
   --seconds N          how long in all (60)
   --seed S             (SPINEL_SEED, else random)
-  --mixes LIST         narrow,wide,walk,storm,pause,clock,collections,waiting (all)
+  --mixes LIST         narrow,wide,walk,storm,pause,clock,collections,waiting,transactions (all)
   --subject KIND       who is examined (spinel; a real server to try the tool itself)
 linearize self-test  planted bugs must be found; SPINEL_BIN names a spinel built with its feature `planted`
   --threads, --seconds (for each bug), --seed
@@ -78,9 +78,9 @@ fn list<T: std::str::FromStr<Err: Into<Box<dyn std::error::Error + Send + Sync>>
 
 fn run_and_report(options: &Options) -> Result<bool> {
     let outcome = run(options)?;
-    println!("{:>8} {:>8} {:>9} {:>11} {:>10}", "threads", "mix", "windows", "operations", "undecided");
+    println!("{:>8} {:>12} {:>9} {:>11} {:>10}", "threads", "mix", "windows", "operations", "undecided");
     for ((threads, mix), tally) in &outcome.tallies {
-        println!("{threads:>8} {mix:>8} {:>9} {:>11} {:>10}", tally.windows, tally.operations, tally.undecided);
+        println!("{threads:>8} {mix:>12} {:>9} {:>11} {:>10}", tally.windows, tally.operations, tally.undecided);
     }
     for mix in &outcome.left_out {
         println!("linearize: mix {mix} is left out: the server has not all of {}", mix.commands().join(", "));

@@ -38,12 +38,23 @@ impl Entry {
     }
 }
 
+/// A key that a connection watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Watched {
+    pub connection: u8,
+    pub key: Key,
+    /// It was changed: the connection's next EXEC does nothing.
+    pub touched: bool,
+}
+
 /// The whole state. Operations on several keys make it impossible to check key by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct State {
     pub databases: [[Option<Entry>; KEYS]; DATABASES],
     /// The earliest moment at which a pause can be over by itself, in milliseconds of Unix time; 0 without a pause.
     pub paused_until: u64,
+    /// Who watches what. In database 0.
+    pub watches: Vec<Watched>,
     /// In database 0; `None` in the mixes without.
     pub collections: Option<Box<Collections>>,
 }
@@ -83,10 +94,30 @@ impl State {
 
     /// Does it, and says what the reply is.
     pub fn apply(&mut self, event: &Event) -> Reply {
+        self.do_one(event, &event.operation)
+    }
+
+    /// The same for an operation of this event, and marks who watches what it has changed.
+    fn do_one(&mut self, event: &Event, operation: &Operation) -> Reply {
+        if self.watches.is_empty() {
+            return self.change(event, operation);
+        }
+        let before = self.databases[0];
+        let reply = self.change(event, operation);
+        for watched in &mut self.watches {
+            let index = watched.key.index();
+            // A script may write what is there already.
+            let written = matches!(operation, Operation::Hand { to, .. } if *to == watched.key);
+            watched.touched |= written || before[index] != self.databases[0][index];
+        }
+        reply
+    }
+
+    fn change(&mut self, event: &Event, operation: &Operation) -> Reply {
         let database = event.database;
         let other = 1 - database;
         let own = &mut self.databases[database];
-        match &event.operation {
+        match operation {
             Operation::Get(key) => reply(own[key.index()]),
             Operation::Set { key, datum, condition, keep_ttl, get } => {
                 let slot = &mut own[key.index()];
@@ -209,6 +240,27 @@ impl State {
             Operation::Unpause => {
                 self.paused_until = 0;
                 Reply::Ok
+            }
+            Operation::Watch { connection, key } => {
+                self.watches.push(Watched { connection: *connection, key: *key, touched: false });
+                // In one order, whoever came first: what is the same is found to be so.
+                self.watches.sort_unstable_by_key(|watched| (watched.connection, watched.key.0));
+                Reply::Ok
+            }
+            Operation::Transaction { connection, operations } => {
+                let is_own = |watched: &Watched| watched.connection == *connection;
+                let touched = self.watches.iter().any(|watched| is_own(watched) && watched.touched);
+                self.watches.retain(|watched| !is_own(watched));
+                if touched {
+                    return Reply::Nil;
+                }
+                Reply::Each(operations.iter().map(|operation| self.do_one(event, operation)).collect())
+            }
+            Operation::Hand { from, to, fresh: [first, second] } => {
+                let held = [own[from.index()], own[to.index()]].map(|entry| entry.map(|entry| entry.datum));
+                own[to.index()] = Some(Entry::lasting(held[0].unwrap_or(*second)));
+                own[from.index()] = Some(Entry::lasting(*first));
+                Reply::Many(held.to_vec())
             }
             Operation::Collection(act) => Reply::Said(self.collections.get_or_insert_default().apply(act)),
         }

@@ -137,8 +137,30 @@ pub enum Operation {
     /// CLIENT PAUSE milliseconds WRITE
     Pause(u32),
     Unpause,
+    /// What changes this key from here on spoils this connection's next EXEC.
+    Watch {
+        connection: u8,
+        key: Key,
+    },
+    /// MULTI, these, and EXEC.
+    Transaction {
+        connection: u8,
+        operations: Vec<Operation>,
+    },
+    /// A script: the second key gets what the first one holds, and the first one something new. What a key does not hold is new, too.
+    Hand {
+        from: Key,
+        to: Key,
+        fresh: [Datum; 2],
+    },
     Collection(Act),
 }
+
+/// Says what both keys held.
+const HAND: &str = "local a, b = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
+redis.call('SET', KEYS[2], a or ARGV[2])
+redis.call('SET', KEYS[1], ARGV[1])
+return {a, b}";
 
 impl Operation {
     /// Whether CLIENT PAUSE … WRITE holds it back.
@@ -147,7 +169,7 @@ impl Operation {
         if let Collection(act) = self {
             return act.is_write();
         }
-        !matches!(self, Get(_) | Exists(_) | MGet { .. } | Ttl(_) | DbSize | Keys | Pause(_) | Unpause)
+        !matches!(self, Get(_) | Exists(_) | MGet { .. } | Ttl(_) | DbSize | Keys | Pause(_) | Unpause | Watch { .. })
     }
 
     /// Whether its outcome depends on this key.
@@ -158,7 +180,9 @@ impl Operation {
             Set { key: own, .. } | Expire { key: own, .. } => *own == key,
             Delete { keys, .. } | Exists(keys) | MGet { keys, .. } => keys.contains(&key),
             // MSET replaces whatever is there, dead or alive.
-            MSet { .. } | SwapDb | FlushAll | FlushDb | Pause(_) | Unpause | Collection(_) => false,
+            MSet { .. } | SwapDb | FlushAll | FlushDb | Pause(_) | Unpause | Watch { .. } | Collection(_) => false,
+            Transaction { operations, .. } => operations.iter().any(|operation| operation.touches(key)),
+            Hand { from, to, .. } => *from == key || *to == key,
             MSetNx(pairs) => pairs.iter().any(|(own, _)| *own == key),
             Rename { from, to, .. } | Copy { from, to, .. } => *from == key || *to == key,
             DbSize | Keys => true,
@@ -255,13 +279,36 @@ impl Operation {
                 ["CLIENT", "PAUSE", &milliseconds.to_string(), "WRITE"].iter().for_each(|word| say(word));
             }
             Unpause => ["CLIENT", "UNPAUSE"].iter().for_each(|word| say(word)),
+            Watch { key, .. } => ["WATCH", key.name()].iter().for_each(|word| say(word)),
+            Transaction { operations, .. } => {
+                say(&"MULTI");
+                for operation in operations {
+                    say(&format!("| {operation}"));
+                }
+                say(&"| EXEC");
+            }
+            Hand { from, to, fresh: [first, second] } => {
+                ["EVAL", HAND, "2", from.name(), to.name(), &first.to_string(), &second.to_string()]
+                    .iter()
+                    .for_each(|word| say(word));
+            }
             Collection(act) => act.words().iter().for_each(|word| say(word)),
         }
         words
     }
 
-    /// The words to send on a connection that has selected this database.
-    pub fn words_in(&self, database: usize) -> Vec<String> {
+    /// The commands to send on a connection that has selected this database. The last one's reply is the operation's.
+    pub fn commands_in(&self, database: usize) -> Vec<Vec<String>> {
+        let Operation::Transaction { operations, .. } = self else {
+            return vec![self.words_in(database)];
+        };
+        let mut commands = vec![vec!["MULTI".to_owned()]];
+        commands.extend(operations.iter().map(|operation| operation.words_in(database)));
+        commands.push(vec!["EXEC".to_owned()]);
+        commands
+    }
+
+    fn words_in(&self, database: usize) -> Vec<String> {
         let mut words = self.words();
         if let Operation::Move(_) = self {
             words.push((1 - database).to_string());
@@ -280,6 +327,9 @@ impl fmt::Display for Operation {
             Operation::MSet { pairs, repeats } if *repeats > 1 => {
                 write!(f, "{} ({repeats} times over)", Operation::MSet { pairs: pairs.clone(), repeats: 1 })
             }
+            Operation::Hand { from, to, fresh: [first, second] } => {
+                write!(f, "EVAL (hand) {} {} {first} {second}", from.name(), to.name())
+            }
             _ => f.write_str(&self.words().join(" ")),
         }
     }
@@ -294,6 +344,8 @@ pub enum Reply {
     Datum(Datum),
     /// MGET, one for each key.
     Many(Vec<Option<Datum>>),
+    /// EXEC, one for each command.
+    Each(Vec<Reply>),
     /// KEYS: a bit for each key.
     KeySet(u32),
     /// TTL of a key that has one.
@@ -317,6 +369,10 @@ impl fmt::Display for Reply {
                 let texts: Vec<String> =
                     data.iter().map(|datum| datum.map_or("nil".to_owned(), |datum| format!("\"{datum}\""))).collect();
                 write!(f, "[{}]", texts.join(" "))
+            }
+            Reply::Each(replies) => {
+                let texts: Vec<String> = replies.iter().map(Reply::to_string).collect();
+                write!(f, "[{}]", texts.join(", "))
             }
             Reply::KeySet(set) => {
                 let names: Vec<&str> = Key::all().filter(|key| set & 1 << key.0 != 0).map(Key::name).collect();
@@ -362,13 +418,7 @@ impl Reply {
                     Reply::KeySet(set)
                 }
                 Operation::MGet { keys, repeats } => {
-                    let data = elements
-                        .iter()
-                        .map(|element| match element {
-                            element if element.is_null() => Some(None),
-                            element => Datum::from_text(element.bytes()?).map(Some),
-                        })
-                        .collect::<Option<Vec<Option<Datum>>>>()?;
+                    let data = data(elements)?;
                     let mut copies: Vec<&[Option<Datum>]> = data.chunks(keys.len()).collect();
                     if copies.len() != usize::from(*repeats) {
                         return None;
@@ -383,10 +433,27 @@ impl Reply {
                         }
                     }
                 }
+                Operation::Transaction { operations, .. } if operations.len() == elements.len() => Reply::Each(
+                    operations
+                        .iter()
+                        .zip(elements)
+                        .map(|(operation, element)| Reply::observed(operation, element))
+                        .collect(),
+                ),
+                Operation::Hand { .. } => Reply::Many(data(elements)?),
                 _ => return None,
             },
             value if value.is_null() => Reply::Nil,
             _ => return None,
         })
     }
+}
+
+/// What several keys hold.
+fn data(elements: &[testkit::Value]) -> Option<Vec<Option<Datum>>> {
+    let datum = |element: &testkit::Value| match element {
+        element if element.is_null() => Some(None),
+        element => Datum::from_text(element.bytes()?).map(Some),
+    };
+    elements.iter().map(datum).collect()
 }

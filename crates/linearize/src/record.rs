@@ -227,12 +227,16 @@ fn play_batch(
             let Deadline::Soon(milliseconds) = *deadline else { unreachable!() };
             *deadline = Deadline::At(clock.now_ns() / 1_000_000 + u64::from(milliseconds));
         }
-        client.queue(&operation.words_in(database));
+        operation.commands_in(database).iter().for_each(|words| client.queue(words));
     }
     let invoked_ns = clock.now_ns();
     client.flush()?;
     for operation in batch {
-        let value = client.receive()?;
+        let mut value = client.receive()?;
+        for _ in 1..operation.commands_in(database).len() {
+            // MULTI's, and those of what is queued: EXEC tells whether something was wrong with them.
+            value = client.receive()?;
+        }
         let completed_ns = clock.now_ns();
         let reply = Reply::observed(&operation, &value);
         events.push(Event { database, operation, reply, invoked_ns, completed_ns });

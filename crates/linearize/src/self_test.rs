@@ -8,13 +8,15 @@ use crate::{
 };
 
 /// The bugs that Spinel's feature `planted` has for this harness, and the mixes that are meant to show them.
-const PLANTED: [(&str, &[Mix]); 3] = [
+const PLANTED: [(&str, &[Mix]); 4] = [
     // The pause is read before the gate, and acted on behind it.
     ("stale-pause", &[Mix::Pause]),
     // A wide command does not wait for one of the threads.
     ("missed-gate", &[Mix::Storm]),
     // A key that became ready is forgotten now and then, and with it who waits for it.
     ("skipped-waiter", &[Mix::Waiting]),
+    // Now and then nobody tells who watches a key that it was changed.
+    ("unseen-touch", &[Mix::Transactions]),
 ];
 
 /// A race needs two threads that run at the same time, and a busy machine may not give them that for a while: the time is

@@ -29,7 +29,7 @@ struct Cached {
 /// All scripts by name.
 #[derive(Debug, Default)]
 pub struct Cache {
-    scripts: HashMap<Sha1, Cached>,
+    scripts: HashMap<Sha1, Cached, foldhash::quality::RandomState>,
     evaluated: usize,
     uses: u64,
 }
@@ -37,21 +37,21 @@ pub struct Cache {
 impl Cache {
     /// The script of this name, in any case, which counts as a use.
     pub fn get(&mut self, name: &[u8]) -> Option<&Script> {
-        let name: Sha1 = name.to_ascii_lowercase().try_into().ok()?;
+        let name = in_lower_case(name)?;
         let cached = self.scripts.get_mut(&name)?;
         self.uses += 1;
         cached.used = self.uses;
         Some(&cached.script)
     }
 
-    pub fn contains(&self, name: &[u8]) -> bool {
-        self.peek(name).is_some()
+    /// The same for whoever does not run it.
+    pub fn peek(&self, name: &[u8]) -> Option<&Script> {
+        let name = in_lower_case(name)?;
+        self.scripts.get(&name).map(|cached| &cached.script)
     }
 
-    /// The script of this name, without using it.
-    pub fn peek(&self, name: &[u8]) -> Option<&Script> {
-        let name = Sha1::try_from(name.to_ascii_lowercase()).ok()?;
-        self.scripts.get(&name).map(|cached| &cached.script)
+    pub fn contains(&self, name: &[u8]) -> bool {
+        self.peek(name).is_some()
     }
 
     /// Keeps a script. Returns the name of the one that had to go for it.
@@ -96,6 +96,12 @@ impl Cache {
     pub fn is_empty(&self) -> bool {
         self.scripts.is_empty()
     }
+}
+
+fn in_lower_case(name: &[u8]) -> Option<Sha1> {
+    let mut name = Sha1::try_from(name).ok()?;
+    name.make_ascii_lowercase();
+    Some(name)
 }
 
 #[cfg(test)]

@@ -1,81 +1,58 @@
 //! Values between Lua and the protocol, as Redis converts them.
 
+use std::io::Write as _;
+
 use mlua::{Lua, Result, Table, Value as LuaValue};
-use resp::client::Value;
-use resp::number::DoubleText;
+use resp::number::{DoubleText, parse_f64};
 use resp::{Mark, Reply};
 
 /// Deeper tables are not followed; a table that holds itself ends here. Redis goes on until its Lua stack is full, at about 8,000.
 const DEPTH_MAX: usize = 500;
 
-/// An argument of `redis.call`; `None` for what can be none.
+/// A string, or a number's text; `None` for what can be no word of a command.
 pub fn argument(value: &LuaValue) -> Option<Vec<u8>> {
-    match value {
-        LuaValue::String(text) => Some(text.as_bytes().to_vec()),
-        LuaValue::Integer(number) => Some(number.to_string().into_bytes()),
-        LuaValue::Number(number) => Some(number_text(*number)),
-        _ => None,
-    }
-}
-
-fn number_text(number: f64) -> Vec<u8> {
-    // Beyond 18 digits Redis writes an exponent.
-    if number.trunc() == number && number.abs() < 1e18 {
-        return (number as i64).to_string().into_bytes();
-    }
-    if number.is_nan() {
-        return if number.is_sign_negative() { b"-nan".to_vec() } else { b"nan".to_vec() };
-    }
-    DoubleText::new(number).as_bytes().to_vec()
-}
-
-/// A reply as a script sees it. Errors are the caller's business.
-pub fn to_lua(lua: &Lua, value: Value) -> Result<LuaValue> {
-    let text = |text: Vec<u8>| lua.create_string(text).map(LuaValue::String);
-    let tagged = |tag: &str, value: LuaValue| {
-        let table = lua.create_table()?;
-        table.raw_set(tag, value)?;
-        Ok(LuaValue::Table(table))
+    let number = match value {
+        LuaValue::String(text) => return Some(text.as_bytes().to_vec()),
+        LuaValue::Integer(number) => *number as f64,
+        LuaValue::Number(number) => *number,
+        _ => return None,
     };
-    match value {
-        Value::Bulk(bytes) => text(bytes),
-        Value::Int(number) => Ok(LuaValue::Number(number as f64)),
-        Value::Simple(bytes) => tagged("ok", text(bytes)?),
-        Value::Error(bytes) | Value::BulkError(bytes) => tagged("err", text(bytes)?),
-        Value::NullBulk | Value::NullArray => Ok(LuaValue::Boolean(false)),
-        Value::Null => Ok(LuaValue::Nil),
-        Value::Bool(value) => Ok(LuaValue::Boolean(value)),
-        Value::Array(values) | Value::Push(values) => {
-            let table = lua.create_table_with_capacity(values.len(), 0)?;
-            for (index, value) in values.into_iter().enumerate() {
-                table.raw_set(index + 1, to_lua(lua, value)?)?;
+    let mut text = Vec::new();
+    write_number(number, &mut text);
+    Some(text)
+}
+
+/// Appends a number's text, as commands get it.
+pub fn write_number(number: f64, text: &mut Vec<u8>) {
+    // Beyond these Redis writes an exponent.
+    const INTEGER_MAX: f64 = (1u64 << 62) as f64;
+    if number.trunc() == number && number.abs() <= INTEGER_MAX {
+        write!(text, "{}", number as i64).expect("memory takes everything");
+    } else if number.is_nan() {
+        text.extend_from_slice(if number.is_sign_negative() { b"-nan" } else { b"nan" });
+    } else {
+        text.extend_from_slice(DoubleText::new(number).as_bytes());
+    }
+}
+
+/// A double of the protocol.
+pub fn double(text: &[u8]) -> f64 {
+    parse_f64(text).unwrap_or(f64::NAN)
+}
+
+/// A simple string is any bytes but line ends.
+pub fn write_status(text: &[u8], reply: &mut Reply) {
+    reply.raw(b"+");
+    for piece in text.split_inclusive(|byte| matches!(byte, b'\r' | b'\n')) {
+        match piece {
+            [clean @ .., b'\r' | b'\n'] => {
+                reply.raw(clean);
+                reply.raw(b" ");
             }
-            Ok(LuaValue::Table(table))
-        }
-        Value::Map(pairs) => {
-            let table = lua.create_table_with_capacity(0, pairs.len())?;
-            for (key, value) in pairs {
-                table.raw_set(to_lua(lua, key)?, to_lua(lua, value)?)?;
-            }
-            tagged("map", LuaValue::Table(table))
-        }
-        Value::Set(values) => {
-            let table = lua.create_table_with_capacity(0, values.len())?;
-            for value in values {
-                table.raw_set(to_lua(lua, value)?, true)?;
-            }
-            tagged("set", LuaValue::Table(table))
-        }
-        Value::Attribute(_, value) => to_lua(lua, *value),
-        ref double @ Value::Double(_) => tagged("double", LuaValue::Number(double.as_f64().unwrap_or(f64::NAN))),
-        Value::BigNumber(digits) => tagged("big_number", text(digits)?),
-        Value::Verbatim(kind, bytes) => {
-            let table = lua.create_table()?;
-            table.raw_set("format", text(kind.to_vec())?)?;
-            table.raw_set("string", text(bytes)?)?;
-            tagged("verbatim_string", LuaValue::Table(table))
+            clean => reply.raw(clean),
         }
     }
+    reply.raw(b"\r\n");
 }
 
 /// A table whose elements are being written. On a stack of our own: a script's nesting must not take the event loop's.
@@ -146,7 +123,7 @@ fn write(lua: &Lua, value: &LuaValue, resp3: bool, reply: &mut Reply, depth: usi
 }
 
 /// As the processors do it that Redis runs on: what does not fit becomes the smallest integer.
-fn truncated(number: f64) -> i64 {
+pub fn truncated(number: f64) -> i64 {
     if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number) { number as i64 } else { i64::MIN }
 }
 
@@ -157,12 +134,7 @@ fn write_table(lua: &Lua, table: &Table, reply: &mut Reply) -> Result<Option<Ope
         return Ok(None);
     }
     if let LuaValue::String(text) = table.raw_get("ok")? {
-        // A simple string is any bytes but line ends.
-        let clean = |&byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
-        let text: Vec<u8> = text.as_bytes().iter().map(clean).collect();
-        reply.raw(b"+");
-        reply.raw(&text);
-        reply.raw(b"\r\n");
+        write_status(&text.as_bytes(), reply);
         return Ok(None);
     }
     match table.raw_get("double")? {

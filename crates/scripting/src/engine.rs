@@ -1,18 +1,19 @@
 //! The one interpreter.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::HashMap;
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use mlua::ffi;
-use mlua::{ChunkMode, Error, Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value as LuaValue, VmState};
-use parking_lot::Mutex;
+use mlua::{
+    ChunkMode, Error, Function, HookTriggers, IntoLua, Lua, LuaOptions, StdLib, Table, Value as LuaValue, Variadic,
+    VmState,
+};
 use resp::Reply;
-use resp::client::{ReplyParser, Value};
 
+use crate::call::{self, BAD_ARGUMENT, push_text, push_texts, text_at};
 use crate::convert;
 use crate::functions;
 use crate::natives::{self, Scratch};
@@ -24,9 +25,8 @@ const INSTRUCTIONS_A_LOOK: u32 = 100_000;
 /// What a script may have in memory at once. Redis knows no limit; here an allocation that fails is an error of the script.
 const MEMORY_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-/// The end of a script that takes too long. See `docs/design.md`, section 11.
-const ENDED_TEXT: &str =
-    "ERR The script ran for longer than busy-reply-threshold and was ended before it had written anything.";
+/// What a script ends with that is killed. Functions have the same.
+const KILLED_TEXT: &str = "ERR Script killed by user with SCRIPT KILL...";
 
 /// A library that takes longer to load is refused.
 const LOAD_TIME_MAX: Duration = Duration::from_millis(500);
@@ -59,39 +59,105 @@ impl Program {
         }
     }
 }
-const WRONG_ARGUMENTS: &str = "ERR Lua redis lib command arguments must be strings or integers";
 
 /// What a script sees of the server.
 pub trait Host {
-    /// Runs a command and returns its reply in the protocol's form, in RESP3 if `resp3`.
-    ///
-    /// # Errors
-    /// The text of a command that was refused before it ran.
-    fn call(&mut self, args: &[&[u8]], resp3: bool) -> Result<Vec<u8>, Vec<u8>>;
+    /// Runs a command and writes its reply, which is an error if the command is refused.
+    fn call(&mut self, args: &[&[u8]], reply: &mut Reply);
     /// A line for the log; 0 is for debugging, 3 a warning.
     fn log(&mut self, level: u8, text: &str);
     /// Whether the script's caller may run this command with these arguments. `None`: there is no such command.
     fn permits(&self, args: &[&[u8]]) -> Option<bool>;
-    /// Whether a command of this script has changed anything: it cannot be ended halfway any more.
-    fn has_written(&self) -> bool;
-}
-
-/// What holds for one run.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// A script that has written nothing by then is ended.
-    pub time_max: Option<Duration>,
+    /// The script has become slow: others have their turn, between two of its instructions. False if it is to end here.
+    fn meanwhile(&mut self) -> bool;
 }
 
 /// What the hook and the sandbox's functions share with [`Engine::run`].
-#[derive(Default)]
-struct State {
-    resp3: AtomicBool,
-    /// The time is over.
-    ended: AtomicBool,
-    written: AtomicBool,
-    deadline: Mutex<Option<Instant>>,
+pub(crate) struct State {
+    resp3: Cell<bool>,
+    /// The script was killed, and cannot catch the error that says so.
+    killed: Cell<bool>,
+    /// After so long the host is asked for others' sake.
+    slow_after: Cell<Option<Duration>>,
+    /// When that is: known from the first look on, since most scripts have ended by then, and never read the clock.
+    slow_from: Cell<Option<Instant>>,
+    /// Of the script that runs.
+    host: Cell<Option<*mut (dyn Host + 'static)>>,
+    /// Lua's own, while no coroutine runs.
+    main: Cell<*mut mlua::lua_State>,
+    /// Of the command that a script calls: its arguments that are numbers, and its reply.
+    call: UnsafeCell<(Vec<u8>, Reply)>,
 }
+
+impl State {
+    fn new() -> State {
+        State {
+            resp3: Cell::new(false),
+            killed: Cell::new(false),
+            slow_after: Cell::new(None),
+            slow_from: Cell::new(None),
+            host: Cell::new(None),
+            main: Cell::new(std::ptr::null_mut()),
+            call: UnsafeCell::default(),
+        }
+    }
+
+    pub(crate) fn resp3(&self) -> bool {
+        self.resp3.get()
+    }
+
+    /// For the texts of arguments, and for the reply.
+    ///
+    /// # Safety
+    /// What was returned before is not used any more.
+    #[expect(clippy::mut_from_ref, reason = "the caller is the only one")]
+    pub(crate) unsafe fn call_buffers(&self) -> (&mut Vec<u8>, &mut Reply) {
+        // SAFETY: the caller's.
+        let (texts, reply) = unsafe { &mut *self.call.get() };
+        (texts, reply)
+    }
+
+    /// Makes the reply one piece.
+    ///
+    /// # Safety
+    /// As [`call_buffers`](State::call_buffers).
+    pub(crate) unsafe fn flatten_reply(&self) {
+        // SAFETY: the caller's.
+        let (texts, reply) = unsafe { self.call_buffers() };
+        if reply.as_slice().is_none() {
+            texts.clear();
+            reply.segments().for_each(|segment| texts.extend_from_slice(segment));
+            reply.clear();
+            reply.raw(texts);
+        }
+    }
+
+    /// Where the reply lies, and its length.
+    ///
+    /// # Safety
+    /// As [`call_buffers`](State::call_buffers); and the bytes are there until then.
+    pub(crate) unsafe fn reply_bytes(&self) -> (*const u8, usize) {
+        // SAFETY: the caller's.
+        let bytes = unsafe { self.call_buffers() }.1.as_slice().expect("it is one piece");
+        (bytes.as_ptr(), bytes.len())
+    }
+
+    /// What the script that runs sees of the server.
+    ///
+    /// # Safety
+    /// A script runs, and what was returned before is not used any more.
+    #[expect(clippy::mut_from_ref, reason = "of another owner, which `Engine::run` has borrowed")]
+    pub(crate) unsafe fn host(&self) -> &mut dyn Host {
+        let host = self.host.get().expect("a script runs");
+        // SAFETY: `run` holds the only reference while it is set, and leaves it alone.
+        unsafe { &mut *host }
+    }
+}
+
+// SAFETY: the engine's own, and reached only through it or from a script that it runs: by one thread at a time.
+unsafe impl Send for State {}
+// SAFETY: as above.
+unsafe impl Sync for State {}
 
 /// How a run ended, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,24 +166,120 @@ pub enum Ended {
     Returned,
     /// It failed. `counted`: with the error of a command, which was counted when it happened.
     Failed { counted: bool },
-    /// It was ended for its time.
-    TimedOut,
+    /// It was killed, because others had waited for too long.
+    Killed,
 }
 
 /// The interpreter with its sandbox, and the scripts that it has compiled.
 pub struct Engine {
     lua: Lua,
+    /// The environment of scripts, as they see it.
     globals: Table,
-    runner: Function,
+    /// Places in Lua's registry.
+    places: Places,
     /// In an interpreter for functions.
     loader: Option<Function>,
     /// What is compiled, by numbers that the next is greater than: of references from here to Lua's values there are but 8,000.
     chunks: Table,
     next_chunk: i64,
-    compiled: HashMap<Sha1, i64>,
+    compiled: HashMap<Sha1, i64, foldhash::quality::RandomState>,
     state: Arc<State>,
     /// Behind `lua`: the interpreter's functions point to it.
     _scratch: Scratch,
+}
+
+/// What a run needs, by its place in Lua's registry.
+#[derive(Clone, Copy, Debug)]
+struct Places {
+    /// Lua's own state is known only inside; this calls it.
+    run: c_int,
+    /// The table behind the environment, where `KEYS` and `ARGV` are put.
+    globals: c_int,
+    /// What is compiled, by numbers.
+    chunks: c_int,
+    /// What is called with an error.
+    handler: c_int,
+}
+
+/// One run, as [`run_script`] sees it.
+struct Run<'a> {
+    places: Places,
+    chunk: i64,
+    /// It gets keys and arguments as its own arguments, not as globals.
+    is_function: bool,
+    keys: &'a [&'a [u8]],
+    args: &'a [&'a [u8]],
+    state: &'a State,
+    reply: &'a mut Reply,
+    end: RunEnd,
+}
+
+enum RunEnd {
+    /// The reply is written.
+    Replied,
+    /// What the script has returned is still to become a reply: [`RESULT`].
+    Returned,
+    /// With this text, in this line of a source, and whether the error of a command.
+    Failed { text: Vec<u8>, place: Option<Vec<u8>>, counted: bool },
+}
+
+/// Where in Lua's registry [`run_script`] leaves a table.
+const RESULT: &std::ffi::CStr = c"spinel.result";
+
+/// Runs a script within a call that is protected: without memory, everything here can fail.
+///
+/// Keeps the rule of [`call`](crate::call): nothing that must be dropped is owned here while Lua is called.
+unsafe extern "C-unwind" fn run_script(lua: *mut mlua::lua_State) -> c_int {
+    // SAFETY: `Engine::enter` calls this with a run that lives for longer. Places: 1 the run, 2 the globals, 3 the handler, 4 the
+    // program and then its result.
+    unsafe {
+        let run = &mut *ffi::lua_touserdata(lua, 1).cast::<Run<'_>>();
+        ffi::lua_rawgeti(lua, ffi::LUA_REGISTRYINDEX, run.places.globals.into());
+        ffi::lua_rawgeti(lua, ffi::LUA_REGISTRYINDEX, run.places.handler.into());
+        ffi::lua_rawgeti(lua, ffi::LUA_REGISTRYINDEX, run.places.chunks.into());
+        ffi::lua_rawgeti(lua, 4, run.chunk);
+        ffi::lua_replace(lua, 4);
+        let status = if run.is_function {
+            push_texts(lua, run.keys);
+            push_texts(lua, run.args);
+            ffi::lua_pcall(lua, 2, 1, 3)
+        } else {
+            for (name, texts) in [(&b"KEYS"[..], run.keys), (b"ARGV", run.args)] {
+                push_text(lua, name);
+                push_texts(lua, texts);
+                ffi::lua_rawset(lua, 2);
+            }
+            let status = ffi::lua_pcall(lua, 0, 1, 3);
+            for name in [&b"KEYS"[..], b"ARGV"] {
+                push_text(lua, name);
+                ffi::lua_pushnil(lua);
+                ffi::lua_rawset(lua, 2);
+            }
+            status
+        };
+        if status == ffi::LUA_OK {
+            if !call::write_simple(lua, run.state.resp3(), run.reply) {
+                ffi::lua_setfield(lua, ffi::LUA_REGISTRYINDEX, RESULT.as_ptr());
+                run.end = RunEnd::Returned;
+            }
+            return 0;
+        }
+        if ffi::lua_type(lua, 4) != ffi::LUA_TTABLE {
+            // There was no memory, or no stack, for the handler.
+            let is_text = ffi::lua_type(lua, 4) == ffi::LUA_TSTRING;
+            let reason = if is_text { text_at(lua, 4) } else { b"unknown error" };
+            run.end = RunEnd::Failed { text: [b"ERR ", reason].concat(), place: None, counted: false };
+            return 0;
+        }
+        for index in 1..=3 {
+            ffi::lua_rawgeti(lua, 4, index);
+        }
+        // Nothing below fails.
+        let place = (ffi::lua_type(lua, 6) == ffi::LUA_TSTRING).then(|| text_at(lua, 6).to_vec());
+        let counted = ffi::lua_toboolean(lua, 7) != 0;
+        run.end = RunEnd::Failed { text: text_at(lua, 5).to_vec(), place, counted };
+        0
+    }
 }
 
 /// `behind_c(f)`: a C function that calls `f`. A script's `return f(…)` would give its own frame away to a function in Lua, and with
@@ -171,11 +333,11 @@ impl Engine {
         // SAFETY: `debug` can break the interpreter; only the sandbox gets it, and takes nothing but `getinfo`. No script sees a
         // function that loads C modules or bytecode.
         let lua = unsafe { Lua::unsafe_new_with(libraries, LuaOptions::new().catch_rust_panics(false)) };
-        let state = Arc::new(State::default());
+        let state = Arc::new(State::new());
         let host = lua.create_table()?;
         // SAFETY: `behind_c` follows the rules of a C function of Lua.
         host.raw_set("behind_c", unsafe { lua.create_c_function(behind_c)? })?;
-        host.raw_set("ended_text", ENDED_TEXT)?;
+        host.raw_set("killed_text", KILLED_TEXT)?;
         let [major, minor, patch] = version;
         host.raw_set("version", format!("{major}.{minor}.{patch}"))?;
         host.raw_set("version_number", u32::from_be_bytes([0, major, minor, patch]))?;
@@ -184,14 +346,41 @@ impl Engine {
             lua.create_function(|lua, text: mlua::String| lua.create_string(sha1_of(&text.as_bytes())))?,
         )?;
         let shared = state.clone();
-        host.raw_set("ended", lua.create_function(move |_, ()| Ok(shared.ended.load(Relaxed)))?)?;
+        host.raw_set("killed", lua.create_function(move |_, ()| Ok(shared.killed.get()))?)?;
         let shared = state.clone();
         let setresp = move |_: &Lua, version: i64| {
-            shared.resp3.store(version == 3, Relaxed);
+            shared.resp3.set(version == 3);
             Ok(())
         };
         host.raw_set("setresp", lua.create_function(setresp)?)?;
         natives::guards(&lua, &host)?;
+        // SAFETY: it only looks where it is.
+        unsafe { lua.exec_raw::<()>((), |lua| state.main.set(lua))? };
+        let shared = Arc::as_ptr(&state);
+        for (name, function) in [("call", call::call as ffi::lua_CFunction), ("pcall", call::pcall)] {
+            // SAFETY: the functions follow the rules of Lua, and the state is dropped behind the interpreter.
+            let function: Function = unsafe { lua.exec_raw((), |lua| call::push_function(lua, function, shared))? };
+            host.raw_set(name, function)?;
+        }
+        // SAFETY: it follows the rules of a C function of Lua.
+        host.raw_set("guarded_insert", unsafe { lua.create_c_function(call::guarded_insert)? })?;
+        let shared = state.clone();
+        let log = move |_: &Lua, (level, text): (u8, mlua::String)| {
+            // SAFETY: only scripts get here.
+            unsafe { shared.host() }.log(level, &text.to_string_lossy());
+            Ok(())
+        };
+        host.raw_set("log", lua.create_function(log)?)?;
+        let shared = state.clone();
+        let permits = move |lua: &Lua, args: Variadic<LuaValue>| {
+            let Some(words) = args.iter().map(convert::argument).collect::<Option<Vec<_>>>() else {
+                return Ok(LuaValue::String(lua.create_string(BAD_ARGUMENT)?));
+            };
+            let words: Vec<&[u8]> = words.iter().map(|word| &**word).collect();
+            // SAFETY: only scripts get here.
+            Ok(unsafe { shared.host() }.permits(&words).map_or(LuaValue::Nil, LuaValue::Boolean))
+        };
+        host.raw_set("permits", lua.create_function(permits)?)?;
         // SAFETY: the engine drops the scratch behind the interpreter.
         let (libraries, scratch) = unsafe { natives::libraries(&lua)? };
         host.raw_set("libraries", libraries)?;
@@ -203,23 +392,41 @@ impl Engine {
         host.raw_set("is_flag", lua.create_function(is_flag)?)?;
         let getinfo: Function = lua.globals().get::<Table>("debug")?.get("getinfo")?;
         let sandbox = lua.load(include_str!("sandbox.lua")).set_name("=sandbox");
-        let (globals, runner, loader): (Table, Function, Option<Function>) = sandbox.call((host, getinfo))?;
+        let (globals, behind, handler, loader): (Table, Table, Function, Option<Function>) =
+            sandbox.call((host, getinfo))?;
+        // SAFETY: it follows the rules of a C function of Lua.
+        let run = unsafe { lua.create_c_function(run_script)? };
+        let places = Places {
+            run: place(&lua, run)?,
+            globals: place(&lua, behind)?,
+            chunks: place(&lua, &chunks)?,
+            handler: place(&lua, handler)?,
+        };
 
         let shared = state.clone();
         let look = move |_: &Lua, _: &mlua::Debug<'_>| {
-            if shared.deadline.lock().is_none_or(|deadline| Instant::now() < deadline) {
+            let Some(slow_after) = shared.slow_after.get() else {
                 return Ok(VmState::Continue);
+            };
+            let now = Instant::now();
+            match shared.slow_from.get() {
+                Some(slow_from) if now >= slow_from => {}
+                Some(_) => return Ok(VmState::Continue),
+                None => {
+                    shared.slow_from.set(now.checked_add(slow_after));
+                    return Ok(VmState::Continue);
+                }
             }
-            if shared.written.load(Relaxed) {
-                return Ok(VmState::Continue);
-            }
-            shared.ended.store(true, Relaxed);
-            Err(Error::runtime(ENDED_TEXT))
+            // While a library is loaded there is no host: its time is over. SAFETY: scripts run, and what they call of it has
+            // returned: there are no instructions of Lua in between.
+            let goes_on = !shared.killed.get() && shared.host.get().is_some() && unsafe { shared.host() }.meanwhile();
+            shared.killed.set(!goes_on);
+            if goes_on { Ok(VmState::Continue) } else { Err(Error::runtime(KILLED_TEXT)) }
         };
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(INSTRUCTIONS_A_LOOK), look)?;
         lua.set_memory_limit(MEMORY_BYTES_MAX)?;
-        let compiled = HashMap::new();
-        Ok(Engine { lua, globals, runner, loader, chunks, next_chunk: 1, compiled, state, _scratch: scratch })
+        let compiled = HashMap::default();
+        Ok(Engine { lua, globals, places, loader, chunks, next_chunk: 1, compiled, state, _scratch: scratch })
     }
 
     /// Makes a script ready to run.
@@ -227,15 +434,20 @@ impl Engine {
     /// # Errors
     /// The text for the client if it is no Lua.
     pub fn compile(&mut self, script: &Script) -> Result<(), Vec<u8>> {
-        if self.compiled.contains_key(&script.sha1) {
-            return Ok(());
+        self.chunk(script).map(|_| ())
+    }
+
+    /// The number of the compiled script.
+    fn chunk(&mut self, script: &Script) -> Result<i64, Vec<u8>> {
+        if let Some(chunk) = self.compiled.get(&script.sha1) {
+            return Ok(*chunk);
         }
         let function = self
             .compile_text(script.program(), SCRIPT_SOURCE)
             .map_err(|text| [b"ERR Error compiling script (new function): ", text.as_bytes()].concat())?;
         let chunk = self.keep_chunk(&function).map_err(|error| format!("ERR {error}").into_bytes())?;
         self.compiled.insert(script.sha1, chunk);
-        Ok(())
+        Ok(chunk)
     }
 
     /// A function of this text; or why it is none.
@@ -280,10 +492,10 @@ impl Engine {
             .map_err(|text| [b"ERR Error compiling function: ", text.as_bytes()].concat())?;
         self.begin(Some(LOAD_TIME_MAX));
         let registered = self.register(&chunk, log);
-        *self.state.deadline.lock() = None;
+        self.state.slow_after.set(None);
         match registered {
             Ok(Ok(functions)) => Ok(functions),
-            Ok(Err(_)) if self.state.ended.load(Relaxed) => {
+            Ok(Err(_)) if self.state.killed.get() => {
                 Err(b"ERR Error registering functions: ERR FUNCTION LOAD timeout".to_vec())
             }
             Ok(Err(text)) => Err([b"ERR Error registering functions: ", &text[..]].concat()),
@@ -334,35 +546,41 @@ impl Engine {
         self.lua.used_memory()
     }
 
-    /// Runs a script and writes its reply, which is an error if it fails.
+    /// Runs a script and writes its reply, which is an error if it fails. After `slow_after` the host is asked from time to time
+    /// whether it may go on.
     pub fn run(
         &mut self,
         program: &Program,
         keys: &[&[u8]],
         args: &[&[u8]],
-        limits: Limits,
+        slow_after: Option<Duration>,
         host: &mut dyn Host,
         reply: &mut Reply,
     ) -> Ended {
-        if let Program::Script(script) = program
-            && let Err(text) = self.compile(script)
-        {
-            reply.error(text);
-            return Ended::Failed { counted: false };
-        }
-        self.begin(limits.time_max);
+        let chunk = match program {
+            Program::Script(script) => self.chunk(script),
+            Program::Function(function) => Ok(function.chunk),
+        };
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(text) => {
+                reply.error(text);
+                return Ended::Failed { counted: false };
+            }
+        };
+        self.begin(slow_after);
         let mark = reply.mark();
-        let outcome = self.enter(program, keys, args, host, reply);
-        *self.state.deadline.lock() = None;
-        let ended = self.state.ended.load(Relaxed);
+        let outcome = self.enter(program, chunk, keys, args, host, reply);
+        self.state.slow_after.set(None);
+        let killed = self.state.killed.get();
         // What is garbage now must not be in the way of the next script.
         if self.lua.used_memory() > MEMORY_BYTES_MAX / 2 {
             self.lua.gc_collect().ok();
         }
         match outcome {
             Ok(None) => Ended::Returned,
-            Ok(Some(counted)) if !ended => Ended::Failed { counted },
-            Ok(Some(_)) => Ended::TimedOut,
+            Ok(Some(counted)) if !killed => Ended::Failed { counted },
+            Ok(Some(_)) => Ended::Killed,
             Err(error) => {
                 // Neither the script's values nor its error fit into memory.
                 reply.truncate(mark);
@@ -372,99 +590,83 @@ impl Engine {
         }
     }
 
-    fn begin(&self, time_max: Option<Duration>) {
+    fn begin(&self, slow_after: Option<Duration>) {
         let state = &*self.state;
-        state.resp3.store(false, Relaxed);
-        state.ended.store(false, Relaxed);
-        state.written.store(false, Relaxed);
-        *state.deadline.lock() = time_max.and_then(|time_max| Instant::now().checked_add(time_max));
+        state.resp3.set(false);
+        state.killed.set(false);
+        state.slow_after.set(slow_after);
+        state.slow_from.set(None);
     }
 
     /// `Some` if the script has failed: whether with an error that a command has counted.
     fn enter(
         &self,
         program: &Program,
+        chunk: i64,
         keys: &[&[u8]],
         args: &[&[u8]],
         host: &mut dyn Host,
         reply: &mut Reply,
     ) -> mlua::Result<Option<bool>> {
-        let lua = &self.lua;
         let state = &*self.state;
-        let texts = |texts: &[&[u8]]| {
-            let table = lua.create_table_with_capacity(texts.len(), 0)?;
-            for (index, text) in texts.iter().enumerate() {
-                table.raw_set(index + 1, lua.create_string(text)?)?;
+        let host: *mut (dyn Host + '_) = host;
+        // SAFETY: only the lifetime changes, and the pointer is taken away below, before the borrow ends.
+        let host = unsafe { std::mem::transmute::<*mut (dyn Host + '_), *mut (dyn Host + 'static)>(host) };
+        let places = self.places;
+        let is_function = matches!(program, Program::Function(_));
+        let mut run = Run { places, chunk, is_function, keys, args, state, reply, end: RunEnd::Replied };
+        let pointer: *mut Run<'_> = &mut run;
+        state.host.set(Some(host));
+        // SAFETY: nobody else is in the interpreter, whose own stack always has a few free places, and nothing here fails but what is
+        // protected: `run_script`, which is called with what it expects.
+        let failure = unsafe {
+            let lua = state.main.get();
+            ffi::lua_rawgeti(lua, ffi::LUA_REGISTRYINDEX, places.run.into());
+            ffi::lua_pushlightuserdata(lua, pointer.cast::<c_void>());
+            let status = ffi::lua_pcall(lua, 1, 0, 0);
+            (status != ffi::LUA_OK).then(|| {
+                let is_text = ffi::lua_type(lua, -1) == ffi::LUA_TSTRING;
+                let reason = if is_text { text_at(lua, -1).to_vec() } else { b"unknown error".to_vec() };
+                ffi::lua_settop(lua, -2);
+                reason
+            })
+        };
+        state.host.set(None);
+        if let Some(reason) = failure {
+            return Err(Error::runtime(String::from_utf8_lossy(&reason)));
+        }
+        let Run { end, reply, .. } = run;
+        match end {
+            RunEnd::Replied => Ok(None),
+            RunEnd::Returned => {
+                let name = RESULT.to_str().expect("a name in ASCII");
+                let value: LuaValue = self.lua.named_registry_value(name)?;
+                self.lua.unset_named_registry_value(name)?;
+                convert::to_reply(&self.lua, &value, state.resp3(), reply)?;
+                Ok(None)
             }
-            Ok::<Table, Error>(table)
-        };
-        let (keys, args) = (texts(keys)?, texts(args)?);
-        let chunk = match program {
-            Program::Script(script) => self.compiled[&script.sha1],
-            Program::Function(function) => function.chunk,
-        };
-        let host = RefCell::new(host);
-        let (ok, value, place, counted): (bool, LuaValue, Option<mlua::String>, Option<bool>) = lua.scope(|scope| {
-            let call = scope.create_function(|lua, (count, args): (usize, Table)| {
-                let resp3 = state.resp3.load(Relaxed);
-                let mut host = host.borrow_mut();
-                let outcome = call(lua, count, &args, resp3, &mut **host);
-                state.written.store(host.has_written(), Relaxed);
-                outcome
-            })?;
-            let log = scope.create_function(|_, (level, text): (u8, mlua::String)| {
-                host.borrow_mut().log(level, &text.to_string_lossy());
-                Ok(())
-            })?;
-            // Whether the arguments are texts, and what the host says to them.
-            let permits = scope.create_function(|_, (count, args): (usize, Table)| {
-                let Some(words) = words(count, &args)? else { return Ok((false, None)) };
-                let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-                Ok((true, host.borrow().permits(&words)))
-            })?;
-            self.runner.call((chunk, keys, args, call, log, permits))
-        })?;
-        if ok {
-            convert::to_reply(lua, &value, state.resp3.load(Relaxed), reply)?;
-            return Ok(None);
+            RunEnd::Failed { mut text, place, counted } => {
+                text.extend_from_slice(b" script: ");
+                text.extend_from_slice(program.name());
+                if let Some(place) = place {
+                    text.extend_from_slice(b", on ");
+                    text.extend_from_slice(&place);
+                    text.push(b'.');
+                }
+                reply.error(text);
+                Ok(Some(counted))
+            }
         }
-        let mut text = match &value {
-            LuaValue::String(text) => text.as_bytes().to_vec(),
-            _ => b"ERR unknown error".to_vec(),
-        };
-        text.extend_from_slice(b" script: ");
-        text.extend_from_slice(program.name());
-        if let Some(place) = place {
-            text.extend_from_slice(b", on ");
-            text.extend_from_slice(&place.as_bytes());
-            text.push(b'.');
-        }
-        reply.error(text);
-        Ok(Some(counted.unwrap_or(false)))
     }
 }
 
-/// The arguments of a command, unless one of them can be none.
-fn words(count: usize, args: &Table) -> mlua::Result<Option<Vec<Vec<u8>>>> {
-    (1..=count).map(|index| Ok(convert::argument(&args.raw_get(index)?))).collect()
-}
-
-/// The arguments come in a table: one reference to Lua's values at a time, of which there are but 8,000. `true` and the reply, or `false` and the text of an error.
-fn call(lua: &Lua, count: usize, args: &Table, resp3: bool, host: &mut dyn Host) -> mlua::Result<(bool, LuaValue)> {
-    let refused = |text: &[u8]| Ok((false, LuaValue::String(lua.create_string(text)?)));
-    let Some(words) = words(count, args)? else {
-        return refused(WRONG_ARGUMENTS.as_bytes());
-    };
-    let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-    let bytes = match host.call(&args, resp3) {
-        Ok(bytes) => bytes,
-        Err(text) => return refused(&text),
-    };
-    let mut parser = ReplyParser::new();
-    parser.feed(&bytes);
-    match parser.next_reply() {
-        Ok(Some(Value::Error(text) | Value::BulkError(text))) => refused(&text),
-        Ok(Some(value)) => Ok((true, convert::to_lua(lua, value)?)),
-        Ok(None) | Err(_) => unreachable!("a command's reply is one whole reply"),
+/// Keeps a value where it can be had by a number.
+fn place(lua: &Lua, value: impl IntoLua) -> mlua::Result<c_int> {
+    // SAFETY: `luaL_ref` takes the value from the stack; the number takes its place.
+    unsafe {
+        lua.exec_raw(value, |lua| {
+            let place = ffi::luaL_ref(lua, ffi::LUA_REGISTRYINDEX);
+            ffi::lua_pushinteger(lua, place.into());
+        })
     }
 }

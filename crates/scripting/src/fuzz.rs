@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use resp::Reply;
 
-use crate::{Ended, Engine, Functions, Host, Limits, Policy, Program, Script};
+use crate::{Ended, Engine, Functions, Host, Policy, Program, Script};
 
 const VERSION: [u8; 3] = [8, 2, 0];
 
@@ -14,8 +14,8 @@ const VERSION: [u8; 3] = [8, 2, 0];
 struct Nothing;
 
 impl Host for Nothing {
-    fn call(&mut self, _: &[&[u8]], _: bool) -> Result<Vec<u8>, Vec<u8>> {
-        Ok(b"+OK\r\n".to_vec())
+    fn call(&mut self, _: &[&[u8]], reply: &mut Reply) {
+        reply.ok();
     }
 
     fn log(&mut self, _: u8, _: &str) {}
@@ -24,7 +24,7 @@ impl Host for Nothing {
         None
     }
 
-    fn has_written(&self) -> bool {
+    fn meanwhile(&mut self) -> bool {
         false
     }
 }
@@ -95,8 +95,8 @@ impl Target {
 
 fn run(engine: &mut Engine, program: &Program, args: &[&[u8]]) -> Ended {
     let mut reply = Reply::default();
-    let limits = Limits { time_max: Some(Duration::from_millis(500)) };
-    let ended = engine.run(program, &[], args, limits, &mut Nothing, &mut reply);
+    let slow_after = Some(Duration::from_millis(500));
+    let ended = engine.run(program, &[], args, slow_after, &mut Nothing, &mut reply);
     assert!(reply.len() > 0, "no reply");
     ended
 }

@@ -6,6 +6,7 @@
 //!
 
 mod cache;
+mod call;
 mod convert;
 mod engine;
 mod functions;
@@ -14,6 +15,6 @@ mod natives;
 mod script;
 
 pub use cache::{Cache, Lifetime};
-pub use engine::{Ended, Engine, Host, Limits, Program};
+pub use engine::{Ended, Engine, Host, Program};
 pub use functions::{Function, Functions, Library, Policy};
-pub use script::{Script, ScriptFlags, Sha1};
+pub use script::{Script, ScriptFlags, Sha1, sha1_of};

@@ -3,8 +3,8 @@
 -- Lua 5.1 has no read-only tables. What a script sees of a library (and of the globals) is an empty table in front of the real
 -- one: reads fall through, writes arrive at `refuse`. Functions that go past metatables look behind it here.
 --
--- Called once, with the functions of the host; returns the globals, the function that runs a script or function, and where there are
--- functions those that load and forget them.
+-- Called once, with the functions of the host; returns what scripts see as their globals, what lies behind that, what is called with an
+-- error of a script, and where there are functions the one that loads them.
 
 local host, getinfo = ...
 local error, type, tostring, tonumber, select, ipairs = error, type, tostring, tonumber, select, ipairs
@@ -32,9 +32,9 @@ local function readonly(real)
     return real_setmetatable(front, metatable), metatable
 end
 
--- A script whose time is over cannot catch the error that ends it.
-local function raise_if_ended()
-    if host.ended() then error({ err = host.ended_text }, 0) end
+-- A script that was killed cannot catch the error that says so.
+local function raise_if_killed()
+    if host.killed() then error({ err = host.killed_text }, 0) end
 end
 
 local is_text = { string = true, number = true }
@@ -42,7 +42,7 @@ local is_text = { string = true, number = true }
 -- As in Redis, an error table becomes its text where a script catches it.
 local function caught(ok, ...)
     if ok then return true, ... end
-    raise_if_ended()
+    raise_if_killed()
     local problem = ...
     if type(problem) == "table" and is_text[type(real_rawget(problem, "err"))] then problem = problem.err end
     return false, problem
@@ -111,6 +111,8 @@ for name, f in real_pairs(coroutine) do coroutines[name] = f end
 function coroutines.resume(...) return resumed(real_resume(...)) end
 library("coroutine", coroutines)
 library("string", string)
+-- The one function that would write into the empty tables in front.
+table.insert = host.guarded_insert(table.insert, behind)
 library("table", table)
 library("math", math)
 library("os", { clock = os.clock })
@@ -127,27 +129,10 @@ local redis = {
     REDIS_VERSION = host.version, REDIS_VERSION_NUM = host.version_number,
 }
 
-local NO_TEXT = "ERR Lua redis lib command arguments must be strings or integers"
-local current_call, current_log, current_permits
+-- Where lines for the log go while a library is loaded.
+local loading_log
 
 local NO_ARGUMENT = "ERR Please specify at least one argument for this redis lib call"
-
-local function outcome(ok, ...)
-    if ok then return ... end
-    error({ err = ..., ignore_error_stats_update = true }, 0)
-end
-
-function redis.call(...)
-    if select("#", ...) == 0 then error({ err = NO_ARGUMENT }, 0) end
-    return outcome(current_call(select("#", ...), { ... }))
-end
-
-function redis.pcall(...)
-    if select("#", ...) == 0 then return { err = NO_ARGUMENT } end
-    local ok, value = current_call(select("#", ...), { ... })
-    if ok then return value end
-    return { err = value, ignore_error_stats_update = true }
-end
 
 local function single_string(...)
     return select("#", ...) == 1 and type((...)) == "string"
@@ -189,7 +174,7 @@ function redis.log(...)
         local word = (select(index, ...))
         if is_text[type(word)] then words[#words + 1] = tostring(word) end
     end
-    current_log(level, concat(words, " "))
+    (loading_log or host.log)(floor(level), concat(words, " "))
 end
 
 function redis.setresp(...)
@@ -209,10 +194,10 @@ end
 
 function redis.acl_check_cmd(...)
     if select("#", ...) == 0 then error({ err = NO_ARGUMENT }, 0) end
-    local understood, permits = current_permits(select("#", ...), { ... })
-    if not understood then error({ err = NO_TEXT }, 0) end
-    if permits == nil then error("Invalid command passed to redis.acl_check_cmd()", 0) end
-    return permits
+    local permitted = host.permits(...)
+    if type(permitted) == "string" then error({ err = permitted }, 0) end
+    if permitted == nil then error("Invalid command passed to redis.acl_check_cmd()", 0) end
+    return permitted
 end
 
 -- What replicas get has always been the effects; there is no debugger to break into.
@@ -227,6 +212,7 @@ end
 for name, f in real_pairs(redis) do
     if type(f) == "function" then redis[name] = host.behind_c(f) end
 end
+redis.call, redis.pcall = host.call, host.pcall
 library("redis", redis)
 
 -- Valkey's name for the same, by which scripts know what it has and Redis has not.
@@ -249,8 +235,8 @@ local function handler(problem)
     end
     local kind, text = type(problem), nil
     local counted = false
-    if host.ended() then
-        text = host.ended_text
+    if host.killed() then
+        text = host.killed_text
     elseif kind == "table" then
         text, counted = problem.err, problem.ignore_error_stats_update
         if is_text[type(text)] then text = tostring(text) else text = "ERR unknown error" end
@@ -260,38 +246,10 @@ local function handler(problem)
     return { text, where, counted and true or false }
 end
 
--- Either what was returned, or text, place, and whether the error was counted.
-local function concluded(ok, value)
-    if ok then return true, value end
-    if type(value) == "table" then return false, value[1], value[2], value[3] end
-    -- There was no memory, or no stack, for the handler.
-    return false, "ERR " .. tostring(value)
-end
-
--- What is compiled, by numbers.
-local chunks = host.chunks
-
-local function run_script(chunk, keys, argv, call, log, permits)
-    globals.KEYS, globals.ARGV = keys, argv
-    current_call, current_log, current_permits = call, log, permits
-    local ok, value = real_xpcall(chunks[chunk], handler)
-    globals.KEYS, globals.ARGV = nil, nil
-    current_call, current_log, current_permits = nil, nil, nil
-    return concluded(ok, value)
-end
-
-if not host.has_functions then return G, run_script end
+if not host.has_functions then return G, globals, handler end
 
 ---------------------------------------------------------------------------------------------------------------------------
 -- Functions. While a library is loaded it sees nothing but `redis`, and of it nothing that acts.
-
-local function run_function(chunk, keys, argv, call, log, permits)
-    current_call, current_log, current_permits = call, log, permits
-    local f = chunks[chunk]
-    local ok, value = real_xpcall(function() return f(keys, argv) end, handler)
-    current_call, current_log, current_permits = nil, nil, nil
-    return concluded(ok, value)
-end
 
 local function fail(text) error({ err = "ERR " .. text }, 0) end
 
@@ -359,13 +317,13 @@ local loading_globals = real_setmetatable({ redis = loading, server = loading },
 -- `environment` is the metatable of what all functions see as globals.
 local function load_library(chunk, log)
     registered, registered_names = {}, {}
-    environment.__index, current_log = loading_globals, log
+    environment.__index, loading_log = loading_globals, log
     local ok, value = real_xpcall(chunk, handler)
-    environment.__index, current_log = globals, nil
+    environment.__index, loading_log = globals, nil
     local list = registered
     registered, registered_names = nil, nil
     if ok then return true, list end
     return false, type(value) == "table" and value[1] or "ERR " .. tostring(value)
 end
 
-return G, run_function, load_library
+return G, globals, handler, load_library

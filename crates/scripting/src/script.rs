@@ -1,6 +1,5 @@
 //! A script's text: its name, and what its first line says about it.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use config::words::split_words;
@@ -11,11 +10,12 @@ pub type Sha1 = [u8; 40];
 
 /// The hash of any text, as `redis.sha1hex` and SCRIPT LOAD say it.
 pub fn sha1_of(text: &[u8]) -> Sha1 {
-    let mut hex = String::with_capacity(40);
-    for byte in Hasher::digest(text) {
-        write!(hex, "{byte:02x}").expect("a string takes everything");
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hex = [0; 40];
+    for (pair, byte) in hex.chunks_exact_mut(2).zip(Hasher::digest(text)) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
-    hex.into_bytes().try_into().expect("a hash has 20 bytes")
+    hex
 }
 
 /// What a script or function declares about itself.

@@ -22,7 +22,7 @@ use commands::keys::{self, KeyPlan};
 use commands::observation::monitor::Line;
 use commands::observation::{Executed, Watching, request_bytes};
 use commands::pubsub::{self, Delivery};
-use commands::scripting::{self, Ended, ScriptCall};
+use commands::scripting::{self, Ended, Executor, Running, ScriptCall};
 use commands::server::monitor;
 use commands::spec::{Flags, Side};
 use commands::telling::Telling;
@@ -30,9 +30,10 @@ use commands::tracking;
 use commands::transaction::{self, Transaction};
 use commands::{Command, Ctx, Effects, Error, LastCalled, Reach, Registry, Room, Session, Stop, ThreadStats};
 use fastant::Instant;
+use gate::{Alone, Narrow, Wide};
 use journal::{Batch, Destinations};
 use keyspace::{DbIndex, ElementAhead, Elements, Held, Key, Keyspace, Millis, Space};
-use resp::{Mark, Proto, Reply};
+use resp::{Mark, Reply};
 use smallvec::SmallVec;
 
 use crate::eviction::Evictor;
@@ -45,6 +46,10 @@ pub const REPLY_BYTES_MAX: usize = 256 * 1024;
 const BATCH_COMMANDS_MAX: usize = 16;
 /// The same where there is one thread: nobody waits, and more cache misses overlap.
 const BATCH_COMMANDS_ALONE_MAX: usize = 32;
+/// So many requests of one name run under one wide access, where there is one thread.
+const BATCH_WIDE_ALONE_MAX: usize = 16;
+/// So many keys of a wide command are prefetched.
+const PREFETCHED_MAX: usize = 16;
 /// A batch that has added so much to full memory ends, so that keys are evicted before the next.
 const OVERDRAFT_BYTES_MAX: u64 = 64 * 1024;
 /// A command with more keys than this is not "few shards": it runs wide.
@@ -117,6 +122,9 @@ impl<'a> Requests<'a> {
 /// What a thread keeps between batches, so that none allocates.
 pub struct Scratch {
     keys: Vec<Key<'static>>,
+    /// Of a transaction, and of a script's commands.
+    unit_keys: Vec<Key<'static>>,
+    script_keys: Vec<Key<'static>>,
     plans: Vec<Plan<'static>>,
     held: Held,
     effects: Effects,
@@ -132,6 +140,8 @@ impl Default for Scratch {
     fn default() -> Scratch {
         Scratch {
             keys: Vec::new(),
+            unit_keys: Vec::new(),
+            script_keys: Vec::new(),
             plans: Vec::new(),
             held: Held::new(),
             effects: Effects::default(),
@@ -192,6 +202,9 @@ pub enum Progress {
     Paused { at: usize },
     /// The one before this waits for a key. What follows was not executed.
     Blocked { at: usize, timeout: Option<Duration> },
+    /// This one runs a script, which may take so long that others have to be heard meanwhile: it has to wait until all others of
+    /// this turn have left their seats.
+    Script { at: usize },
     /// So much was replied that it has to be sent before this one is executed.
     Full { at: usize },
     /// The connection is to be closed after its replies; the requests behind this were not executed.
@@ -256,12 +269,23 @@ impl<'a> Job<'a> {
     }
 }
 
+/// What an event loop does while a script of its own is slow.
+pub trait Attend {
+    /// Turns to whoever has something to say, without waiting for anybody. The world is lent meanwhile.
+    fn attend(&mut self);
+}
+
 /// Runs requests on behalf of connections.
 pub struct Dispatcher<'a> {
     pub shared: &'a Shared,
     pub thread: usize,
     pub stats: &'a ThreadStats,
     pub scratch: &'a mut Scratch,
+    /// Who serves this thread's clients while a script is slow. `None`: it has none, so it waits for others' slow scripts, and
+    /// nobody is heard during its own.
+    pub front: Option<&'a mut dyn Attend>,
+    /// Scripts run; otherwise a job ends before one ([`Progress::Script`]).
+    pub runs_scripts: bool,
 }
 
 /// The planted bug `stale-pause`: the pause is read once a second, outside the gate, as code might do that wants to save the
@@ -272,7 +296,9 @@ fn planted_stale_pause(global: &Global, now: Millis) -> Option<Option<Pause>> {
     thread_local! {
         static STALE: Cell<(i64, Option<Pause>)> = const { Cell::new((0, None)) };
     }
-    if std::env::var_os("SPINEL_PLANT").is_none_or(|name| name != "stale-pause") {
+    static IS_PLANTED: std::sync::LazyLock<bool> =
+        std::sync::LazyLock::new(|| std::env::var_os("SPINEL_PLANT").is_some_and(|name| name == "stale-pause"));
+    if !*IS_PLANTED {
         return None;
     }
     let (read_at, pause) = STALE.get();
@@ -289,7 +315,7 @@ fn planted_stale_pause(_global: &Global, _now: Millis) -> Option<Option<Pause>> 
     None
 }
 
-impl Dispatcher<'_> {
+impl<'a> Dispatcher<'a> {
     /// Executes the jobs' requests: each job's in order, those of different jobs side by side, so that the cache misses of one
     /// connection's keys overlap with those of another's.
     pub fn run(&mut self, jobs: &mut [Job<'_>]) {
@@ -309,8 +335,24 @@ impl Dispatcher<'_> {
         }
     }
 
+    /// Passes this thread's gate; `None` while a script is slow.
+    #[inline]
+    fn enter(&self) -> Option<Narrow<'a, World>> {
+        match self.front {
+            Some(_) => self.shared.gates.narrow_unless_lent(self.thread),
+            None => Some(self.shared.gates.narrow(self.thread)),
+        }
+    }
+
     /// Runs a batch of the jobs' next requests under this thread's gate.
     fn narrow(&mut self, jobs: &mut [Job<'_>]) {
+        let Some(world) = self.enter() else {
+            // A script is slow. What may be done meanwhile is done alone with the world, and seldom.
+            for job in jobs.iter_mut().filter(|job| job.progress.is_none()) {
+                job.wide_next = job.next < job.requests.len();
+            }
+            return;
+        };
         let mut plans: Vec<Plan<'_>> = recycle(std::mem::take(&mut self.scratch.plans));
         let mut keys: Vec<Key<'_>> = recycle(std::mem::take(&mut self.scratch.keys));
         let mut effects = std::mem::take(&mut self.scratch.effects);
@@ -319,9 +361,7 @@ impl Dispatcher<'_> {
         held.clear();
         let registry = &*self.shared.registry;
         let mut last = LastCalled::default();
-        let batch_max = if self.shared.gates.count() == 1 { BATCH_COMMANDS_ALONE_MAX } else { BATCH_COMMANDS_MAX };
-
-        let world = self.shared.gates.narrow(self.thread);
+        let batch_max = if self.shared.loops() == 1 { BATCH_COMMANDS_ALONE_MAX } else { BATCH_COMMANDS_MAX };
         // Inside the gate: who waited for it comes after whoever held it.
         let now = now();
         for job in jobs.iter_mut() {
@@ -340,7 +380,15 @@ impl Dispatcher<'_> {
                 let plan = plan(registry, &world.keyspace, args, &mut last, &mut keys);
                 if plan.side == Side::Wide {
                     keys.truncate(first_key);
-                    job.wide_next = job.planned == 0;
+                    if job.planned == 0 {
+                        let is_script = |command| scripting::may_take_long(command, job.session);
+                        match plan.command {
+                            Ok(command) if !self.runs_scripts && is_script(command) => {
+                                job.progress = Some(Progress::Script { at: job.next });
+                            }
+                            _ => job.wide_next = true,
+                        }
+                    }
                     break;
                 }
                 plans.push(plan);
@@ -373,18 +421,18 @@ impl Dispatcher<'_> {
 
     /// Runs what was planned, job by job.
     #[expect(clippy::too_many_arguments, reason = "borrows of the batch that have nothing else in common")]
-    fn run_plans<'a>(
+    fn run_plans<'b>(
         &self,
-        global: &'a Global,
-        space: Space<'a>,
-        jobs: &'a mut [Job<'_>],
-        plans: &'a [Plan<'a>],
-        keys: &'a [Key<'a>],
+        global: &'b Global,
+        space: Space<'b>,
+        jobs: &'b mut [Job<'_>],
+        plans: &'b [Plan<'b>],
+        keys: &'b [Key<'b>],
         now: Millis,
-        effects: &'a mut Effects,
+        effects: &'b mut Effects,
         batch: &mut Batch,
     ) where
-        Self: 'a,
+        Self: 'b,
     {
         effects.serve(readers(global));
         let mut access = Access::new(self.shared, self.thread, global, now);
@@ -469,25 +517,44 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Runs a job's next request alone in the world.
+    /// Runs a job's next request alone in the world. While a script is slow, it is one of the few that may run then, or hears
+    /// BUSY.
     fn wide(&mut self, job: &mut Job<'_>) {
-        let args = job.requests.get(job.next);
-        let mut keys = Vec::new();
-        let mut world = self.shared.gates.wide();
-        let now = now();
+        let mut keys = recycle(std::mem::take(&mut self.scratch.keys));
+        let gates = &self.shared.gates;
+        let mut alone = if self.front.is_some() { gates.alone() } else { Alone::Wide(gates.wide()) };
         job.wide_next = false;
+        // More of the same, as it comes in pipelines of scripts, goes through the gates together, where nobody waits for them.
+        let batch_max = if self.shared.loops() == 1 { BATCH_WIDE_ALONE_MAX } else { 1 };
+        for _ in 0..batch_max {
+            let name = job.requests.get(job.next)[0];
+            self.wide_one(job, &mut alone, &mut keys);
+            let is_next = job.progress.is_none() && job.next < job.requests.len();
+            if !is_next || job.requests.get(job.next)[0] != name {
+                break;
+            }
+        }
+        self.scratch.keys = recycle(keys);
+    }
+
+    fn wide_one<'r>(&mut self, job: &mut Job<'r>, alone: &mut Alone<'_, World>, keys: &mut Vec<Key<'r>>) {
+        let args = job.requests.get(job.next);
+        let now = now();
+        keys.clear();
         if job.session.client.killed.load(Relaxed) {
             job.progress = Some(Progress::Closed);
             return;
         }
-        let World { global, keyspace } = &mut *world;
-        let plan = plan(&self.shared.registry, keyspace, args, &mut LastCalled::default(), &mut keys);
+        let World { global, keyspace } = &mut **alone;
+        let plan = plan(&self.shared.registry, keyspace, args, &mut LastCalled::default(), keys);
         let manners = Manners::of(global, job.session, now);
         let mut access = Access::new(self.shared, self.thread, global, now);
         let effects = &mut self.scratch.effects;
         effects.serve(wide_readers(global));
         // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
         let space = unsafe { keyspace.wide() };
+        // There is something to do until they are needed: a script that is to be found and begun, above all.
+        keys.iter().take(PREFETCHED_MAX).for_each(|key| space.prefetch_bucket(job.session.db, *key));
         let mut cx = Ctx {
             args: &[],
             keys: &[],
@@ -503,7 +570,8 @@ impl Dispatcher<'_> {
         access.is_guarded &= !cx.session.replays;
         cx.may_block = !cx.session.replays;
         access.look_at(cx.session, cx.global(), job.requests.bytes());
-        match access.run(&mut cx, args, &plan, &keys) {
+        let mark = cx.reply.mark();
+        match access.run(&mut cx, args, &plan, keys) {
             Ok(()) => {
                 job.next += 1;
                 if job.next < job.requests.len() && cx.reply.len() - job.replied_before > REPLY_BYTES_MAX {
@@ -521,20 +589,23 @@ impl Dispatcher<'_> {
             }
             Err(BatchEnd::Execute(transaction, began)) => {
                 drop(cx);
-                self.execute(job, &mut world, *transaction, &mut access, began, now);
-                self.serve(&mut world, now);
+                let world = unlent(alone);
+                self.execute(job, world, transaction, &mut access, began, now);
+                self.end_in_the_middle(job, mark);
+                self.serve(world, now);
                 return;
             }
             Err(BatchEnd::Script(call, began)) => {
                 drop(cx);
-                let mark = job.reply.mark();
                 let keeps_reply = job.session.keeps_reply();
-                self.script(job, &mut world, &call, plan_command(&plan), args, &mut access, began, now);
+                let world = unlent(alone);
+                self.script(job, world, &call, command_of(&plan), args, &mut access, began, now);
                 if !keeps_reply {
                     job.reply.truncate(mark);
                 }
                 job.next += 1;
-                self.serve(&mut world, now);
+                self.end_in_the_middle(job, mark);
+                self.serve(world, now);
                 if job.next < job.requests.len() && job.reply.len() - job.replied_before > REPLY_BYTES_MAX {
                     job.progress = Some(Progress::Full { at: job.next });
                 }
@@ -542,15 +613,25 @@ impl Dispatcher<'_> {
             }
         }
         drop(cx);
-        self.serve(&mut world, now);
+        self.serve(alone, now);
+    }
+
+    /// If SHUTDOWN NOSAVE has ended the server beside a slow script, half of what it was about to do must be in no file, and nobody is
+    /// told of it. `mark` is where its reply began.
+    fn end_in_the_middle(&mut self, job: &mut Job<'_>, mark: Mark) {
+        if self.shared.is_ending() {
+            self.scratch.effects.clear();
+            job.reply.truncate(mark);
+            job.progress = Some(Progress::Closed);
+        }
     }
 
     /// Runs what a transaction has queued, in the access of its EXEC.
     fn execute(
         &mut self,
         job: &mut Job<'_>,
-        world: &mut World,
-        transaction: Transaction,
+        world: &mut Wide<'_, World>,
+        transaction: Box<Transaction>,
         access: &mut Access,
         began: Instant,
         now: Millis,
@@ -565,16 +646,29 @@ impl Dispatcher<'_> {
         access.is_guarded = false;
         access.in_transaction = true;
         access.look_at(job.session, &world.global, transaction.bytes());
-        for queued in transaction.into_queue() {
-            let args: Vec<&[u8]> = queued.args.iter().map(Vec::as_slice).collect();
-            let mut keys = Vec::new();
-            let World { global, keyspace } = &mut *world;
+        let mut plans: Vec<Plan<'_>> = recycle(std::mem::take(&mut self.scratch.plans));
+        let mut keys: Vec<Key<'_>> = recycle(std::mem::take(&mut self.scratch.unit_keys));
+        let mut words: Vec<&[u8]> = Vec::with_capacity(transaction.word_count());
+        let mut ends = SmallVec::<[usize; 32]>::new();
+        for (command, own) in transaction.commands() {
+            let first = words.len();
+            words.extend(own);
+            ends.push(words.len());
+            plans.push(plan_command(registry.by_id(command), &world.keyspace, &words[first..], &mut keys));
+        }
+        let request = |index: usize| &words[if index == 0 { 0 } else { ends[index - 1] }..ends[index]];
+        let mut next = 0;
+        while next < plans.len() {
+            let World { global, keyspace } = &mut **world;
             let effects = &mut self.scratch.effects;
-            let plan = plan(registry, keyspace, &args, &mut LastCalled::default(), &mut keys);
             let manners = Manners::of(global, job.session, now);
-            effects.serve(wide_readers(global));
             // SAFETY: all gates are closed, and the Space before this one was dropped.
             let space = unsafe { keyspace.wide() };
+            if next == 0 {
+                let first = || keys.iter().take(NARROW_KEYS_MAX);
+                first().for_each(|key| space.prefetch_bucket(job.session.db, *key));
+                first().for_each(|key| space.prefetch_entry(job.session.db, *key));
+            }
             let mut cx = Ctx {
                 args: &[],
                 keys: &[],
@@ -587,16 +681,29 @@ impl Dispatcher<'_> {
                 may_block: false,
                 host: self.shared,
             };
-            match access.run(&mut cx, &args, &plan, &keys) {
-                Ok(()) | Err(BatchEnd::Closed) => {}
-                Err(BatchEnd::Script(call, began)) => {
-                    drop(cx);
-                    let world = &mut *world;
-                    self.script(job, world, &call, plan_command(&plan), &args, access, began, now);
+            let mut script = None;
+            while script.is_none()
+                && let Some(plan) = plans.get(next)
+            {
+                // The command before may have changed either.
+                cx.db.manners = Manners::of(cx.global(), cx.session, now);
+                let readers = wide_readers(cx.global());
+                cx.db.effects.serve(readers);
+                match access.run(&mut cx, request(next), plan, &keys) {
+                    Ok(()) | Err(BatchEnd::Closed) => next += 1,
+                    Err(BatchEnd::Script(call, began)) => script = Some((call, began)),
+                    Err(end) => unreachable!("a command in a transaction ended with {end:?}"),
                 }
-                Err(end) => unreachable!("a command in a transaction ended with {end:?}"),
+            }
+            drop(cx);
+            if let Some((call, began)) = script {
+                self.script(job, world, &call, command_of(&plans[next]), request(next), access, began, now);
+                next += 1;
             }
         }
+        self.scratch.plans = recycle(plans);
+        self.scratch.unit_keys = recycle(keys);
+        transaction.end();
         self.scratch.effects.end_transaction();
         access.in_transaction = false;
         let telling = Telling::of(&world.global, self.shared, self.stats, self.thread);
@@ -626,12 +733,13 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Runs the script that EVAL (`command`) has found, in its access. Its effects are one unit, or part of the transaction's.
+    /// Runs the script that EVAL (`command`, called with `args`) has found, in its access. Its effects are one unit, or part of the
+    /// transaction's.
     #[expect(clippy::too_many_arguments, reason = "borrows of one access that have nothing else in common")]
     fn script(
         &mut self,
         job: &mut Job<'_>,
-        world: &mut World,
+        world: &mut Wide<'_, World>,
         call: &ScriptCall,
         command: &Command,
         args: &[&[u8]],
@@ -643,60 +751,62 @@ impl Dispatcher<'_> {
             self.tell_monitors(&world.global, command, args, job.session);
         }
         let replied = job.reply.len();
-        let Dispatcher { shared, thread, stats, scratch } = self;
-        let (shared, stats) = (*shared, *stats);
-        let registry = &*shared.registry;
-        let World { global, keyspace } = world;
-        let engine = global.scripts.engine_for(call);
-        let time_max = global.settings.script_time_max;
-        let Job { session, reply, .. } = job;
+        let (shared, thread, stats) = (self.shared, self.thread, self.stats);
         // A script may select another database for itself.
-        let selected = session.db;
+        let selected = job.session.db;
         let (was_guarded, was_in_transaction) = (access.is_guarded, access.in_transaction);
         access.is_guarded = false;
         access.in_transaction = true;
         access.in_script = true;
-        let permits = access::permissions(session, global);
-        let effects = &mut scratch.effects;
+        let permits = access::permissions(job.session, &world.global);
+        let Scratch { effects, script_keys: keys, .. } = &mut *self.scratch;
         if !was_in_transaction {
             effects.begin_transaction();
             access.script_began_at = Some(stats.dirty.get());
         }
         effects.in_script = true;
-        let mut execute = |_: &Command, args: &[&[u8]], proto: Proto| {
-            let mut reply = Reply::default();
-            reply.set_proto(proto);
-            let mut keys = Vec::new();
-            let plan = plan(registry, keyspace, args, &mut LastCalled::default(), &mut keys);
-            let manners = Manners::of(global, session, now);
-            effects.serve(wide_readers(global));
-            // SAFETY: all gates are closed, and the Space before this one was dropped.
-            let space = unsafe { keyspace.wide() };
-            let mut cx = Ctx {
-                args: &[],
-                keys: &[],
-                large: &[],
-                db: Db { space, index: session.db, now, stats, manners, effects },
-                session,
-                reply: &mut reply,
-                command: registry.by_id(0),
-                reach: Reach::Wide(global),
-                may_block: false,
-                host: shared,
-            };
-            match access.run(&mut cx, args, &plan, &keys) {
-                Ok(()) | Err(BatchEnd::Closed) => {}
-                Err(end) => unreachable!("a command of a script ended with {end:?}"),
+        let engine = world.global.scripts.engine_for(call);
+        {
+            // SAFETY: all gates are closed, and the command's Space was dropped.
+            let space = unsafe { world.keyspace.wide() };
+            let keys = args[scripting::FIRST_KEY..].iter().take(call.key_count.min(PREFETCHED_MAX));
+            keys.for_each(|key| space.prefetch_entry(selected, space.key(key)));
+            // In a pipeline of scripts the next one's key is here by then.
+            let following = job.next + 1;
+            if following < job.requests.len()
+                && let Some(key) = job.requests.get(following).get(scripting::FIRST_KEY)
+            {
+                space.prefetch_bucket(selected, space.key(key));
             }
-            drop(cx);
-            reply.segments().flatten().copied().collect()
-        };
-        let ended = scripting::run(call, &engine, time_max, registry, shared, stats, reply, &permits, &mut execute);
-        effects.in_script = false;
+        }
+        // Without anybody in front no other client is heard: it goes on to its end.
+        let slow_after = world.global.settings.script_slow_after.filter(|_| self.front.is_some());
+        let front = self.front.as_deref_mut();
+        let Job { session, reply, .. } = job;
+        let mut script =
+            ScriptAccess { shared, stats, world, session, effects, keys, access, now, call, args, slow_after, front };
+        let ended = scripting::run(
+            call,
+            args,
+            &engine,
+            slow_after,
+            &shared.registry,
+            shared,
+            stats,
+            reply,
+            &permits,
+            &mut script,
+        );
+        if world.global.scripts.running.take().is_some() {
+            world.stop_lending();
+        }
         session.select(selected);
+        let global = &world.global;
+        let effects = &mut self.scratch.effects;
+        effects.in_script = false;
         if !was_in_transaction {
             effects.end_transaction();
-            Telling::of(global, shared, stats, *thread).tell_own(effects, &session.client);
+            Telling::of(global, shared, stats, thread).tell_own(effects, &session.client);
             tracking::end_caching(session, None, false);
         }
         access.is_guarded = was_guarded;
@@ -785,6 +895,87 @@ impl Dispatcher<'_> {
     }
 }
 
+/// The world of a command that does not run while a script is slow.
+fn unlent<'a, 'b>(alone: &'a mut Alone<'b, World>) -> &'a mut Wide<'b, World> {
+    match alone {
+        Alone::Wide(world) => world,
+        Alone::Lent(_) => unreachable!("the command has heard BUSY"),
+    }
+}
+
+/// The access that a script runs in.
+struct ScriptAccess<'a, 'w, 'f> {
+    shared: &'a Shared,
+    stats: &'a ThreadStats,
+    /// Not the world itself: between the script's commands it can be lent.
+    world: &'a mut Wide<'w, World>,
+    session: &'a mut Session,
+    effects: &'a mut Effects,
+    /// Of the command in execution.
+    keys: &'a mut Vec<Key<'static>>,
+    access: &'a mut Access,
+    now: Millis,
+    call: &'a ScriptCall,
+    args: &'a [&'a [u8]],
+    slow_after: Option<Duration>,
+    front: Option<&'a mut (dyn Attend + 'f)>,
+}
+
+impl Executor for ScriptAccess<'_, '_, '_> {
+    fn execute(&mut self, command: &Command, args: &[&[u8]], reply: &mut Reply) {
+        let World { global, keyspace } = &mut **self.world;
+        let mut keys = recycle(std::mem::take(self.keys));
+        let plan = plan_command(command, keyspace, args, &mut keys);
+        let manners = Manners::of(global, self.session, self.now);
+        self.effects.serve(wide_readers(global));
+        // SAFETY: all gates are closed, and the Space before this one was dropped.
+        let space = unsafe { keyspace.wide() };
+        let mut cx = Ctx {
+            args: &[],
+            keys: &[],
+            large: &[],
+            db: Db { space, index: self.session.db, now: self.now, stats: self.stats, manners, effects: self.effects },
+            session: self.session,
+            reply,
+            command,
+            reach: Reach::Wide(global),
+            may_block: false,
+            host: self.shared,
+        };
+        match self.access.run(&mut cx, args, &plan, &keys) {
+            Ok(()) | Err(BatchEnd::Closed) => {}
+            Err(end) => unreachable!("a command of a script ended with {end:?}"),
+        }
+        drop(cx);
+        *self.keys = recycle(keys);
+    }
+
+    #[cold]
+    fn meanwhile(&mut self, has_written: bool) -> bool {
+        let Some(front) = &mut self.front else {
+            return true;
+        };
+        let scripts = &mut self.world.global.scripts;
+        let running = scripts.running.get_or_insert_with(|| {
+            // It is slow from now on.
+            let now = std::time::Instant::now();
+            let began = self.slow_after.and_then(|after| now.checked_sub(after)).unwrap_or(now);
+            let running = Running::new(self.call, self.args, began);
+            let name = String::from_utf8_lossy(&running.name);
+            let text = format!("Slow script: {name} still runs after {} ms", running.began.elapsed().as_millis());
+            self.shared.log(config::LogLevel::Warning, &text);
+            running
+        });
+        running.has_written = has_written;
+        self.world.lend(|| front.attend());
+        let is_killed = self.world.global.scripts.running.as_ref().is_some_and(|running| running.is_killed);
+        if is_killed {
+            self.shared.log(config::LogLevel::Notice, "The script was killed with SCRIPT KILL or FUNCTION KILL");
+        }
+        !is_killed && !self.shared.is_ending()
+    }
+}
+
 /// Why a batch ended before its last request.
 #[derive(Debug)]
 enum BatchEnd {
@@ -807,7 +998,7 @@ enum BatchEnd {
 }
 
 /// The command of a request that has run.
-fn plan_command<'a>(plan: &Plan<'a>) -> &'a Command {
+fn command_of<'a>(plan: &Plan<'a>) -> &'a Command {
     plan.command.as_ref().expect("it has run")
 }
 
@@ -823,23 +1014,33 @@ fn recycle<T, U>(mut used: Vec<T>) -> Vec<U> {
 
 /// Finds command and keys of a request on the narrow side.
 #[inline]
-fn plan<'a>(
+fn plan<'a, 'k>(
     registry: &'a Registry,
     keyspace: &Keyspace,
-    args: &[&'a [u8]],
-    last: &mut LastCalled<'a, 'a>,
-    found: &mut Vec<Key<'a>>,
+    args: &[&'k [u8]],
+    last: &mut LastCalled<'a, 'k>,
+    found: &mut Vec<Key<'k>>,
 ) -> Plan<'a> {
-    let first_key = found.len() as u32;
-    let command = match registry.resolve_next(args, last) {
-        Ok(command) => command,
+    match registry.resolve_next(args, last) {
+        Ok(command) => plan_command(command, keyspace, args, found),
         Err(error) => {
             // EXEC gives up its transaction and what it watches even where it has too many arguments.
             let is_exec = registry.called(args).is_some_and(transaction::is_exec);
             let side = if is_exec { Side::Wide } else { Side::Narrow };
-            return Plan { command: Err(error), first_key, key_count: 0, side };
+            Plan { command: Err(error), first_key: found.len() as u32, key_count: 0, side }
         }
-    };
+    }
+}
+
+/// The same for a command that is known, and called as it may be.
+#[inline]
+fn plan_command<'a, 'k>(
+    command: &'a Command,
+    keyspace: &Keyspace,
+    args: &[&'k [u8]],
+    found: &mut Vec<Key<'k>>,
+) -> Plan<'a> {
+    let first_key = found.len() as u32;
     let mut side = command.spec.side;
     match command.plan {
         KeyPlan::None => {}
@@ -905,6 +1106,8 @@ struct Access {
     pause: Option<Pause>,
     /// The disk is so far behind the journal that writes wait.
     is_congested: bool,
+    /// A script is slow, and only what may run meanwhile is not refused.
+    is_busy: bool,
     /// There is a limit on memory.
     is_limited: bool,
     /// A command has run since there was room.
@@ -927,17 +1130,21 @@ impl Access {
         let is_congested = shared.persistence.journal.is_congested();
         let is_limited = global.settings.maxmemory_bytes > 0;
         let pause = planted_stale_pause(global, now).unwrap_or_else(|| global.pause_at(now));
+        // On the narrow side nobody meets a script that runs; one who is alone in the world does, if it is lent.
+        let is_busy = global.scripts.running.is_some();
         Access {
             thread,
             began: Instant::now(),
             latency_tracking: global.settings.latency_tracking,
             is_guarded: pause.is_some()
                 || is_congested
+                || is_busy
                 || is_limited
                 || !global.waiters.is_empty()
                 || !global.departing.is_empty(),
             pause,
             is_congested,
+            is_busy,
             is_limited,
             has_run: false,
             in_transaction: false,
@@ -981,23 +1188,34 @@ impl Access {
     }
 
     /// Whether the command has to wait behind CLIENT PAUSE or MIGRATE, or may make something ready that a client waits for, who is served
-    /// before anybody else sees it.
+    /// before anybody else sees it. An error where it may not run beside a slow script.
     #[cold]
-    fn guard(&mut self, cx: &Ctx<'_>, command: &Command, args: &[&[u8]], keys: &[Key<'_>]) -> Result<(), BatchEnd> {
-        let mut flags = command.spec.flags;
+    fn guard(
+        &mut self,
+        cx: &Ctx<'_>,
+        command: &Command,
+        args: &[&[u8]],
+        keys: &[Key<'_>],
+    ) -> Result<Option<Error>, BatchEnd> {
+        let mut flags = scripting::flags_of_call(cx.global(), command, args);
+        if self.is_busy && !flags.contains(Flags::ALLOW_BUSY) {
+            return Ok(cx.global().scripts.running.as_ref().map(Running::busy));
+        }
         if self.is_limited {
             self.guard_memory(cx, command, args)?;
         }
-        if let Some(transaction) = &cx.session.transaction {
-            if !transaction::is_immediate(command) {
-                return Ok(());
-            }
+        if let Some(transaction) = &cx.session.transaction
+            && transaction::is_exec(command)
+        {
             flags |= transaction.flags();
         }
         if let Some(pause) = self.pause
             && (!pause.writes_only || flags.intersects(Flags::WRITE.union(Flags::MAY_REPLICATE)))
         {
             return Err(BatchEnd::Paused);
+        }
+        if cx.session.transaction.is_some() && !transaction::is_immediate(command) {
+            return Ok(None);
         }
         if self.is_congested && flags.contains(Flags::WRITE) {
             return Err(BatchEnd::Paused);
@@ -1010,7 +1228,7 @@ impl Access {
         }
         match cx.reach {
             Reach::Narrow(global) if global.waiters.concern(keys, flags.contains(Flags::WRITE)) => Err(BatchEnd::Wide),
-            _ => Ok(()),
+            _ => Ok(None),
         }
     }
 
@@ -1072,12 +1290,13 @@ impl Access {
         }
         let keys = &keys[plan.first_key as usize..][..plan.key_count as usize];
         if self.is_guarded {
-            match self.guard(cx, command, args, keys) {
-                Err(BatchEnd::OutOfMemory) => {
-                    self.refuse(cx, args, &Error::OutOfMemory);
-                    return self.after_reply(cx, mark, None);
-                }
+            let refused = match self.guard(cx, command, args, keys) {
+                Err(BatchEnd::OutOfMemory) => Some(Error::OutOfMemory),
                 guarded => guarded?,
+            };
+            if let Some(error) = refused {
+                self.refuse(cx, args, &error);
+                return self.after_reply(cx, mark, None);
             }
         }
         if cx.session.transaction.is_some() && !transaction::is_immediate(command) {
@@ -1214,7 +1433,8 @@ impl Access {
         if command.spec.flags.contains(Flags::NO_MULTI) {
             return self.refuse(cx, args, &Error::text("ERR Command not allowed inside a transaction"));
         }
-        cx.session.queue(command, args);
+        let flags = scripting::flags_of_call(cx.global(), command, args);
+        cx.session.queue(command, flags, args);
         cx.session.last_command = command.id;
         cx.reply.queued();
         self.began = Instant::now();
@@ -1285,9 +1505,7 @@ impl Access {
             // There is no second try: what was queued goes.
             cx.session.end_transaction();
             cx.unwatch().expect("EXEC is alone in the world");
-            let reason =
-                [b"EXECABORT Transaction discarded because of: ", text.strip_prefix(b"ERR ").unwrap_or(&text)].concat();
-            text = reason.into();
+            text = transaction::discarded_because_of(&text).into();
         }
         cx.db.stats.count_error(&text);
         if let Some(command) = called {

@@ -8,7 +8,7 @@
 //! *Why several connections a turn?* At depth 1 a request has one key, and what it costs is three cache misses in a row.
 //! Taken together, the misses of sixteen connections overlap.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,7 +18,7 @@ use commands::blocking::{self, Release};
 use commands::client::Place;
 use commands::generic::migrate::Arrival;
 use commands::telling::Telling;
-use commands::{Client, ClientFlags, Session, Settings, ThreadStats};
+use commands::{Client, ClientFlags, Global, Session, Settings, ThreadStats};
 use config::LogLevel;
 use keyspace::{Compaction, Expired, Millis, ShardIndex};
 use mio::unix::SourceFd;
@@ -28,7 +28,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::connection::{Blocked, Connection, Held, Written, write_reply};
-use crate::dispatch::{Dispatcher, Job, Progress, REPLY_BYTES_MAX, Requests, Scratch, readers};
+use crate::dispatch::{Attend, Dispatcher, Job, Progress, REPLY_BYTES_MAX, Requests, Scratch, readers};
 use crate::listener::{Accepted, Listener, Stream};
 use crate::mailbox::{Mail, Mailbox};
 use crate::operation::memory;
@@ -52,6 +52,8 @@ const TURNS_PUT_OFF_MAX: u32 = 4;
 const GATHER_MAX: usize = 64;
 /// So many connections are accepted before others get their turn.
 const ACCEPTS_MAX: usize = 128;
+/// How soon a loop notices that a script is not slow any more.
+const LENT_LOOK: Duration = Duration::from_millis(5);
 /// A slice of active expiry removes at most so many keys, about 20 us of work.
 const EXPIRE_SLICE_KEYS: usize = 64;
 /// A tick forgets at most so many tracked keys.
@@ -73,16 +75,14 @@ pub struct EventLoop {
     limits: Limits,
     settings: Settings,
     password_needed: bool,
-    /// Reading, replying and executing share these among all connections, so that an idle one costs little.
-    buffers: Vec<Box<[u8]>>,
+    /// The reply of a connection alone. This and what follows is shared among all connections, so that an idle one costs little.
     reply: Reply,
-    requests: Vec<Requests<'static>>,
-    /// For a connection alone.
+    /// The requests of a connection alone.
     spare: Requests<'static>,
+    /// For turns. One is taken while commands are executed, so that during a slow script there can be turns beside it.
+    desks: Vec<Box<Desk>>,
+    /// For what is due without a request.
     scratch: Scratch,
-    seats: Vec<Seat>,
-    /// Replies of connections that take their turn.
-    replies: Vec<Reply>,
     /// Connections with something to read.
     ready: Vec<usize>,
     /// Connections that may have more to read.
@@ -93,10 +93,19 @@ pub struct EventLoop {
     turns_put_off: u32,
     /// Connections that have more to send to a socket that would take it.
     writing: Vec<usize>,
+    /// What happened to connections with a seat during a slow script of theirs: true if the peer has closed its side.
+    missed: Vec<(usize, bool)>,
+    /// Mail that was taken and is to be read.
+    mail: VecDeque<Mail>,
+    /// Mail that has to wait until no script is slow, or until its connection has left its seat.
+    postponed: Vec<Mail>,
     /// Listeners that have failed: the next tick tries again.
     accept_again: Vec<usize>,
     /// Connections that wait behind CLIENT PAUSE.
     paused: Vec<usize>,
+    /// Connections whose held input is to be executed, one after the other: the pause is over, what they waited for has come, or a
+    /// script is next.
+    resumed: VecDeque<usize>,
     /// Connections with replies that wait for the journal.
     undurable: Vec<usize>,
     /// When the time of connections ends that are blocked in a command.
@@ -125,20 +134,21 @@ impl EventLoop {
             limits: limits(&settings),
             settings,
             password_needed,
-            buffers: (0..SEATS_MAX).map(|_| vec![0; READ_BUFFER_BYTES].into_boxed_slice()).collect(),
             reply: Reply::default(),
-            requests: (0..SEATS_MAX).map(|_| Requests::default()).collect(),
             spare: Requests::default(),
+            desks: Vec::new(),
             scratch: Scratch::default(),
-            seats: Vec::with_capacity(SEATS_MAX),
-            replies: Vec::with_capacity(SEATS_MAX),
             ready: Vec::new(),
             unfinished: Vec::new(),
             has_read: false,
             turns_put_off: 0,
             writing: Vec::new(),
+            missed: Vec::new(),
+            mail: VecDeque::new(),
+            postponed: Vec::new(),
             accept_again: Vec::new(),
             paused: Vec::new(),
+            resumed: VecDeque::new(),
             undurable: Vec::new(),
             deadlines: BTreeSet::new(),
             next_tick: Instant::now(),
@@ -165,26 +175,13 @@ impl EventLoop {
                 other => other?,
             }
             let woke = Instant::now();
-            for event in &events {
-                match event.token() {
-                    WAKER => self.read_mail(),
-                    Token(token) if token < FIRST_CONNECTION => self.accept(token - FIRST_LISTENER),
-                    Token(token) => {
-                        let token = token - FIRST_CONNECTION;
-                        if event.is_writable() {
-                            self.writable(token);
-                        }
-                        if event.is_read_closed() || event.is_error() {
-                            self.peer_ended(token);
-                        }
-                        if event.is_readable() || event.is_read_closed() || event.is_error() {
-                            self.ready.push(token);
-                        }
-                    }
-                }
-            }
+            self.handle_events(&events);
             self.read_ready();
+            self.run_resumed();
             self.write_more();
+            if !self.missed.is_empty() || !self.postponed.is_empty() {
+                self.catch_up();
+            }
             self.time_out_blocked();
             // What is read anyway ends the turn: what a tick does is not counted.
             let now = Instant::now();
@@ -200,8 +197,40 @@ impl EventLoop {
                 // What this thread has left for itself, above all.
                 self.read_mail();
             }
+            self.run_resumed();
         }
         Ok(())
+    }
+
+    fn handle_events(&mut self, events: &Events) {
+        let mut has_mail = false;
+        for event in events {
+            match event.token() {
+                // Later: it may execute something, and what has happened to whom is known only here.
+                WAKER => has_mail = true,
+                Token(token) if token < FIRST_CONNECTION => self.accept(token - FIRST_LISTENER),
+                Token(token) => {
+                    let token = token - FIRST_CONNECTION;
+                    let has_ended = event.is_read_closed() || event.is_error();
+                    if self.is_seated(token) {
+                        self.missed.push((token, has_ended));
+                        continue;
+                    }
+                    if event.is_writable() {
+                        self.writable(token);
+                    }
+                    if has_ended {
+                        self.peer_ended(token);
+                    }
+                    if event.is_readable() || has_ended {
+                        self.ready.push(token);
+                    }
+                }
+            }
+        }
+        if has_mail {
+            self.read_mail();
+        }
     }
 
     /// While there are requests to be read, their messages join those that wait: each receiver costs a system call, however much it gets.
@@ -215,12 +244,17 @@ impl EventLoop {
 
     fn timeout(&self) -> Duration {
         if !self.unfinished.is_empty()
+            || !self.resumed.is_empty()
             || !self.writing.is_empty()
-            || self.expiring.is_some()
-            || self.scratch.must_evict
-            || self.compacting.is_some()
             || !self.mailbox.is_empty()
         {
+            return Duration::ZERO;
+        }
+        if self.shared.gates.is_lent() {
+            // What is due needs the world, and waits for the end of a slow script. Of that there is no word.
+            return LENT_LOOK;
+        }
+        if self.expiring.is_some() || self.scratch.must_evict || self.compacting.is_some() {
             return Duration::ZERO;
         }
         let next = self.deadlines.first().map_or(self.next_tick, |(deadline, _)| self.next_tick.min(*deadline));
@@ -232,48 +266,87 @@ impl EventLoop {
     // -----------------------------------------------------------------------------------------------------------------
 
     fn read_mail(&mut self) {
+        self.mail.extend(self.mailbox.take());
         // Of one batch of mail: a message to a thousand subscribers does not ask a thousand times.
         let now = now();
-        for mail in self.mailbox.take() {
-            match mail {
-                Mail::Connection(accepted) => self.adopt(accepted),
-                Mail::Kill { token, id } => {
-                    if self.connection(token).is_some_and(|connection| connection.session.client.id == id) {
-                        self.close(token);
-                    }
-                }
-                Mail::Unblocked { token, id, reply, changed, close } => {
-                    if self.connection(token).is_some_and(|connection| connection.session.client.id == id) {
-                        self.unblocked(token, *reply, changed, close);
-                    }
-                }
-                Mail::Pushes { token, id } => {
-                    if self.connection(token).is_some_and(|connection| connection.session.client.id == id) {
-                        self.deliver(token, now);
-                    }
-                }
-                Mail::Durable => self.release_durable(),
-                Mail::NotDurable(error) => self.fail_undurable(&error),
-                Mail::Look => self.look(),
-                Mail::Migrated(arrival) => self.conclude(*arrival),
-                Mail::Accept => self.accept_more(),
+        while let Some(mail) = self.mail.pop_front() {
+            self.handle_mail(mail, now);
+        }
+    }
+
+    fn handle_mail(&mut self, mail: Mail, now: Millis) {
+        if let Some((token, id)) = mail.addressee() {
+            if self.is_seated(token) {
+                // By a slow script of its own.
+                return self.postponed.push(mail);
             }
+            if self.connection(token).is_none_or(|connection| connection.session.client.id != id) {
+                return;
+            }
+        }
+        match mail {
+            Mail::Connection(accepted) => self.adopt(accepted),
+            Mail::Kill { token, .. } => self.close(token),
+            Mail::Unblocked { token, reply, changed, close, .. } => self.unblocked(token, *reply, changed, close),
+            Mail::Pushes { token, .. } => self.deliver(token, now),
+            Mail::Durable => self.release_durable(),
+            Mail::NotDurable(error) => self.fail_undurable(&error),
+            Mail::Look => self.look(),
+            // It changes the data.
+            Mail::Migrated(_) if self.shared.gates.is_lent() => self.postponed.push(mail),
+            Mail::Migrated(arrival) => self.conclude(*arrival),
+            Mail::Accept => self.accept_more(),
+        }
+    }
+
+    /// Whether the connection takes its turn.
+    fn is_seated(&self, token: usize) -> bool {
+        matches!(self.connections.get(token), Some(None))
+    }
+
+    /// Goes back to what had to wait for the end of a slow script.
+    #[cold]
+    fn catch_up(&mut self) {
+        for (token, has_ended) in std::mem::take(&mut self.missed) {
+            if self.is_seated(token) {
+                self.missed.push((token, has_ended));
+                continue;
+            }
+            if has_ended {
+                self.peer_ended(token);
+            }
+            self.unfinished.push(token);
+        }
+        let now = now();
+        for mail in std::mem::take(&mut self.postponed) {
+            self.handle_mail(mail, now);
         }
     }
 
     /// A migration has come to its end: what waited behind its keys goes on.
     fn conclude(&mut self, arrival: Arrival) {
-        let (shared, thread, stats) = (&*self.shared, self.index, &*self.stats);
-        Dispatcher { shared, thread, stats, scratch: &mut self.scratch }.conclude(arrival);
+        self.housekeeper().conclude(arrival);
         self.shared.wake_all();
+    }
+
+    /// Executes what is due without a request.
+    fn housekeeper(&mut self) -> Dispatcher<'_> {
+        let EventLoop { shared, index, stats, scratch, .. } = self;
+        Dispatcher { shared, thread: *index, stats, scratch, front: None, runs_scripts: true }
+    }
+
+    /// Reads what stands behind the gate, whether or not a script is slow.
+    fn read_global<T>(&self, read: impl FnOnce(&Global) -> T) -> T {
+        match self.shared.gates.narrow_unless_lent(self.index) {
+            Some(world) => read(&world.global),
+            None => read(&self.shared.gates.alone().global),
+        }
     }
 
     /// Takes over what may have changed: settings, listeners, the end of a pause.
     fn look(&mut self) {
-        let world = self.shared.gates.narrow(self.index);
-        self.settings = world.global.settings.clone();
-        self.password_needed = world.global.access.password_needed();
-        drop(world);
+        (self.settings, self.password_needed) =
+            self.read_global(|global| (global.settings.clone(), global.access.password_needed()));
         self.limits = limits(&self.settings);
         if self.index == 0 {
             self.adopt_listeners();
@@ -341,7 +414,7 @@ impl EventLoop {
     fn welcome(&mut self, mut accepted: Accepted, is_tls: bool) {
         let shared = self.shared.clone();
         // Inside the gate: a password that has been set protects from the next connection on.
-        let refusal = shared.refusal_at_the_door(&accepted, &shared.gates.narrow(self.index).global);
+        let refusal = self.read_global(|global| shared.refusal_at_the_door(&accepted, global));
         if let Some(text) = refusal {
             shared.rejected_connections.fetch_add(1, Relaxed);
             if !is_tls {
@@ -374,12 +447,11 @@ impl EventLoop {
     fn adopt(&mut self, accepted: Accepted) {
         let Accepted { mut stream, address, local_address, is_local, users: named } = accepted;
         stream.set_keepalive(self.settings.tcp_keepalive_seconds);
-        let world = self.shared.gates.narrow(self.index);
-        let access = &world.global.access;
-        let password_needed = access.password_needed();
-        let users = named.iter().filter_map(|name| access.users().get(name.as_bytes()));
-        let user = users.into_iter().find(|user| user.is_enabled()).cloned();
-        drop(world);
+        let (password_needed, user) = self.read_global(|global| {
+            let access = &global.access;
+            let mut users = named.iter().filter_map(|name| access.users().get(name.as_bytes()));
+            (access.password_needed(), users.find(|user| user.is_enabled()).cloned())
+        });
         let entry = self.connections.vacant_entry();
         let token = entry.key();
         let place = Place { thread: self.index, token };
@@ -421,15 +493,15 @@ impl EventLoop {
         };
         if let Some(Blocked { deadline }) = connection.blocked {
             // At once: what comes now is for others.
-            self.shared.gates.wide().global.waiters.remove(connection.session.client.id);
+            self.shared.gates.alone().global.waiters.remove(connection.session.client.id);
             deadline.map(|deadline| self.deadlines.remove(&(deadline, token)));
         }
         let client = &connection.session.client;
         if client.watched_keys.load(Relaxed) > 0 {
-            self.shared.gates.wide().global.watches.remove(client);
+            self.shared.gates.alone().global.watches.remove(client);
         }
         if client.has_tracked() {
-            let garbage = self.shared.gates.wide().global.tracking.remove(client);
+            let garbage = self.shared.gates.alone().global.tracking.remove(client);
             if let Some(garbage) = garbage {
                 self.shared.free_elsewhere(1, 0, garbage);
             }
@@ -440,7 +512,7 @@ impl EventLoop {
             self.shared.subscriptions.remove_client(client);
         }
         if connection.session.is_monitor {
-            self.shared.gates.wide().global.monitors.remove(client);
+            self.shared.gates.alone().global.monitors.remove(client);
         }
         // What was said before the end is still delivered, as far as the socket takes it at once.
         let _ = connection.flush_output();
@@ -453,6 +525,7 @@ impl EventLoop {
         self.shared.connected.fetch_sub(1, Relaxed);
         self.stats.clients.fetch_sub(1, Relaxed);
         self.paused.retain(|&paused| paused != token);
+        self.resumed.retain(|&resumed| resumed != token);
         self.unfinished.retain(|&unfinished| unfinished != token);
         self.writing.retain(|&writing| writing != token);
         self.undurable.retain(|&undurable| undurable != token);
@@ -491,17 +564,18 @@ impl EventLoop {
                 ready.push(token);
             }
         }
-        for tokens in ready.chunks(SEATS_MAX) {
-            self.turn(tokens);
+        let mut chunks = ready.chunks(SEATS_MAX).peekable();
+        while let Some(tokens) = chunks.next() {
+            self.turn(tokens, chunks.peek().is_none());
         }
         ready.clear();
         self.ready = ready;
     }
 
-    /// Reads from these connections, executes what came side by side, and replies.
-    fn turn(&mut self, tokens: &[usize]) {
-        let mut buffers = std::mem::take(&mut self.buffers);
-        let mut seats = std::mem::take(&mut self.seats);
+    /// Reads from these connections, executes what came side by side, and replies. `is_last`: nobody else is ready.
+    fn turn(&mut self, tokens: &[usize], is_last: bool) {
+        let mut desk = self.take_desk();
+        let Desk { shared, stats, buffers, requests, scratch, seats, replies } = &mut *desk;
         for &token in tokens {
             if let Some(seat) = self.take_seat(token, &mut buffers[seats.len()]) {
                 seats.push(seat);
@@ -509,19 +583,18 @@ impl EventLoop {
         }
         let now = now();
         // Collected in place: no allocation.
-        let mut requests: Vec<Requests<'_>> =
-            std::mem::take(&mut self.requests).into_iter().map(Requests::recycle).collect();
-        for (seat, (requests, buffer)) in seats.iter_mut().zip(requests.iter_mut().zip(&buffers)) {
+        let mut decoded: Vec<Requests<'_>> = std::mem::take(requests).into_iter().map(Requests::recycle).collect();
+        for (seat, (requests, buffer)) in seats.iter_mut().zip(decoded.iter_mut().zip(&*buffers)) {
             requests.begin(0);
             self.limits.authenticated = is_known(&seat.connection, self.password_needed);
             seat.end = gather(&mut seat.connection, &self.limits, &buffer[..seat.count], &mut seat.at, requests);
         }
-        while self.replies.len() < seats.len() {
-            self.replies.push(Reply::default());
+        while replies.len() < seats.len() {
+            replies.push(Reply::default());
         }
-        let holds_replies = self.shared.persistence.holds_replies();
+        let holds_replies = shared.persistence.holds_replies();
         let mut jobs: SmallVec<[Job<'_>; SEATS_MAX]> = SmallVec::new();
-        for ((seat, requests), reply) in seats.iter_mut().zip(&requests).zip(&mut self.replies) {
+        for ((seat, requests), reply) in seats.iter_mut().zip(&decoded).zip(replies.iter_mut()) {
             let appends = seat.connection.appends_to_output(holds_replies);
             let Connection { session, output, proto, .. } = &mut *seat.connection;
             let reply = match output {
@@ -533,19 +606,19 @@ impl EventLoop {
             };
             jobs.push(Job::new(requests, 0, &[], session, reply));
         }
-        let mut dispatcher =
-            Dispatcher { shared: &self.shared, thread: self.index, stats: &self.stats, scratch: &mut self.scratch };
-        dispatcher.run(&mut jobs);
+        // Nobody waits for a script who could be served first.
+        let runs_scripts = is_last && jobs.len() == 1;
+        Dispatcher { shared, thread: self.index, stats, scratch, front: Some(self), runs_scripts }.run(&mut jobs);
         let progress: SmallVec<[(u64, Progress); SEATS_MAX]> =
             jobs.into_iter().map(|job| (job.executed(), job.progress())).collect();
 
         for (index, (mut seat, (executed, progress))) in seats.drain(..).zip(progress).enumerate() {
-            let requests = &requests[index];
+            let requests = &decoded[index];
             let bytes = &buffers[index][..seat.count];
             let appends = seat.connection.appends_to_output(holds_replies);
             let output = match &seat.connection.output {
                 Some(output) if appends => &**output,
-                _ => &self.replies[index],
+                _ => &replies[index],
             };
             seat.connection.proto = output.proto();
             seat.connection.session.client.commands.add(executed);
@@ -556,20 +629,25 @@ impl EventLoop {
             if seat.count == READ_BUFFER_BYTES || peer_ended || has_more {
                 self.unfinished.push(token);
             }
-            std::mem::swap(&mut self.reply, &mut self.replies[index]);
+            std::mem::swap(&mut self.reply, &mut replies[index]);
             let progress = self.go_on(token, requests, progress, now);
             let held_from = match progress {
-                Progress::Paused { at } | Progress::Blocked { at, .. } => requests.byte_start(at),
+                Progress::Paused { at } | Progress::Script { at } | Progress::Blocked { at, .. } => {
+                    requests.byte_start(at)
+                }
                 _ => 0,
             };
             if self.settle(token, bytes, &mut seat.at, seat.end, progress, held_from, now) {
                 self.consume(token, bytes, seat.at);
             }
-            std::mem::swap(&mut self.reply, &mut self.replies[index]);
+            std::mem::swap(&mut self.reply, &mut replies[index]);
         }
-        self.requests = requests.into_iter().map(Requests::recycle).collect();
-        self.buffers = buffers;
-        self.seats = seats;
+        *requests = decoded.into_iter().map(Requests::recycle).collect();
+        self.desks.push(desk);
+    }
+
+    fn take_desk(&mut self) -> Box<Desk> {
+        self.desks.pop().unwrap_or_else(|| Box::new(Desk::new(&self.shared, &self.stats)))
     }
 
     /// Reads once from a connection, and takes it out of its place for this turn. `None` when there is nothing for it to do
@@ -648,7 +726,9 @@ impl EventLoop {
             let progress = self.execute(token, &requests, 0, &[]);
             let progress = self.go_on(token, &requests, progress, now);
             let held_from = match progress {
-                Progress::Paused { at } | Progress::Blocked { at, .. } => requests.byte_start(at),
+                Progress::Paused { at } | Progress::Script { at } | Progress::Blocked { at, .. } => {
+                    requests.byte_start(at)
+                }
                 _ => 0,
             };
             self.spare = requests.recycle();
@@ -673,7 +753,7 @@ impl EventLoop {
     ) -> bool {
         match progress {
             Progress::Done => {}
-            Progress::Paused { .. } | Progress::Blocked { .. } => {
+            Progress::Paused { .. } | Progress::Script { .. } | Progress::Blocked { .. } => {
                 // Everything gathered began in this buffer, so the decoder can begin there again.
                 let rest = &bytes[held_from..];
                 if let Some(connection) = self.connection(token) {
@@ -682,6 +762,7 @@ impl EventLoop {
                 self.keep(token, (!rest.is_empty()).then(|| Held::Bytes(rest.to_vec())));
                 match progress {
                     Progress::Blocked { timeout, .. } => self.block(token, timeout),
+                    Progress::Script { .. } => self.resumed.push_back(token),
                     _ => self.pause(token),
                 }
                 self.finish(token, now);
@@ -745,6 +826,7 @@ impl EventLoop {
         match progress {
             Progress::Done | Progress::Full { .. } => true,
             Progress::Closed | Progress::Gone => false,
+            Progress::Script { .. } => unreachable!("alone, a connection's scripts run"),
             Progress::Paused { .. } | Progress::Blocked { .. } => {
                 self.keep(token, (!rest.is_empty()).then(|| Held::Bytes(rest.to_vec())));
                 if let Progress::Blocked { timeout, .. } = progress {
@@ -778,27 +860,32 @@ impl EventLoop {
         first: usize,
         large: &[(usize, Arc<Vec<u8>>)],
     ) -> Progress {
-        let EventLoop { connections, shared, stats, scratch, reply, index, .. } = self;
-        let connection = connections[token].as_mut().expect("the connection has no seat");
+        let mut desk = self.take_desk();
+        let Desk { shared, stats, scratch, .. } = &mut *desk;
+        let mut connection = self.connections[token].take().expect("the connection has no seat");
         let appends = connection.appends_to_output(shared.persistence.holds_replies());
-        let Connection { session, output, proto, .. } = &mut **connection;
+        let mut own = std::mem::take(&mut self.reply);
+        let Connection { session, output, proto, .. } = &mut *connection;
         let reply = match output {
             Some(output) if appends => &mut **output,
             _ => {
-                reply.set_proto(*proto);
-                reply
+                own.set_proto(*proto);
+                &mut own
             }
         };
         let mut jobs = [Job::new(requests, first, large, session, reply)];
-        Dispatcher { shared, thread: *index, stats, scratch }.run(&mut jobs);
+        Dispatcher { shared, thread: self.index, stats, scratch, front: Some(self), runs_scripts: true }.run(&mut jobs);
         let [job] = jobs;
         let executed = job.executed();
         let progress = job.progress();
         *proto = match output {
             Some(output) if appends => output.proto(),
-            _ => self.reply.proto(),
+            _ => own.proto(),
         };
         session.client.commands.add(executed);
+        self.reply = own;
+        self.connections[token] = Some(connection);
+        self.desks.push(desk);
         progress
     }
 
@@ -1049,7 +1136,12 @@ impl EventLoop {
 
     /// Tries again what waits behind a pause. What still has to wait is held again.
     fn resume_paused(&mut self) {
-        for token in std::mem::take(&mut self.paused) {
+        self.resumed.extend(self.paused.drain(..));
+    }
+
+    /// Executes what is held of connections, one after the other. During a slow script of one, this goes on with the others.
+    fn run_resumed(&mut self) {
+        while let Some(token) = self.resumed.pop_front() {
             self.resume(token);
         }
     }
@@ -1118,7 +1210,9 @@ impl EventLoop {
             return;
         }
         let shared = self.shared.clone();
-        let mut world = shared.gates.wide();
+        let Some(mut world) = shared.gates.wide_unless_lent() else {
+            return;
+        };
         while let Some(&(deadline, token)) = self.deadlines.first()
             && deadline <= now
         {
@@ -1147,7 +1241,7 @@ impl EventLoop {
         blocked.deadline.map(|deadline| self.deadlines.remove(&(deadline, token)));
         self.finish(token, now());
         if !close {
-            self.resume(token);
+            self.resumed.push_back(token);
         }
     }
 
@@ -1162,10 +1256,8 @@ impl EventLoop {
         self.check_connections(now);
         self.accept_more();
         if !self.paused.is_empty() {
-            let world = self.shared.gates.narrow(self.index);
-            let is_over = world.global.pause_at(now).is_none() && !self.shared.persistence.journal.is_congested();
-            drop(world);
-            if is_over {
+            let is_paused = self.read_global(|global| global.pause_at(now).is_some());
+            if !is_paused && !self.shared.persistence.journal.is_congested() {
                 self.resume_paused();
             }
         }
@@ -1185,7 +1277,9 @@ impl EventLoop {
 
     /// After CONFIG SET, the table of tracked keys may be far over its limit.
     fn trim_tracked(&self) {
-        let world = self.shared.gates.narrow(self.index);
+        let Some(world) = self.shared.gates.narrow_unless_lent(self.index) else {
+            return;
+        };
         Telling::of(&world.global, &*self.shared, &self.stats, self.index).trim(TRIMMED_KEYS_MAX);
     }
 
@@ -1259,7 +1353,9 @@ impl EventLoop {
         let threads = self.shared.stats.len();
         let now = now();
         let began = Instant::now();
-        let world = self.shared.gates.narrow(self.index);
+        let Some(world) = self.shared.gates.narrow_unless_lent(self.index) else {
+            return;
+        };
         let may_expire = world.global.may_expire_actively(now);
         while may_expire && shard < keyspace::SHARD_COUNT {
             let index = ShardIndex::new(shard);
@@ -1295,13 +1391,7 @@ impl EventLoop {
                 drop(space);
                 drop(world);
                 if !waited_for.is_empty() {
-                    Dispatcher {
-                        shared: &self.shared,
-                        thread: self.index,
-                        stats: &self.stats,
-                        scratch: &mut self.scratch,
-                    }
-                    .serve_gone(&waited_for);
+                    self.housekeeper().serve_gone(&waited_for);
                 }
                 return;
             }
@@ -1313,8 +1403,7 @@ impl EventLoop {
     /// Evicts keys where memory is above its limit although nobody asks for any.
     fn evict_slice(&mut self) {
         if self.scratch.must_evict {
-            let (shared, thread, stats) = (&*self.shared, self.index, &*self.stats);
-            Dispatcher { shared, thread, stats, scratch: &mut self.scratch }.make_room();
+            self.housekeeper().make_room();
         }
     }
 
@@ -1323,9 +1412,51 @@ impl EventLoop {
         let Some(walk) = &mut self.compacting else {
             return;
         };
-        let world = self.shared.gates.narrow(self.index);
+        let Some(world) = self.shared.gates.narrow_unless_lent(self.index) else {
+            return;
+        };
         if !world.keyspace.compact(walk, COMPACT_SLICE_ENTRIES) {
             self.compacting = None;
+        }
+    }
+}
+
+impl Attend for EventLoop {
+    fn attend(&mut self) {
+        let mut events = Events::with_capacity(64);
+        // What fails here fails again where it is reported.
+        if self.poll.poll(&mut events, Some(Duration::ZERO)).is_ok() {
+            self.handle_events(&events);
+        }
+        self.read_ready();
+        self.run_resumed();
+        self.write_more();
+    }
+}
+
+/// What the connections that take a turn together need: what was read, decoded, and replied.
+///
+/// With its own ways to the server, since while it is in use the event loop may be asked to attend to others.
+struct Desk {
+    shared: Arc<Shared>,
+    stats: Arc<ThreadStats>,
+    buffers: Vec<Box<[u8]>>,
+    requests: Vec<Requests<'static>>,
+    scratch: Scratch,
+    seats: Vec<Seat>,
+    replies: Vec<Reply>,
+}
+
+impl Desk {
+    fn new(shared: &Arc<Shared>, stats: &Arc<ThreadStats>) -> Desk {
+        Desk {
+            shared: shared.clone(),
+            stats: stats.clone(),
+            buffers: (0..SEATS_MAX).map(|_| vec![0; READ_BUFFER_BYTES].into_boxed_slice()).collect(),
+            requests: (0..SEATS_MAX).map(|_| Requests::default()).collect(),
+            scratch: Scratch::default(),
+            seats: Vec::with_capacity(SEATS_MAX),
+            replies: Vec::with_capacity(SEATS_MAX),
         }
     }
 }

@@ -276,8 +276,11 @@ impl Dispatcher<'_> {
         let began = Instant::now();
         let mut evictor = self.scratch.evictor.take().unwrap_or_default();
         let made = {
-            let world = self.shared.gates.narrow(self.thread);
-            self.evict_inside(&world, &mut evictor, &mut waited_for)
+            match self.shared.gates.narrow_unless_lent(self.thread) {
+                Some(world) => self.evict_inside(&world, &mut evictor, &mut waited_for),
+                // A slow script goes on with what there is.
+                None => MadeRoom::Unfinished,
+            }
         };
         self.scratch.evictor = Some(evictor);
         self.shared.observation.latency.note("eviction-cycle", began.elapsed().as_millis() as u64, now());

@@ -127,6 +127,8 @@ impl Caller<'_> {
             thread: self.index,
             stats: &self.shared.stats[self.index],
             scratch: &mut self.scratch,
+            front: None,
+            runs_scripts: true,
         };
         let mut jobs = [Job::new(requests, 0, &[], &mut self.session, &mut self.reply)];
         dispatcher.run(&mut jobs);

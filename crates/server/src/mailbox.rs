@@ -32,6 +32,18 @@ pub enum Mail {
     Accept,
 }
 
+impl Mail {
+    /// The connection that it is for, and its client.
+    pub fn addressee(&self) -> Option<(usize, u64)> {
+        match self {
+            Mail::Kill { token, id } | Mail::Unblocked { token, id, .. } | Mail::Pushes { token, id } => {
+                Some((*token, *id))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The queue of one event loop.
 pub struct Mailbox {
     queue: Mutex<Vec<Mail>>,

@@ -182,7 +182,16 @@ fn serve(
     *shared.listeners.lock() = shared.listen(config)?;
     {
         let shared = shared.clone();
-        signals::listen(&LOG, move |termination| shared.terminate(termination)).context("Cannot listen to signals")?;
+        let on_request = move |termination| {
+            // It may have to wait for the end of a script, and the second signal must not wait for it.
+            let shared = shared.clone();
+            let end = move || shared.terminate(termination);
+            if let Err(error) = std::thread::Builder::new().name("shutdown".to_owned()).spawn(end) {
+                LOG.warning(&format!("Cannot start a thread for the shutdown: {error}"));
+                signals::forget_request();
+            }
+        };
+        signals::listen(&LOG, on_request).context("Cannot listen to signals")?;
     }
     {
         let shared = shared.clone();

@@ -1,9 +1,9 @@
 //! `EVAL`, `EVAL_RO`, `EVALSHA` and `EVALSHA_RO`.
 
-use scripting::{Lifetime, Program, Script};
+use scripting::{Program, Script};
 
 use crate::context::{Ctx, Outcome, Room};
-use crate::error::{Error, Stop};
+use crate::error::Stop;
 use crate::global::Global;
 use crate::registry::Command;
 use crate::scripting::ScriptCall;
@@ -73,12 +73,9 @@ pub const EVALSHA_RO: Spec = Spec {
 
 fn eval(cx: &mut Ctx<'_>) -> Outcome {
     let numkeys = numkeys(cx)?;
-    let known = {
-        let script = Script::parse(cx.args[1]).map_err(Error::Bytes)?;
-        cx.global_mut()?.scripts.add(&script, Lifetime::Evaluated)?;
-        script
-    };
-    start(cx, Program::Script(known), numkeys)
+    let text = cx.args[1];
+    let script = cx.global_mut()?.scripts.of_text(text)?;
+    start(cx, Program::Script(script), numkeys)
 }
 
 fn evalsha(cx: &mut Ctx<'_>) -> Outcome {
@@ -112,8 +109,6 @@ pub(super) fn keys_among_args(cx: &Ctx<'_>, count: i64) -> Result<usize, Stop> {
 
 /// Hands the program to the dispatcher, unless it is refused for what it declares.
 pub(super) fn start(cx: &mut Ctx<'_>, program: Program, numkeys: usize) -> Outcome {
-    let (keys, args) = cx.args[3..].split_at(numkeys);
-    let owned = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect();
     let called_to_read = cx.command.spec.flags.contains(Flags::READONLY);
     let declares = program.flags();
     if called_to_read && declares.is_some_and(|flags| !flags.no_writes) {
@@ -122,8 +117,7 @@ pub(super) fn start(cx: &mut Ctx<'_>, program: Program, numkeys: usize) -> Outco
     let read_only = called_to_read || declares.is_some_and(|flags| flags.no_writes);
     let allows_oom = declares.is_some_and(|flags| flags.allow_oom);
     let out_of_memory = !allows_oom && cx.host.room(cx.global()) == Room::Out;
-    let (keys, args) = (owned(keys), owned(args));
-    Err(Stop::Script(Box::new(ScriptCall { program, keys, args, read_only, out_of_memory })))
+    Err(Stop::Script(Box::new(ScriptCall { program, key_count: numkeys, read_only, out_of_memory })))
 }
 
 /// Whether a call of this script or function is refused where memory is full: by what it declares.

@@ -272,17 +272,39 @@ fn list(cx: &mut Ctx<'_>) -> Outcome {
     Ok(())
 }
 
-/// A function runs alone in the world: whoever gets here meets none.
 fn kill(cx: &mut Ctx<'_>) -> Outcome {
-    cx.fail("NOTBUSY No scripts in execution right now.")
+    cx.global_mut()?.scripts.kill(true)?;
+    cx.reply.ok();
+    Ok(())
 }
 
 fn stats(cx: &mut Ctx<'_>) -> Outcome {
-    let functions = &cx.global().scripts.functions;
+    let scripts = match &cx.reach {
+        crate::Reach::Narrow(global) => &global.scripts,
+        crate::Reach::Wide(global) => &global.scripts,
+    };
+    if let Some(running) = &scripts.running
+        && !running.is_function
+    {
+        return Err(running.busy().into());
+    }
+    let functions = &scripts.functions;
     let (libraries, functions) = (functions.libraries().len(), functions.function_count());
     cx.reply.map(2);
     cx.reply.bulk("running_script");
-    cx.reply.null();
+    match &scripts.running {
+        None => cx.reply.null(),
+        Some(running) => {
+            cx.reply.map(3);
+            cx.reply.bulk("name");
+            cx.reply.bulk(&running.name);
+            cx.reply.bulk("command");
+            cx.reply.array(running.command.len());
+            running.command.iter().for_each(|word| cx.reply.bulk(word));
+            cx.reply.bulk("duration_ms");
+            cx.reply.int(running.began.elapsed().as_millis() as i64);
+        }
+    }
     cx.reply.bulk("engines");
     cx.reply.map(1);
     cx.reply.bulk("LUA");

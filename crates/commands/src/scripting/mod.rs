@@ -12,19 +12,25 @@ mod eval;
 mod fcall;
 mod function;
 mod run;
+mod running;
 mod script;
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use scripting::{Cache, Engine, Functions, Lifetime, Program, Script};
+use scripting::{Cache, Engine, Functions, Lifetime, Program, Script, ScriptFlags};
 
 pub use eval::denies_oom;
-pub use run::{ScriptCall, run};
+pub use run::{Executor, FIRST_KEY, ScriptCall, run};
+pub use running::Running;
 pub use scripting::{Ended, Policy};
 
+use crate::client::Session;
 use crate::error::Error;
-use crate::spec::Spec;
+use crate::global::Global;
+use crate::registry::Command;
+use crate::spec::{Flags, Group, Spec};
+use crate::transaction::is_exec;
 
 pub const SPECS: &[&Spec] = &[
     &eval::EVAL,
@@ -40,6 +46,31 @@ pub const SPECS: &[&Spec] = &[
 /// The version of Redis that scripts are told.
 pub const VERSION: [u8; 3] = [8, 2, 0];
 
+/// What this call of a command may do, where that is more than the command's flags say: a script may write unless the first line of
+/// its text says otherwise, or it is not known yet.
+pub fn flags_of_call(global: &Global, command: &Command, args: &[&[u8]]) -> Flags {
+    let flags = command.spec.flags;
+    if command.spec.group != Group::Scripting || flags.contains(Flags::READONLY) {
+        return flags;
+    }
+    let only_reads = |declared: Option<ScriptFlags>| declared.is_some_and(|flags| flags.no_writes);
+    let is_harmless = match command.spec.name {
+        "eval" => Script::parse(args[1]).is_ok_and(|script| only_reads(script.flags)),
+        "evalsha" => global.scripts.cache.peek(args[1]).is_some_and(|script| only_reads(script.flags)),
+        "fcall" => global.scripts.functions.find(args[1]).is_some_and(|function| function.flags.no_writes),
+        _ => return flags,
+    };
+    if is_harmless { flags.difference(Flags::MAY_REPLICATE) } else { flags | Flags::MAY_REPLICATE }
+}
+
+/// Whether this command runs scripts, which may take long.
+pub fn may_take_long(command: &Command, session: &Session) -> bool {
+    if let Some(transaction) = &session.transaction {
+        return transaction.has_scripts() && is_exec(command);
+    }
+    command.spec.group == Group::Scripting
+}
+
 /// The scripts and functions that are known, and their interpreters. Part of [`Global`](crate::Global).
 #[derive(Default)]
 pub struct Scripts {
@@ -50,9 +81,22 @@ pub struct Scripts {
     /// Made when the first script comes. Shared, so that a script's commands can have the world while it runs; it belongs to the
     /// wide side, so nobody ever waits for it.
     engine: Arc<Mutex<Option<Engine>>>,
+    /// The script in execution, if it is slow.
+    pub running: Option<Running>,
 }
 
 impl Scripts {
+    /// SCRIPT KILL and FUNCTION KILL (`function`).
+    ///
+    /// # Errors
+    /// There is nothing to kill, or not that way.
+    pub fn kill(&mut self, function: bool) -> Result<(), Error> {
+        match &mut self.running {
+            Some(running) => running.kill(function),
+            None => Err(Error::text("NOTBUSY No scripts in execution right now.")),
+        }
+    }
+
     /// Makes a script ready, and keeps it.
     ///
     /// # Errors
@@ -69,6 +113,20 @@ impl Scripts {
             self.evicted += 1;
         }
         Ok(())
+    }
+
+    /// The script of this text, ready to run: it is known, or becomes so.
+    ///
+    /// # Errors
+    /// The text for the client if it is none.
+    pub fn of_text(&mut self, text: &[u8]) -> Result<Script, Error> {
+        // What is in the cache has been compiled.
+        if let Some(script) = self.cache.get(&scripting::sha1_of(text)) {
+            return Ok(script.clone());
+        }
+        let script = Script::parse(text).map_err(Error::Bytes)?;
+        self.add(&script, Lifetime::Evaluated)?;
+        Ok(script)
     }
 
     /// SCRIPT FLUSH: an empty cache, and an interpreter that remembers nothing. Returns the old one.

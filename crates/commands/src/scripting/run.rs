@@ -4,20 +4,19 @@ use std::time::Duration;
 
 use config::LogLevel;
 use parking_lot::Mutex;
-use resp::{Proto, Reply};
-use scripting::{Ended, Engine, Limits, Program, ScriptFlags};
+use resp::Reply;
+use scripting::{Ended, Engine, Program, ScriptFlags};
 
 use crate::context::Host;
 use crate::registry::{Command, Registry};
 use crate::spec::Flags;
 use crate::stats::ThreadStats;
 
-/// A script or function that is about to run.
+/// A script or function that is about to run. Its keys and arguments are those of the request: `EVAL script numkeys [key ...] [arg ...]`.
 #[derive(Clone, Debug)]
 pub struct ScriptCall {
     pub program: Program,
-    pub keys: Vec<Vec<u8>>,
-    pub args: Vec<Vec<u8>>,
+    pub key_count: usize,
     /// EVAL_RO and its kin, or the script says so itself.
     pub read_only: bool,
     /// Memory is full, and the script does not say that it may use more.
@@ -40,8 +39,17 @@ impl ScriptCall {
     }
 }
 
-/// Executes one command, alone in the world, and returns its reply in this protocol.
-pub type Execute<'a> = &'a mut dyn FnMut(&Command, &[&[u8]], Proto) -> Vec<u8>;
+/// Where the keys of such a request begin.
+pub const FIRST_KEY: usize = 3;
+
+/// The access that a script runs in.
+pub trait Executor {
+    /// Executes one command, alone in the world.
+    fn execute(&mut self, command: &Command, args: &[&[u8]], reply: &mut Reply);
+    /// The script has become slow: lets others have the world for what they may do meanwhile. `has_written`: it can have changed
+    /// something. False if it is to end here, which it only is if it has not, or if the server ends.
+    fn meanwhile(&mut self, has_written: bool) -> bool;
+}
 
 /// Whether the caller of a script may run a command.
 pub type Permits<'a> = &'a dyn Fn(&Command, &[&[u8]]) -> bool;
@@ -55,14 +63,15 @@ struct Commands<'a> {
     /// Memory was full when the script began, and it has called no command that writes: what needs memory is refused. Half of a script must
     /// not be.
     out_of_memory: bool,
-    dirty_before: u64,
     permits: Permits<'a>,
-    execute: Execute<'a>,
+    /// A command that writes was called, whatever became of it: as in Redis, the script can not be killed any more.
+    has_written: bool,
+    executor: &'a mut dyn Executor,
 }
 
-impl Commands<'_> {
+impl<'a> Commands<'a> {
     /// The command that is called, unless a script must not call it.
-    fn admit(&mut self, args: &[&[u8]]) -> Result<&Command, &'static str> {
+    fn admit(&mut self, args: &[&[u8]]) -> Result<&'a Command, &'static str> {
         let Some(command) = self.registry.called(args) else {
             return Err("ERR Unknown Redis command called from script");
         };
@@ -84,16 +93,15 @@ impl Commands<'_> {
 }
 
 impl scripting::Host for Commands<'_> {
-    fn call(&mut self, args: &[&[u8]], resp3: bool) -> Result<Vec<u8>, Vec<u8>> {
+    fn call(&mut self, args: &[&[u8]], reply: &mut Reply) {
         match self.admit(args) {
             Ok(command) => {
-                let id = command.id;
-                let command = self.registry.by_id(id);
-                Ok((self.execute)(command, args, if resp3 { Proto::Resp3 } else { Proto::Resp2 }))
+                self.has_written |= command.spec.flags.contains(Flags::WRITE);
+                self.executor.execute(command, args, reply);
             }
             Err(text) => {
                 self.stats.count_error(text.as_bytes());
-                Err(text.into())
+                reply.error(text);
             }
         }
     }
@@ -106,8 +114,8 @@ impl scripting::Host for Commands<'_> {
         Some((self.permits)(self.registry.called(args)?, args))
     }
 
-    fn has_written(&self) -> bool {
-        self.stats.dirty.get() != self.dirty_before
+    fn meanwhile(&mut self) -> bool {
+        self.executor.meanwhile(self.has_written)
     }
 }
 
@@ -121,45 +129,39 @@ pub(super) fn log_level(level: u8) -> LogLevel {
     }
 }
 
-/// Runs a script and writes its reply.
+/// Runs the script that the request `args` calls, and writes its reply.
 #[expect(clippy::too_many_arguments, reason = "parts of one access, which the caller has taken apart")]
 pub fn run(
     call: &ScriptCall,
+    args: &[&[u8]],
     engine: &Mutex<Option<Engine>>,
-    time_max: Option<Duration>,
+    slow_after: Option<Duration>,
     registry: &Registry,
     host: &dyn Host,
     stats: &ThreadStats,
     reply: &mut Reply,
     permits: Permits<'_>,
-    execute: Execute<'_>,
+    executor: &mut dyn Executor,
 ) -> Ended {
     let mut engine = engine.try_lock().expect("a script runs alone, and calls no script");
     let engine = engine.as_mut().expect("the interpreter has compiled this script");
-    let keys: Vec<&[u8]> = call.keys.iter().map(Vec::as_slice).collect();
-    let args: Vec<&[u8]> = call.args.iter().map(Vec::as_slice).collect();
-    let dirty_before = stats.dirty.get();
+    let (keys, args) = args[FIRST_KEY..].split_at(call.key_count);
     let ScriptCall { read_only, out_of_memory, .. } = *call;
-    let mut commands = Commands { registry, host, stats, read_only, out_of_memory, dirty_before, permits, execute };
-    let mut own = Reply::default();
-    own.set_proto(reply.proto());
-    let ended = engine.run(&call.program, &keys, &args, Limits { time_max }, &mut commands, &mut own);
-    let name = String::from_utf8_lossy(call.name()).into_owned();
-    match ended {
-        Ended::Failed { counted: false } => {
-            let text: Vec<u8> = own.segments().flatten().copied().skip(1).collect();
-            stats.count_error(&text);
+    let mut commands =
+        Commands { registry, host, stats, read_only, out_of_memory, permits, has_written: false, executor };
+    let mut run = |reply: &mut Reply| {
+        let mark = reply.mark();
+        let ended = engine.run(&call.program, keys, args, slow_after, &mut commands, reply);
+        if matches!(ended, Ended::Failed { counted: false } | Ended::Killed) {
+            stats.count_error(reply.error_code_at(mark).unwrap_or(b"ERR"));
         }
-        Ended::TimedOut => {
-            host.log(
-                LogLevel::Warning,
-                &format!("Script {name} has run for too long and was ended; it had written nothing."),
-            );
-        }
-        _ => {}
-    }
+        ended
+    };
     if !reply.skip() {
-        reply.append(&mut own);
+        return run(reply);
     }
-    ended
+    // Nobody will read it, but errors are counted.
+    let mut unread = Reply::default();
+    unread.set_proto(reply.proto());
+    run(&mut unread)
 }

@@ -141,9 +141,10 @@ fn flush(cx: &mut Ctx<'_>) -> Outcome {
     Ok(())
 }
 
-/// A script runs alone in the world: whoever gets here meets none.
 fn kill(cx: &mut Ctx<'_>) -> Outcome {
-    cx.fail("NOTBUSY No scripts in execution right now.")
+    cx.global_mut()?.scripts.kill(false)?;
+    cx.reply.ok();
+    Ok(())
 }
 
 fn load(cx: &mut Ctx<'_>) -> Outcome {

@@ -166,7 +166,6 @@ fn a_watched_key_and_a_waiting_client() {
     rig.client(3).script(&[("EXEC", "*-1")]);
 }
 
-/// Bounded by the clock, which no test waits for: the bound is 1 ms here, and the script would never end.
 #[test]
 fn where_memory_is_full_a_script_may_go_on_with_what_it_has_begun() {
     const FULL: &str = "OOM command not allowed when used memory > 'maxmemory'.";
@@ -184,16 +183,32 @@ fn where_memory_is_full_a_script_may_go_on_with_what_it_has_begun() {
     assert!(reply.starts_with(&format!("-{FULL} script: ")), "{reply}");
 }
 
+/// Scripts that would never end by themselves; that they are slow is known after 1 ms.
 #[test]
-fn a_script_that_does_not_end_is_ended_unless_it_has_written() {
+fn a_slow_script_can_be_killed_unless_it_has_written() {
+    const KILLED: &str = "-ERR Script killed by user with SCRIPT KILL... script: ";
+    const BUSY: &str = "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+    const UNKILLABLE: &str = "-UNKILLABLE Sorry the script already executed write commands against the dataset. You can either \
+                              wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
     let mut rig = Rig::new();
     rig.script(&[("CONFIG SET busy-reply-threshold 1", "+OK")]);
-    for endless in ["while true do end", "while true do pcall(function() while true do end end) end"] {
+    for endless in [
+        "while true do end",
+        "redis.call('get','a') while true do pcall(function() while true do end end) end",
+        "coroutine.resume(coroutine.create(function() while true do end end)) return 1",
+        "xpcall(function() while true do end end, function() return 1 end) return 1",
+        "redis.call('publish','a','b') while true do end",
+    ] {
+        rig.meanwhile = vec!["SHUTDOWN", "SHUTDOWN SAVE", "SCRIPT KILL"];
         let reply = rig.run_args(&[b"EVAL", endless.as_bytes(), b"0"]);
-        assert!(reply.starts_with(b"-ERR The script ran for longer than busy-reply-threshold"));
+        assert!(reply.starts_with(KILLED.as_bytes()), "{endless}: {}", String::from_utf8_lossy(&reply));
+        assert_eq!(std::mem::take(&mut rig.heard), [BUSY, BUSY, "+OK"]);
     }
-    rig.script(&[
-        ("EVAL \"redis.call('set','a',1) for i=1,3000000 do end return redis.call('get','a')\" 0", "$1 1"),
-        ("EVAL 'return 1' 0", ":1"),
-    ]);
+    for writing in ["redis.call('set','a',1)", "redis.pcall('set','a',1,'bad')", "redis.call('del','none')"] {
+        let script = format!("{writing} for i=1,3000000 do end return 7");
+        rig.meanwhile = vec!["SCRIPT KILL"];
+        assert_eq!(rig.run_args(&[b"EVAL", script.as_bytes(), b"0"]), b":7\r\n");
+        assert_eq!(std::mem::take(&mut rig.heard), [UNKILLABLE]);
+    }
+    rig.script(&[("SCRIPT KILL", "-NOTBUSY No scripts in execution right now."), ("EVAL 'return 1' 0", ":1")]);
 }

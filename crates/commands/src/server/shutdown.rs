@@ -67,6 +67,13 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     if options.abort && cx.args.len() > 2 {
         return Err(Error::Syntax.into());
     }
+    // What a script has left half done must not be saved.
+    if let Some(running) = &cx.global().scripts.running
+        && options.save != Some(false)
+        && !options.abort
+    {
+        return Err(running.busy().into());
+    }
     let client_id = Some(cx.session.client.id);
     match cx.host.shutdown(cx.alone()?, client_id, options)? {
         // There is nobody left to reply: the client sees the connection close.

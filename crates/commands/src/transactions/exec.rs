@@ -3,6 +3,7 @@
 use crate::context::{Ctx, Outcome, Room};
 use crate::error::{Error, Stop};
 use crate::spec::{Acl, Flags, Group, Side, Spec};
+use crate::transaction::discarded_because_of;
 
 pub const SPEC: Spec = Spec {
     name: "exec",
@@ -33,9 +34,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     if transaction.flags().contains(Flags::WRITE)
         && let Some(error) = cx.host.persistence().refusal(cx.global())
     {
-        let reason = error.render();
-        let text = format!("EXECABORT Transaction discarded because of: {}", String::from_utf8_lossy(&reason));
-        return Err(Error::string(text).into());
+        return Err(Error::Bytes(discarded_because_of(&error.render())).into());
     }
     if touched {
         cx.reply.null_array();

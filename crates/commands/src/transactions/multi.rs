@@ -45,7 +45,9 @@ fn discard(cx: &mut Ctx<'_>) -> Outcome {
         return cx.fail("ERR DISCARD without MULTI");
     }
     cx.unwatch()?;
-    cx.session.end_transaction();
+    if let Some(transaction) = cx.session.end_transaction() {
+        transaction.end();
+    }
     cx.reply.ok();
     Ok(())
 }

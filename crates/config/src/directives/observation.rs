@@ -26,7 +26,7 @@ rows! { super::encodings::END;
     LATENCY_TRACKING_INFO_PERCENTILES: [f64] = row("latency-tracking-info-percentiles", Kind::Percentiles, "50 99 99.9");
     /// Classes of keyspace events that are published; empty means none.
     NOTIFY_KEYSPACE_EVENTS: KeyspaceEvents = row("notify-keyspace-events", Kind::KeyspaceEvents, "");
-    /// Milliseconds after which a script that has written nothing is ended. (That other clients hear BUSY meanwhile, and can end it themselves, is to come.)
+    /// Milliseconds after which other clients hear BUSY while a script runs, and can end it with SCRIPT KILL or FUNCTION KILL; 0: never.
     BUSY_REPLY_THRESHOLD: i64 = row("busy-reply-threshold", COUNT, "5000").aliases(&["lua-time-limit"]);
     /// Whether scripts may use functions of Lua that Redis has given up.
     LUA_ENABLE_DEPRECATED_API: bool = row("lua-enable-deprecated-api", Kind::Bool, "no").fixed().hidden().later("scripting");

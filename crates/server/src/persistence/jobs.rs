@@ -313,7 +313,9 @@ impl Shared {
     /// loop 0.
     pub fn check_jobs(&self) {
         let wanted = {
-            let world = self.gates.narrow(0);
+            let Some(world) = self.gates.narrow_unless_lent(0) else {
+                return;
+            };
             let jobs = self.persistence.jobs.lock();
             if jobs.running.is_some() || world.global.loading {
                 return;
@@ -338,7 +340,9 @@ impl Shared {
             }
         };
         let Some(kind) = wanted else { return };
-        let mut world = self.gates.wide();
+        let Some(mut world) = self.gates.wide_unless_lent() else {
+            return;
+        };
         let World { global, keyspace } = &mut *world;
         let mut jobs = self.persistence.jobs.lock();
         if jobs.running.is_none() {

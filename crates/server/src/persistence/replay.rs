@@ -67,13 +67,20 @@ impl<'a> Replayer<'a> {
         while next < requests.len() {
             self.reply.clear();
             let mut jobs = [Job::new(&requests, next, &[], &mut self.session, &mut self.reply)];
-            let mut dispatcher =
-                Dispatcher { shared: self.shared, thread: self.thread, stats: &self.stats, scratch: &mut self.scratch };
+            let mut dispatcher = Dispatcher {
+                shared: self.shared,
+                thread: self.thread,
+                stats: &self.stats,
+                scratch: &mut self.scratch,
+                front: None,
+                runs_scripts: true,
+            };
             dispatcher.run(&mut jobs);
             let [job] = jobs;
             match job.progress() {
                 Progress::Done => break,
                 Progress::Full { at } => next = at,
+                Progress::Script { .. } => unreachable!("the replayer is alone"),
                 // QUIT, for example.
                 Progress::Closed | Progress::Gone | Progress::Paused { .. } | Progress::Blocked { .. } => {
                     return Err("it has a command that ends a connection".to_owned());

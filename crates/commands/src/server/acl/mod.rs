@@ -78,7 +78,8 @@ fn check_arguments_max(cx: &Ctx<'_>, max: usize) -> Result<(), Stop> {
 
 /// Closes the connections of those that `is_concerned` names.
 fn close_clients(cx: &mut Ctx<'_>, is_concerned: impl Fn(&Client) -> bool) -> Outcome {
-    let concerned: Vec<Arc<Client>> = cx.host.clients().open().into_iter().filter(|client| is_concerned(client)).collect();
+    let concerned: Vec<Arc<Client>> =
+        cx.host.clients().open().into_iter().filter(|client| is_concerned(client)).collect();
     concerned.iter().try_for_each(|client| kill(cx, client))
 }
 
