@@ -87,7 +87,7 @@ pub struct EventLoop {
     ready: Vec<usize>,
     /// Connections that may have more to read.
     unfinished: Vec<usize>,
-    /// Something was read since the mail was looked for.
+    /// Something was read in this turn.
     has_read: bool,
     /// For so many turns nobody has been sent what waits in its inbox.
     turns_put_off: u32,
@@ -236,8 +236,7 @@ impl EventLoop {
     /// While there are requests to be read, their messages join those that wait: each receiver costs a system call, however much it gets.
     /// Only pushes are put off, for a few turns; who sends a command meanwhile gets its own before the reply.
     fn puts_off_mail(&mut self) -> bool {
-        let has_read = std::mem::take(&mut self.has_read);
-        let puts_off = has_read && self.turns_put_off < TURNS_PUT_OFF_MAX && !self.mailbox.is_urgent();
+        let puts_off = self.has_read && self.turns_put_off < TURNS_PUT_OFF_MAX && !self.mailbox.is_urgent();
         self.turns_put_off = if puts_off { self.turns_put_off + 1 } else { 0 };
         puts_off
     }
@@ -557,6 +556,7 @@ impl EventLoop {
 
     /// Reads from all connections that are ready, a few at a time.
     fn read_ready(&mut self) {
+        self.has_read = false;
         let mut ready = std::mem::take(&mut self.ready);
         for token in self.unfinished.drain(..) {
             // A connection has one seat.
