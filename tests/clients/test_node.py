@@ -68,22 +68,11 @@ def test_redlock(run, start_server):
     assert [server.process.poll() is None for server in servers] == [True, True, False]
 
 
-@pytest.fixture
-def packing(server):
-    """BullMQ's scripts unpack their arguments."""
-    with redis.Redis(port=server.port) as client:
-        try:
-            client.eval("return cmsgpack.pack(1)", 0)
-        except redis.ResponseError:
-            print("SKIPPED: BullMQ needs scripts with cmsgpack", file=sys.__stderr__)
-            pytest.skip("BullMQ needs scripts with cmsgpack")
-
-
-def test_bullmq_features(run, packing):
+def test_bullmq_features(run):
     run("bullmq.cjs", "features")
 
 
-def test_bullmq_with_killed_workers(node, run, packing, queue_server, start_workers):
+def test_bullmq_with_killed_workers(node, run, queue_server, start_workers):
     print(f"seed {SEED} (run again with SPINEL_SEED={SEED})")
     run("bullmq.cjs", "produce", str(TASKS), port=queue_server.port)
     workers = start_workers(node, HERE / "bullmq.cjs", "work", NODE_PATH=os.environ["SPINEL_NODE_MODULES"])
