@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn every_subcommand_is_described_and_help_comes_last() {
         for spec in crate::registry::GROUPS.iter().copied().flatten().filter(|spec| !spec.subcommands.is_empty()) {
-            let lines = lines(spec);
+            let lines = lines(&spec.name.to_uppercase(), spec);
             for sub in spec.subcommands {
                 let name = sub.name.to_uppercase();
                 assert!(lines.iter().any(|line| line.split(' ').next() == Some(&name)), "{} {name}", spec.name);

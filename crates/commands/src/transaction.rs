@@ -51,6 +51,7 @@ const KEPT_BYTES_MAX: usize = 16 * 1024;
 const KEPT_MAX: usize = 16;
 
 thread_local! {
+    #[expect(clippy::vec_box, reason = "sessions hold boxes: what is kept are these")]
     static KEPT: RefCell<Vec<Box<Transaction>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -66,7 +67,9 @@ impl Transaction {
             return;
         }
         let Transaction { queue, bytes, ends, flags, has_scripts, broken } = &mut *self;
-        (queue.clear(), bytes.clear(), ends.clear());
+        queue.clear();
+        bytes.clear();
+        ends.clear();
         (*flags, *has_scripts, *broken) = (None, false, false);
         KEPT.with_borrow_mut(|kept| {
             if kept.len() < KEPT_MAX {

@@ -97,6 +97,6 @@ fn run(engine: &mut Engine, program: &Program, args: &[&[u8]]) -> Ended {
     let mut reply = Reply::default();
     let slow_after = Some(Duration::from_millis(500));
     let ended = engine.run(program, &[], args, slow_after, &mut Nothing, &mut reply);
-    assert!(reply.len() > 0, "no reply");
+    assert!(!reply.is_empty(), "no reply");
     ended
 }

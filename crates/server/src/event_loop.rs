@@ -80,6 +80,7 @@ pub struct EventLoop {
     /// The requests of a connection alone.
     spare: Requests<'static>,
     /// For turns. One is taken while commands are executed, so that during a slow script there can be turns beside it.
+    #[expect(clippy::vec_box, reason = "a desk is large, and is taken and put back for each turn")]
     desks: Vec<Box<Desk>>,
     /// For what is due without a request.
     scratch: Scratch,

@@ -322,6 +322,7 @@ fn batch(generator: &mut Generator, random: &mut Random, rig: &Rig) -> Vec<Comma
                 Step::Together { commands: several, .. } => commands.extend(several),
                 // Not about single commands.
                 Step::ScanToEnd { .. }
+                | Step::Talk(_)
                 | Step::Exchange { .. }
                 | Step::Raw(_)
                 | Step::Move { .. }

@@ -400,8 +400,8 @@ impl Listpack {
     /// Moves to a denser page, if its own is sparse.
     pub(crate) fn compact(&mut self) {
         let capacity = self.memory_usage();
-        // SAFETY: allocated with this capacity, and held alone.
         if capacity > 0
+            // SAFETY: allocated with this capacity, and held alone.
             && let Some(copy) = unsafe { slab::copy_if_sparse(self.0, capacity) }
         {
             let old = std::mem::replace(&mut self.0, copy);

@@ -275,6 +275,10 @@ pub(super) fn push_random(stack: &Stack) {
     stack.remove(-2);
 }
 
+#[expect(
+    clippy::mut_from_ref,
+    reason = "what it borrows is the interpreter's own, and a C function of Lua is alone with it"
+)]
 fn generator(stack: &Stack) -> &mut Generator {
     // SAFETY: the functions here were made with a userdata of this type by `push_random`, which Lua aligns for any number, and do not nest.
     unsafe { &mut *stack.light_userdata(Stack::upvalue(1)).cast() }

@@ -53,6 +53,10 @@ pub(super) fn open(stack: &Stack, scratch: *mut Scratch) {
     stack.remove(-2);
 }
 
+#[expect(
+    clippy::mut_from_ref,
+    reason = "what it borrows is the interpreter's own, and a C function of Lua is alone with it"
+)]
 fn scratch(stack: &Stack) -> &mut Scratch {
     // SAFETY: the functions here were made with this pointer by `open`, and do not nest.
     unsafe { &mut *stack.light_userdata(Stack::upvalue(1)).cast() }

@@ -256,8 +256,8 @@ impl Intset {
     /// Moves to a denser page, if its own is sparse.
     pub(crate) fn compact(&mut self) {
         let capacity = capacity_for(self.byte_len());
-        // SAFETY: allocated with this capacity, and held alone.
         if !self.is_empty()
+            // SAFETY: allocated with this capacity, and held alone.
             && let Some(copy) = unsafe { slab::copy_if_sparse(self.0, capacity) }
         {
             let old = std::mem::replace(&mut self.0, copy);

@@ -98,11 +98,19 @@ fn push_instance(stack: &Stack) {
     stack.remove(-2);
 }
 
+#[expect(
+    clippy::mut_from_ref,
+    reason = "what it borrows is the interpreter's own, and a C function of Lua is alone with it"
+)]
 fn scratch(stack: &Stack) -> &mut Scratch {
     // SAFETY: the functions here were made with this pointer by `push_instance`, and do not nest.
     unsafe { &mut *stack.light_userdata(Stack::upvalue(1)).cast() }
 }
 
+#[expect(
+    clippy::mut_from_ref,
+    reason = "what it borrows is the interpreter's own, and a C function of Lua is alone with it"
+)]
 fn settings(stack: &Stack) -> &mut Settings {
     // SAFETY: the functions here were made with a userdata of this type by `push_instance`. It belongs to the function that is called,
     // Lua aligns it for any number, and the functions do not nest.
