@@ -147,7 +147,8 @@ fn hits(
             }
             Limit::Bytes => {
                 // About what so many keys use in the larger of the peers, beside what an empty server does.
-                let bytes = used_bytes(&mut client)? + options.scaled(CACHED_KEYS) * 100;
+                // On a small scale the buffers of clients are most of it.
+                let bytes = used_bytes(&mut client)? + (options.scaled(CACHED_KEYS) * 100).max(4 << 20);
                 set_limit(&mut client, bytes)?;
             }
         }

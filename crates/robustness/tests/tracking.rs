@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use std::time::Duration;
 
 use robustness::{against_both, info};
-use testkit::{Client, Server, Value, wait_until};
+use testkit::{Client, Kind, Server, Value, wait_until};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -106,8 +106,9 @@ fn nobody_is_behind(server: &Server, options: &str) {
                 })
             })
             .collect();
-        let hits: usize = readers.into_iter().map(|reader| reader.join().expect("nobody was behind")).sum();
+        let hits: Vec<_> = readers.into_iter().map(|reader| reader.join()).collect();
         stop.store(true, SeqCst);
+        let hits: usize = hits.into_iter().map(|hits| hits.expect("nobody was behind")).sum();
         println!("{options}: {hits} times a cache held something");
     });
 }
@@ -119,7 +120,12 @@ fn no_cache_is_ever_behind() {
 
 #[test]
 fn no_cache_of_prefixes_is_ever_behind() {
-    at_threads(&[], |server| nobody_is_behind(server, "BCAST PREFIX key"));
+    at_threads(&[], |server| {
+        // Redis tells of prefixes once a turn, and its I/O threads may send the writer's reply before.
+        if server.kind() == Kind::Spinel {
+            nobody_is_behind(server, "BCAST PREFIX key");
+        }
+    });
 }
 
 #[test]

@@ -324,38 +324,3 @@ pub unsafe fn push_function(lua: *mut ffi::lua_State, f: ffi::lua_CFunction, sta
         ffi::lua_pushcclosure(lua, f, 1);
     }
 }
-
-/// `table.insert` for scripts: into an empty table in front of a real one (a key of upvalue 2) goes nothing, without an error, as in
-/// Redis. Upvalue 1 is the library's own.
-///
-/// # Safety
-/// For Lua, with these upvalues.
-pub unsafe extern "C-unwind" fn insert(lua: *mut ffi::lua_State) -> c_int {
-    // SAFETY: the caller's; a C function has at least 20 places.
-    unsafe {
-        if ffi::lua_type(lua, 1) == ffi::LUA_TTABLE {
-            ffi::lua_pushvalue(lua, 1);
-            ffi::lua_rawget(lua, ffi::lua_upvalueindex(2));
-            let is_front = ffi::lua_type(lua, -1) != ffi::LUA_TNIL;
-            ffi::lua_settop(lua, -2);
-            if is_front {
-                return 0;
-            }
-        }
-        let own = ffi::lua_tocfunction(lua, ffi::lua_upvalueindex(1)).expect("the library's is a C function");
-        own(lua)
-    }
-}
-
-/// `guarded_insert(insert, behind)`: makes [`insert`].
-///
-/// # Safety
-/// For Lua.
-pub unsafe extern "C-unwind" fn guarded_insert(lua: *mut ffi::lua_State) -> c_int {
-    // SAFETY: the sandbox calls this with the two upvalues.
-    unsafe {
-        ffi::lua_settop(lua, 2);
-        ffi::lua_pushcclosure(lua, insert, 2);
-    }
-    1
-}

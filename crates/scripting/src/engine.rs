@@ -362,8 +362,6 @@ impl Engine {
             let function: Function = unsafe { lua.exec_raw((), |lua| call::push_function(lua, function, shared))? };
             host.raw_set(name, function)?;
         }
-        // SAFETY: it follows the rules of a C function of Lua.
-        host.raw_set("guarded_insert", unsafe { lua.create_c_function(call::guarded_insert)? })?;
         let shared = state.clone();
         let log = move |_: &Lua, (level, text): (u8, mlua::String)| {
             // SAFETY: only scripts get here.

@@ -28,10 +28,11 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let limits = cx.global().settings.set;
     let [source, destination] = [cx.keys[0], cx.keys[1]];
     let member = cx.args[3];
+    // Whatever becomes of it, a key whose time has come goes.
+    cx.db.glance(source);
+    cx.db.glance(destination);
     // A source that is not there comes before a destination of another type, and nothing is taken before both are known.
     let Some(there) = cx.db.write_as::<Set>(source)?.map(|set| set.contains(member)) else {
-        // Redis has looked both up by then: a destination whose time has come goes.
-        cx.db.glance(destination);
         cx.reply.int(0);
         return Ok(());
     };

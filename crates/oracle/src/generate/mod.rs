@@ -329,10 +329,11 @@ impl Generator {
         {
             return step;
         }
-        // Valkey has words of its own for what goes wrong in a script.
-        let with_scripts = self.has_group("scripting") && self.reference != Kind::Valkey91;
+        // Valkey has words of its own for what goes wrong in a script, and forgets in CLIENT LIST that a transaction has ended.
+        let is_redis = self.reference != Kind::Valkey91;
+        let with_scripts = self.has_group("scripting") && is_redis;
         match random.random_range(0..60) {
-            0 if self.has_group("transactions") && !self.commands.is_empty() => {
+            0 if self.has_group("transactions") && is_redis && !self.commands.is_empty() => {
                 let mut script = transactions::script(random, connection, |random| match random.random_range(0..8) {
                     0 if with_scripts => scripts::eval(random),
                     _ => self.of_grammar(random),
