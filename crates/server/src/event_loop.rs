@@ -1033,8 +1033,8 @@ impl EventLoop {
                 self.mailbox.send(Mail::Durable);
             }
         }
-        if self.index == 0 {
-            self.shared.serve_durable(&self.stats);
+        if self.index == 0 && !self.shared.serve_durable(&self.stats) {
+            self.postponed.push(Mail::Durable);
         }
     }
 

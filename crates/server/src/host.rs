@@ -14,6 +14,7 @@ use commands::{
     World,
 };
 use config::{Changes, LogLevel, SetError, directives};
+use gate::Narrow;
 use journal::Destination;
 use keyspace::{Dropped, Millis};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -376,8 +377,12 @@ impl Shared {
 
     /// A session of HOTKEYS that has a duration ends by itself. Called by loop 0.
     fn end_hot_keys(&self, now: Millis) {
-        if self.gates.narrow(0).global.hot_keys.as_ref().is_some_and(|hot_keys| hot_keys.is_due(now)) {
-            let mut world = self.gates.wide();
+        let is_due =
+            |world: Narrow<'_, World>| world.global.hot_keys.as_ref().is_some_and(|hot_keys| hot_keys.is_due(now));
+        // During a slow script it has to wait, as all does that nobody asks for.
+        if self.gates.narrow_unless_lent(0).is_some_and(is_due)
+            && let Some(mut world) = self.gates.wide_unless_lent()
+        {
             let (user_ms, system_ms) = self.cpu_ms();
             let net_bytes =
                 self.stats.iter().map(|stats| stats.net_input_bytes.get() + stats.net_output_bytes.get()).sum();

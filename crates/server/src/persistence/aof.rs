@@ -484,13 +484,15 @@ impl Shared {
             && self.persistence.rewrite_limit.lock().allows(self.persistence.began.elapsed())
     }
 
-    /// Serves who waits in WAITAOF for what is durable now. On loop 0.
-    pub fn serve_durable(&self, stats: &ThreadStats) {
+    /// Serves who waits in WAITAOF for what is durable now. On loop 0. False if a slow script is in the way.
+    pub fn serve_durable(&self, stats: &ThreadStats) -> bool {
         let durable = self.persistence.journal_durable();
         if self.persistence.status.wanted_durable.load(Relaxed) > durable {
-            return;
+            return true;
         }
-        let mut world = self.gates.wide();
+        let Some(mut world) = self.gates.wide_unless_lent() else {
+            return false;
+        };
         self.persistence.status.wanted_durable.store(u64::MAX, Relaxed);
         let global = &mut world.global;
         for client_id in global.waiters.for_durable(durable) {
@@ -501,6 +503,7 @@ impl Shared {
             // It may have become so while nobody seemed to wait.
             self.announce_durable();
         }
+        true
     }
 
     pub(super) fn announce_durable(&self) {
