@@ -233,6 +233,7 @@ fn everybody_is_heard_and_nobody_is_forgotten() {
         let mut early: Vec<Client> = (0..32).map(|_| server.client()).collect();
         let mut waiting = server.client();
         send(&mut waiting, &["BLPOP", "list", "0"]);
+        assert!(wait_until(DEADLINE, || info(&server, "blocked_clients") == 1), "nobody waits");
         let mut caller = server.client();
         send(&mut caller, &["EVAL", ENDLESS, "0"]);
         await_busy(&server);
