@@ -49,7 +49,7 @@ local function caught(ok, ...)
 end
 
 local function resumed(ok, ...)
-    if not ok then raise_if_ended() end
+    if not ok then raise_if_killed() end
     return ok, ...
 end
 
