@@ -530,6 +530,12 @@ impl<'a> Db<'a> {
         self.stats.dirty.add(count);
     }
 
+    /// The same for what is no change of a key to those who watch or track it, as in Redis: what the groups of a stream remember.
+    pub fn changed_unseen(&mut self, count: u64) {
+        self.changed(count);
+        self.effects.untouch();
+    }
+
     /// Something happened to a key of the selected database: an event for who wants to know. Redis's order is the order of the calls.
     #[inline]
     pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {

@@ -315,6 +315,24 @@ impl Effects {
         }
     }
 
+    /// What the command in execution holds to change is, to those who watch or track it, as it was.
+    pub(crate) fn untouch(&mut self) {
+        self.touched.clear();
+    }
+
+    /// The same of one key.
+    pub(crate) fn untouch_key(&mut self, key: &[u8]) {
+        self.touched.retain(|touched| *touched.key != *key);
+    }
+
+    /// The command in execution has changed nothing, and who watches or tracks this key is told otherwise.
+    pub(crate) fn touch_unchanged(&mut self, db: DbIndex, key: &[u8]) {
+        if self.readers.touches {
+            let events_before = self.events.len();
+            self.touched_surely.push(Touched { db, key: key.into(), events_before, cause: Cause::Command });
+        }
+    }
+
     #[cold]
     fn note_touched(&mut self, db: DbIndex, key: &[u8]) {
         let events_before = self.events.len();

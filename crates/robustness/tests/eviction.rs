@@ -131,8 +131,10 @@ fn the_shortest_time_goes_first() {
         limit_to_used_and(server, 0);
         fill(&mut client, "new:", 300, "");
         let (long, short) = (count(&mut client, "long:", 500), count(&mut client, "short:", 500));
+        // Both servers draw samples, so a few with a long time go as well: when the others become few, no sample may have one.
+        let (long_gone, short_gone) = (500 - long, 500 - short);
         assert!(
-            long > 480 && long - short > 100,
+            short_gone > 200 && long_gone * 5 < short_gone,
             "{long} of 500 with a long time are left, {short} of 500 with a short one"
         );
     });

@@ -68,7 +68,7 @@ fn make_dense(cx: &mut Ctx<'_>, sketch: &mut Sketch) -> Result<bool, Stop> {
     }
     sketch.make_dense()?;
     sketch.store(cx, cx.keys[0]);
-    cx.db.changed(1);
+    cx.db.changed_unseen(1);
     Ok(true)
 }
 

@@ -38,7 +38,11 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let left = list.len();
     drop(list);
     cx.reply.ok();
-    // The event also where nothing was removed.
+    // The event, and a change for those who watch the key, also where nothing was removed.
+    if left == len {
+        let index = cx.db.index;
+        cx.db.effects.touch_unchanged(index, key.bytes());
+    }
     taken(cx, key, "ltrim", len - left, left == 0);
     Ok(())
 }

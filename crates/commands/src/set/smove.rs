@@ -56,6 +56,9 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         cx.db.notify(EventClass::SET, "sadd", destination.bytes());
     }
     cx.db.changed(1 + u64::from(added));
+    if !added {
+        cx.db.effects.untouch_key(destination.bytes());
+    }
     cx.reply.int(1);
     Ok(())
 }

@@ -35,7 +35,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     let ids = cx.args[3..].iter().filter_map(|id| ids::parse_or_none(id));
     let acknowledged = ids.filter(|&id| group.acknowledge(id)).count();
     drop(stream);
-    cx.db.changed(acknowledged as u64);
+    cx.db.changed_unseen(acknowledged as u64);
     cx.reply.count(acknowledged);
     Ok(())
 }

@@ -176,6 +176,7 @@ fn create(cx: &mut Ctx<'_>) -> Outcome {
     if cx.args.len() > 8 {
         return syntax(cx);
     }
+    let exists = last_id.is_some();
     let last_id = last_id.unwrap_or(StreamId::MIN);
     let id = if cx.args[4] == b"$" { last_id } else { ids::parse(cx.args[4])? };
     let mut stream = cx.db.write_or_create::<Stream>(key)?;
@@ -186,7 +187,10 @@ fn create(cx: &mut Ctx<'_>) -> Outcome {
     drop(stream);
     cx.reply.ok();
     cx.db.notify(EventClass::STREAM, "xgroup-create", key.bytes());
-    cx.db.changed(1);
+    match exists {
+        true => cx.db.changed_unseen(1),
+        false => cx.db.changed(1),
+    }
     Ok(())
 }
 
@@ -224,7 +228,7 @@ fn set_id(cx: &mut Ctx<'_>) -> Outcome {
     })?;
     cx.reply.ok();
     cx.db.notify(EventClass::STREAM, "xgroup-setid", cx.keys[0].bytes());
-    cx.db.changed(1);
+    cx.db.changed_unseen(1);
     Ok(())
 }
 
@@ -239,7 +243,7 @@ fn create_consumer(cx: &mut Ctx<'_>) -> Outcome {
     })?;
     if created {
         cx.db.notify(EventClass::STREAM, "xgroup-createconsumer", cx.keys[0].bytes());
-        cx.db.changed(1);
+        cx.db.changed_unseen(1);
     }
     cx.reply.int(i64::from(created));
     Ok(())
@@ -250,7 +254,7 @@ fn delete_consumer(cx: &mut Ctx<'_>) -> Outcome {
     let pending = with_group(cx, |_, group| Ok(group.remove_consumer(name)))?;
     if pending.is_some() {
         cx.db.notify(EventClass::STREAM, "xgroup-delconsumer", cx.keys[0].bytes());
-        cx.db.changed(1);
+        cx.db.changed_unseen(1);
     }
     cx.reply.count(pending.unwrap_or(0));
     Ok(())
@@ -265,7 +269,7 @@ fn destroy(cx: &mut Ctx<'_>) -> Outcome {
     drop(stream);
     if removed {
         cx.db.notify(EventClass::STREAM, "xgroup-destroy", key.bytes());
-        cx.db.changed(1);
+        cx.db.changed_unseen(1);
         // Who waits for entries as a consumer of this group has nothing to wait for.
         cx.db.signal(key);
     }

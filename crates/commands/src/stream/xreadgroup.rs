@@ -124,7 +124,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         if created {
             cx.db.notify(EventClass::STREAM, "xgroup-createconsumer", key.bytes());
         }
-        cx.db.changed(propagation.changes);
+        cx.db.changed_unseen(propagation.changes);
         propagations.push(propagation);
     }
     propagations.iter().for_each(|propagation| propagation.tell(cx.db.effects));

@@ -76,7 +76,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     drop(stream);
     cx.reply.ok();
     cx.db.notify(EventClass::STREAM, "xsetid", key.bytes());
-    cx.db.changed(1);
+    cx.db.changed_unseen(1);
     Ok(())
 }
 
