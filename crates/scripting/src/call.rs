@@ -282,7 +282,7 @@ pub unsafe fn write_simple(lua: *mut ffi::lua_State, resp3: bool, reply: &mut Re
                 push_text(lua, b"err");
                 ffi::lua_rawget(lua, -2);
                 if ffi::lua_type(lua, -1) == ffi::LUA_TSTRING {
-                    reply.error(text_at(lua, -1));
+                    reply.error(convert::until_nul(text_at(lua, -1)));
                     return true;
                 }
                 push_text(lua, b"ok");

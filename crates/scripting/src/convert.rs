@@ -40,8 +40,14 @@ pub fn double(text: &[u8]) -> f64 {
     parse_f64(text).unwrap_or(f64::NAN)
 }
 
+/// As in Redis, the text of a status or an error ends at its first NUL.
+pub fn until_nul(text: &[u8]) -> &[u8] {
+    text.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
 /// A simple string is any bytes but line ends.
 pub fn write_status(text: &[u8], reply: &mut Reply) {
+    let text = until_nul(text);
     reply.raw(b"+");
     for piece in text.split_inclusive(|byte| matches!(byte, b'\r' | b'\n')) {
         match piece {
@@ -130,7 +136,7 @@ pub fn truncated(number: f64) -> i64 {
 fn write_table(lua: &Lua, table: &Table, reply: &mut Reply) -> Result<Option<Open>> {
     let aggregate = |reply: &mut Reply, rest| Ok(Some(Open { start: reply.start_deferred(), written: 0, rest }));
     if let LuaValue::String(text) = table.raw_get("err")? {
-        reply.error(text.as_bytes());
+        reply.error(until_nul(&text.as_bytes()));
         return Ok(None);
     }
     if let LuaValue::String(text) = table.raw_get("ok")? {
