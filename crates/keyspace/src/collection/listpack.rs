@@ -333,7 +333,8 @@ impl Listpack {
             if at + len + back_len > end {
                 return wrong(at, "an element that reaches behind the end");
             }
-            if decoded_back_len(&bytes[at..at + len + back_len]) != Some(len) {
+            // Of its own bytes alone: a length that goes on into the element would change with it.
+            if decoded_back_len(&bytes[at + len..at + len + back_len]) != Some(len) {
                 return wrong(at + len, "a backward length that does not fit its element");
             }
             all_shortest &= is_shortest(&bytes[at..at + len]);
@@ -1016,6 +1017,17 @@ mod tests {
             hex,
             "3100000009008161020101dfff02cfff02f1ff7f03f2ffff7f04f3ffffff7f05f4ffffffffffffff7f09843031323705ff"
         );
+    }
+
+    /// 0x81 goes on into the byte before it, a 0 that ends it there: the length is right as long as the element is 0.
+    #[test]
+    fn a_backward_length_that_goes_on_into_its_element_is_refused() {
+        let mut listpack = Listpack::new();
+        listpack.push_back(b"0");
+        let mut bytes = listpack.as_bytes().to_vec();
+        assert_eq!(bytes[HEADER_BYTES..], [0, 1, END]);
+        bytes[HEADER_BYTES + 1] = 0x81;
+        assert_eq!(Listpack::from_bytes(&bytes).map_err(|error| error.offset).err(), Some(HEADER_BYTES + 1));
     }
 
     #[test]
