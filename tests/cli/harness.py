@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import random
 import pty
 import select
 import shutil
@@ -30,9 +31,16 @@ def wait_until(condition, seconds=15, what="the condition"):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that the kernel hands out to connections by itself: hardly ever is it taken a moment later."""
+    while True:
+        port = random.randrange(10_000, 22_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 class Server:

@@ -160,8 +160,7 @@ fn tls_carries_load_and_certificates_are_checked() {
     if !made.is_ok_and(|made| made.status.success()) {
         return testkit::skip_aloud("no openssl here to make a certificate");
     }
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
-    let port = port.to_string();
+    let port = testkit::free_port().expect("a port").to_string();
     let _server = server_or_skip!(
         Kind::Redis70,
         "--tls-port",

@@ -105,9 +105,7 @@ fn the_examples_of_the_page_are_true() {
                 assert!(ended.is_some(), "the server before '{command}' has not ended");
             }
             new = (0..5).find_map(|_| {
-                let probe = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-                new_port = probe.local_addr().expect("an address").port();
-                drop(probe);
+                new_port = testkit::free_port().expect("a free port");
                 let mut process = shell(new_port).stdout(Stdio::null()).spawn().expect("it starts");
                 comes_up(&mut process, new_port).then_some(process)
             });

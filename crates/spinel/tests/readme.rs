@@ -42,9 +42,7 @@ fn program(folder: &Path, name: &str, script: &str) {
 /// Starts a server, and waits until it listens. Somebody else may take the port between finding and using it: then another.
 fn start_on_a_free_port(command: impl Fn(u16) -> Command) -> (Child, u16) {
     for _ in 0..5 {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = testkit::free_port().unwrap();
         let mut process = command(port).stdout(Stdio::null()).spawn().unwrap();
         let is_up = wait_for(Duration::from_secs(20), || match process.try_wait().unwrap() {
             Some(_) => Some(false),

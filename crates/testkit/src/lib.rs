@@ -29,7 +29,7 @@ pub use client::{Client, encode_command};
 pub use peers::{Kind, peers_directory, program, workspace_directory};
 pub use process::{CpuTime, Process};
 pub use seed::{Random, proptest_config, random_from, seed};
-pub use server::{Server, ServerOptions};
+pub use server::{Server, ServerOptions, free_port};
 pub use value::{DecodeError, Value};
 pub use wait::{wait_for, wait_until};
 

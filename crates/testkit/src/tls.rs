@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -99,9 +99,7 @@ impl TlsServer {
         let mut last = None;
         for _ in 0..5 {
             // Nobody keeps it for us: somebody else may take it, then it is another one.
-            let probe = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-            let address = probe.local_addr().expect("an address");
-            drop(probe);
+            let address = SocketAddr::from(([127, 0, 0, 1], crate::free_port().expect("a free port")));
             let options = ServerOptions::new(kind)
                 .arguments(["--tls-port".to_owned(), address.port().to_string()])
                 .arguments(files.arguments())
