@@ -38,7 +38,9 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     let invocation = match command_line::parse(arguments) {
         command_line::Request::Serve(invocation) => invocation,
         command_line::Request::Version => {
-            println!("Spinel server v={} bits={}", env!("CARGO_PKG_VERSION"), usize::BITS);
+            // Scripts and test suites look for `v=` and decide by it what the server can do: the Redis that it is equal to.
+            let (redis, own) = (commands::connection::REDIS_VERSION, env!("CARGO_PKG_VERSION"));
+            println!("Spinel server v={redis} spinel={own} malloc=jemalloc bits={}", usize::BITS);
             return ExitCode::SUCCESS;
         }
         command_line::Request::Help => {
