@@ -148,6 +148,20 @@ mod tests {
         assert_eq!(rig.world.global.watches.count(), (1, 1));
     }
 
+    /// Redis 8.2 gives up all its keys with the first that is touched.
+    #[test]
+    fn who_has_lost_is_shown_to_watch_nothing() {
+        let mut rig = Rig::new();
+        let shown = |rig: &mut Rig| {
+            let info = rig.run("CLIENT INFO");
+            info.split_ascii_whitespace().find(|word| word.starts_with("watch=")).map(str::to_owned)
+        };
+        rig.script(&[("WATCH a b", "+OK")]);
+        assert_eq!(shown(&mut rig).as_deref(), Some("watch=2"));
+        rig.script(&[("SET a 1", "+OK")]);
+        assert_eq!(shown(&mut rig).as_deref(), Some("watch=0"));
+    }
+
     #[test]
     fn one_may_touch_ones_own() {
         let mut rig = Rig::new();
