@@ -1,0 +1,753 @@
+//! Our side of the links to our replicas.
+//!
+//! ```text
+//!          sync()                              Snapshot        cut(), snapshot_sent()
+//!  Client ─────────▶ Waiting ────────────────▶ Receiving ───────────────────┬────────────▶ Online ──▶ too long without REPLCONF ACK:
+//!     │               ▲ with others, for the   │                            │ with a mark    ▲        Disconnect
+//!     │               │ delay of diskless      │ snapshot_failed_for():     └▶ Loading ──────┘
+//!     │               │                        ▼ Disconnect                    first REPLCONF ACK
+//!     └──── +CONTINUE: Online at once
+//! ```
+//!
+//! A replica that reads a snapshot up to its mark cannot have the stream right behind it: it looks for the mark at the end of what it has read.
+//! So the stream begins with its first acknowledgement.
+
+use std::collections::BTreeMap;
+
+use crate::machine::{SECOND_MS, encode};
+use crate::planted::planted;
+use crate::upstream::number;
+use crate::{Action, Framing, History, Level, LinkId, Log, Machine, Ms, ReplicationId};
+
+/// What REPLCONF is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replconf {
+    Ok,
+    /// No reply.
+    Silent,
+    /// The error's text, with its code.
+    Error(String),
+}
+
+/// SYNC or PSYNC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncRequest<'a> {
+    Sync,
+    Psync { id: &'a [u8], offset: i64, failover: bool },
+}
+
+/// What SYNC and PSYNC come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// This reply, then the log from here on.
+    Continue { reply: Vec<u8>, from: u64 },
+    /// The link waits for a snapshot; what it gets comes by actions. So it is, too, if the link is a replica's already.
+    Wait,
+    /// The error's text, with its code; the link stays a plain client.
+    Refuse(String),
+}
+
+/// What of the data a link wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Content {
+    #[default]
+    Everything,
+    /// `REPLCONF rdb-filter-only functions`: of a tool that wants these alone.
+    Functions,
+    /// `REPLCONF rdb-filter-only ""`.
+    Nothing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplicaState {
+    /// `wait_bgsave`.
+    WaitsForSnapshot,
+    /// `send_bulk`.
+    ReceivesSnapshot,
+    /// `online`.
+    Online,
+}
+
+impl ReplicaState {
+    /// As INFO says it.
+    pub fn word(self) -> &'static str {
+        match self {
+            ReplicaState::WaitsForSnapshot => "wait_bgsave",
+            ReplicaState::ReceivesSnapshot => "send_bulk",
+            ReplicaState::Online => "online",
+        }
+    }
+}
+
+/// What INFO, ROLE and CLIENT LIST tell of a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaReport {
+    pub link: LinkId,
+    /// As it announced itself, else where it connects from.
+    pub host: String,
+    /// As it announced itself, else 0.
+    pub port: u16,
+    pub state: ReplicaState,
+    /// What it has acknowledged.
+    pub offset: u64,
+    /// What it has acknowledged as being in its append-only file.
+    pub disk_offset: u64,
+    /// Since anything was heard of it; 0 unless it is online.
+    pub lag_ms: u64,
+    /// It wants a snapshot and no stream.
+    pub rdb_only: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A client that has told something of itself.
+    Client,
+    Waiting {
+        since: Ms,
+    },
+    Receiving {
+        framing: Framing,
+        cut: Option<u64>,
+    },
+    /// Its snapshot was sent with a mark; the stream goes on from the cut, once it has been loaded.
+    Loading {
+        cut: u64,
+    },
+    Online,
+}
+
+#[derive(Debug)]
+struct Link {
+    /// Where it comes from.
+    peer: String,
+    host: Option<String>,
+    port: u16,
+    accepts_eof: bool,
+    accepts_new_id: bool,
+    rdb_only: bool,
+    content: Content,
+    state: State,
+    /// It sent SYNC: it gets no word but the snapshot, and need not acknowledge.
+    is_old: bool,
+    acknowledged: u64,
+    acknowledged_on_disk: u64,
+    heard_at: Ms,
+}
+
+impl Link {
+    fn new(host: &str, now: Ms) -> Link {
+        Link {
+            peer: host.to_owned(),
+            host: None,
+            port: 0,
+            accepts_eof: false,
+            accepts_new_id: false,
+            rdb_only: false,
+            content: Content::Everything,
+            state: State::Client,
+            is_old: false,
+            acknowledged: 0,
+            acknowledged_on_disk: 0,
+            heard_at: now,
+        }
+    }
+
+    fn is_replica(&self) -> bool {
+        self.state != State::Client
+    }
+
+    fn is_online(&self) -> bool {
+        matches!(self.state, State::Online | State::Loading { .. })
+    }
+
+    fn shown_host(&self) -> &str {
+        self.host.as_deref().unwrap_or(&self.peer)
+    }
+}
+
+/// Who hangs on us.
+#[derive(Debug)]
+pub(crate) struct Downstream {
+    links: BTreeMap<LinkId, Link>,
+    /// Those of the snapshot that is being made; nobody else's may begin meanwhile.
+    making: Vec<LinkId>,
+    ping_at: Ms,
+    empty_line_at: Ms,
+    /// Since when a primary has had no replicas; `None` also once the log was dropped.
+    pub(crate) lonely_since: Option<Ms>,
+}
+
+/// A host's name is at most so long, as in real servers.
+const HOST_BYTES_MAX: usize = 255;
+/// More clients than this do not become replicas.
+const LINKS_MAX: usize = 10_000;
+
+impl Downstream {
+    pub(crate) fn new(now: Ms) -> Downstream {
+        Downstream {
+            links: BTreeMap::new(),
+            making: Vec::new(),
+            ping_at: now,
+            empty_line_at: now,
+            lonely_since: Some(now),
+        }
+    }
+
+    pub(crate) fn become_primary(&mut self, now: Ms) {
+        self.lonely_since = Some(now);
+        self.ping_at = now;
+    }
+
+    fn online(&self) -> impl Iterator<Item = &Link> {
+        self.links.values().filter(|link| link.is_online() && !link.rdb_only)
+    }
+
+    fn has_replicas(&self) -> bool {
+        self.links.values().any(Link::is_replica)
+    }
+}
+
+/// What a replica says.
+impl Machine {
+    /// REPLCONF from a client, or from a replica that was one. The words behind the command's name; `host` is where it connects from.
+    ///
+    /// Whoever passes a link in must say [`Machine::gone`] when it is.
+    pub fn replconf(&mut self, now: Ms, link: LinkId, host: &str, words: &[&[u8]], log: Log) -> Replconf {
+        if !words.len().is_multiple_of(2) {
+            return error("ERR syntax error");
+        }
+        for pair in words.chunks_exact(2) {
+            let (option, value) = (pair[0].to_ascii_lowercase(), pair[1]);
+            match &option[..] {
+                b"ack" => {
+                    let disk = words.get(2).is_some_and(|word| word.eq_ignore_ascii_case(b"fack"));
+                    let durable = if disk { words.get(3).and_then(|word| number(word)) } else { None };
+                    self.acknowledge_from(now, link, number(value), durable, log);
+                    return Replconf::Silent;
+                }
+                // Only a primary's stream may ask for it.
+                b"getack" => return Replconf::Silent,
+                _ => {}
+            }
+            let links = &mut self.downstream.links;
+            if !links.contains_key(&link) && links.len() >= LINKS_MAX {
+                return error("ERR too many replicas");
+            }
+            let known = links.entry(link).or_insert_with(|| Link::new(host, now));
+            match &option[..] {
+                b"listening-port" => match integer(value) {
+                    Some(port) => known.port = u16::try_from(port).unwrap_or_default(),
+                    None => return error("ERR value is not an integer or out of range"),
+                },
+                b"ip-address" => {
+                    if value.len() > HOST_BYTES_MAX {
+                        return error(format!(
+                            "ERR REPLCONF ip-address provided by replica instance is too long: {} bytes",
+                            value.len()
+                        ));
+                    }
+                    known.host = Some(String::from_utf8_lossy(value).into_owned()).filter(|host| !host.is_empty());
+                }
+                // What is not known is nothing that we could use.
+                b"capa" => match &value.to_ascii_lowercase()[..] {
+                    b"eof" => known.accepts_eof = true,
+                    b"psync2" => known.accepts_new_id = true,
+                    _ => {}
+                },
+                b"rdb-only" => match integer(value) {
+                    Some(wanted) => known.rdb_only = wanted == 1,
+                    None => return error("ERR value is not an integer or out of range"),
+                },
+                b"rdb-filter-only" => {
+                    let mut content = Content::Nothing;
+                    for filter in value.split(|byte| *byte == b' ').filter(|filter| !filter.is_empty()) {
+                        if !filter.eq_ignore_ascii_case(b"functions") {
+                            return error(format!(
+                                "ERR Unsupported rdb-filter-only option: {}",
+                                String::from_utf8_lossy(filter)
+                            ));
+                        }
+                        content = Content::Functions;
+                    }
+                    known.content = content;
+                }
+                // For links that a primary has answered with an offer of a second channel, which we never do.
+                b"rdb-channel" => {
+                    if integer(value).is_none() {
+                        return error("ERR value is not an integer or out of range");
+                    }
+                }
+                b"main-ch-client-id" => {
+                    return error(match integer(value) {
+                        Some(id) => format!("ERR Unrecognized RDB client id: {id}"),
+                        None => "ERR value is not an integer or out of range".to_owned(),
+                    });
+                }
+                // Valkey's replicas say which they are.
+                b"version" => {
+                    let mut parts = value.split(|byte| *byte == b'.');
+                    if !(0..3).all(|_| parts.next().is_some_and(|part| number(part).is_some()))
+                        || parts.next().is_some()
+                    {
+                        return error(format!("ERR Unrecognized version format: {}", String::from_utf8_lossy(value)));
+                    }
+                }
+                _ => {
+                    return error(format!("ERR Unrecognized REPLCONF option: {}", String::from_utf8_lossy(pair[0])));
+                }
+            }
+        }
+        Replconf::Ok
+    }
+
+    fn acknowledge_from(&mut self, now: Ms, id: LinkId, offset: Option<u64>, durable: Option<u64>, log: Log) {
+        let Some(link) = self.downstream.links.get_mut(&id).filter(|link| link.is_replica()) else { return };
+        link.heard_at = now;
+        // Nobody has what was never sent, and nobody forgets.
+        if let Some(offset) = offset {
+            link.acknowledged = link.acknowledged.max(offset.min(log.end));
+        }
+        if let Some(durable) = durable {
+            link.acknowledged_on_disk = link.acknowledged_on_disk.max(durable.min(log.end));
+        }
+        if let State::Loading { cut } = link.state {
+            link.state = State::Online;
+            self.act(Action::Feed { link: id, from: cut });
+        }
+        self.failover_acknowledged(now, log);
+    }
+
+    /// Something that is no command has come from this link: empty lines, while it loads.
+    pub fn sign_of_life(&mut self, now: Ms, link: LinkId) {
+        if let Some(link) = self.downstream.links.get_mut(&link) {
+            link.heard_at = now;
+        }
+    }
+
+    /// SYNC and PSYNC. `new_id` in case a stream begins, or that we become its primary. If the log counts nothing yet, it has to begin
+    /// unless the request is refused.
+    pub fn sync(
+        &mut self,
+        now: Ms,
+        link: LinkId,
+        host: &str,
+        request: SyncRequest<'_>,
+        log: Log,
+        new_id: ReplicationId,
+    ) -> Sync {
+        if self.downstream.links.get(&link).is_some_and(Link::is_replica) {
+            return Sync::Wait;
+        }
+        if let SyncRequest::Psync { id, failover: true, .. } = request {
+            self.note(Level::Notice, format!("Failover request received for replid {}.", crate::upstream::shown(id)));
+            if self.is_primary() {
+                return Sync::Refuse("ERR PSYNC FAILOVER can't be sent to a master.".to_owned());
+            }
+            if ReplicationId::parse(id) != Some(self.history.id) {
+                return Sync::Refuse("ERR PSYNC FAILOVER replid must match my replid.".to_owned());
+            }
+            self.note(Level::Notice, "MASTER MODE enabled (failover request)");
+            self.promote(now, new_id, log);
+        }
+        if !self.is_primary() && !self.is_streaming() {
+            return Sync::Refuse("NOMASTERLINK Can't SYNC while not connected with my master".to_owned());
+        }
+        if self.downstream.links.len() >= LINKS_MAX && !self.downstream.links.contains_key(&link) {
+            return Sync::Refuse("ERR too many replicas".to_owned());
+        }
+
+        let first_of_all = log.first.is_none() && !self.downstream.has_replicas();
+        let known = self.downstream.links.entry(link).or_insert_with(|| Link::new(host, now));
+        let name = format!("{}:{}", known.shown_host(), known.port);
+        known.heard_at = now;
+        known.is_old = request == SyncRequest::Sync;
+        self.downstream.lonely_since = None;
+        self.note(Level::Notice, format!("Replica {name} asks for synchronization"));
+
+        if let SyncRequest::Psync { id, offset, .. } = request
+            && let Some(from) = self.shared(id, offset, log)
+            && let Some(known) = self.downstream.links.get_mut(&link)
+        {
+            known.state = State::Online;
+            known.acknowledged = from;
+            let reply = if known.accepts_new_id {
+                self.is_untold = false;
+                format!("+CONTINUE {}\r\n", self.history.id)
+            } else {
+                "+CONTINUE\r\n".to_owned()
+            };
+            self.note(
+                Level::Notice,
+                format!(
+                    "Partial resynchronization request from {name} accepted. Sending {} bytes of backlog starting from offset {}.",
+                    log.end - from,
+                    from + 1
+                ),
+            );
+            return Sync::Continue { reply: reply.into_bytes(), from };
+        }
+
+        if first_of_all {
+            // What was changed while nobody counted belongs to no stream.
+            self.history = History::new(new_id);
+            self.is_untold = true;
+            self.note(
+                Level::Notice,
+                format!("Replication backlog created, my new replication IDs are '{new_id}' and '{}'", "0".repeat(40)),
+            );
+        }
+        if let Some(known) = self.downstream.links.get_mut(&link) {
+            known.state = State::Waiting { since: now };
+        }
+        self.begin_snapshot_if_due(now);
+        Sync::Wait
+    }
+
+    /// From where the log can be sent to somebody who has `id` up to before `offset`.
+    fn shared(&mut self, id: &[u8], offset: i64, log: Log) -> Option<u64> {
+        if id == b"?" {
+            self.note(Level::Notice, "Full resync requested by replica");
+            return None;
+        }
+        let from = u64::try_from(offset).ok()?.checked_sub(1)?;
+        let asked = ReplicationId::parse(id)?;
+        let is_known =
+            if planted("continue-after-fork") { self.knows(asked) } else { self.history.shares(asked, from) };
+        if !is_known {
+            let why = match self.history.second {
+                Some((second, until)) if second == asked => {
+                    format!("Requested offset for second ID was {offset}, but I can reply up to {}", until + 1)
+                }
+                _ => format!("Replication ID mismatch (Replica asked for '{asked}', my id is '{}')", self.history.id),
+            };
+            self.note(Level::Notice, format!("Partial resynchronization not accepted: {why}"));
+            return None;
+        }
+        let first = log.first?;
+        if !(first..=log.end).contains(&from) {
+            let why = if from < first {
+                "what it misses is not in the backlog any more: a larger repl-backlog-size keeps more"
+            } else {
+                "it has more than we have"
+            };
+            self.note(
+                Level::Notice,
+                format!(
+                    "Unable to partial resync with replica for lack of backlog (Replica request was: {offset}): {why}"
+                ),
+            );
+            return None;
+        }
+        Some(from)
+    }
+
+    fn knows(&self, id: ReplicationId) -> bool {
+        id == self.history.id || self.history.second.is_some_and(|(second, _)| id == second)
+    }
+
+    /// The link has ended, whatever it was.
+    pub fn gone(&mut self, now: Ms, link: LinkId) {
+        let Some(known) = self.downstream.links.remove(&link) else { return };
+        if known.is_replica() {
+            self.note(Level::Notice, format!("Connection with replica {}:{} lost.", known.shown_host(), known.port));
+        }
+        self.left(now, link);
+    }
+
+    /// A link is not among the links any more.
+    fn left(&mut self, now: Ms, link: LinkId) {
+        self.downstream.making.retain(|other| *other != link);
+        if self.is_primary() && !self.downstream.has_replicas() && self.downstream.lonely_since.is_none() {
+            self.downstream.lonely_since = Some(now);
+        }
+        self.begin_snapshot_if_due(now);
+    }
+
+    fn disconnect(&mut self, now: Ms, link: LinkId, why: impl Into<String>) {
+        if self.downstream.links.remove(&link).is_some() {
+            self.act(Action::Disconnect { link, why: why.into() });
+            self.left(now, link);
+        }
+    }
+
+    /// All replicas have to come anew.
+    pub(crate) fn disconnect_replicas(&mut self, why: &str) {
+        let links = std::mem::take(&mut self.downstream.links);
+        for (link, known) in links {
+            if known.is_replica() {
+                self.act(Action::Disconnect { link, why: why.to_owned() });
+            } else {
+                self.downstream.links.insert(link, known);
+            }
+        }
+        self.downstream.making.clear();
+    }
+}
+
+/// Snapshots for those who wait.
+impl Machine {
+    /// Begins one for whoever waits longest, and all that want the same. Several that come within the delay cost one.
+    pub(crate) fn begin_snapshot_if_due(&mut self, now: Ms) {
+        if !self.downstream.making.is_empty() {
+            return;
+        }
+        let Some(due) = self.snapshot_due() else { return };
+        if now < due {
+            return;
+        }
+        let Some((content, framing)) = self.next_snapshot() else { return };
+        let mut links = Vec::new();
+        for (link, known) in &mut self.downstream.links {
+            if matches!(known.state, State::Waiting { .. }) && known.content == content {
+                known.state = State::Receiving { framing, cut: None };
+                links.push(*link);
+            }
+        }
+        let target = if framing == Framing::Stream { "replicas sockets" } else { "disk" };
+        self.note(Level::Notice, format!("Starting a snapshot for SYNC with target: {target}"));
+        self.downstream.making.clone_from(&links);
+        self.act(Action::Snapshot { links, framing, content });
+    }
+
+    /// What those want who have waited longest, and how they all can read it.
+    fn next_snapshot(&self) -> Option<(Content, Framing)> {
+        let content = self.waiting().min_by_key(|(since, _)| *since)?.1.content;
+        let all_accept_eof =
+            self.waiting().filter(|(_, link)| link.content == content).all(|(_, link)| link.accepts_eof);
+        let framing = if self.config.diskless && all_accept_eof { Framing::Stream } else { Framing::File };
+        Some((content, framing))
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = (Ms, &Link)> {
+        self.downstream.links.values().filter_map(|link| match link.state {
+            State::Waiting { since } => Some((since, link)),
+            _ => None,
+        })
+    }
+
+    /// When the next snapshot is to begin, if nobody else comes.
+    fn snapshot_due(&self) -> Option<Ms> {
+        let (content, framing) = self.next_snapshot()?;
+        let since = self.waiting().filter(|(_, link)| link.content == content).map(|(since, _)| since).min()?;
+        let max = self.config.diskless_replicas_max;
+        let is_full = max > 0 && self.waiting().filter(|(_, link)| link.content == content).count() >= max;
+        Some(if framing == Framing::Stream && !is_full { since.plus(self.config.diskless_delay_ms) } else { since })
+    }
+
+    /// The cut for these links is made, at the log's end `offset`.
+    pub fn cut(&mut self, now: Ms, links: &[LinkId], offset: u64) {
+        let line = format!("+FULLRESYNC {} {offset}\r\n", self.history.id);
+        for link in links {
+            let Some(known) = self.downstream.links.get_mut(link) else { continue };
+            let State::Receiving { cut: cut @ None, .. } = &mut known.state else { continue };
+            *cut = Some(offset);
+            known.heard_at = now;
+            self.is_untold = false;
+            if !known.is_old {
+                self.act(Action::Reply(*link, line.clone().into_bytes()));
+            }
+        }
+    }
+
+    /// Nothing is missing of the snapshot that was last asked for, though it may have to be sent yet: another may begin.
+    pub fn snapshot_made(&mut self, now: Ms) {
+        self.downstream.making.clear();
+        self.begin_snapshot_if_due(now);
+    }
+
+    /// This link has got all of its snapshot.
+    pub fn snapshot_sent(&mut self, now: Ms, link: LinkId) {
+        let Some(known) = self.downstream.links.get_mut(&link) else { return };
+        let State::Receiving { framing, cut: Some(cut) } = known.state else { return };
+        let name = format!("{}:{}", known.shown_host(), known.port);
+        if known.rdb_only {
+            return self.disconnect(now, link, format!("replica {name} wanted a snapshot only, and has got it"));
+        }
+        known.heard_at = now;
+        known.acknowledged = 0;
+        if framing == Framing::Stream {
+            known.state = State::Loading { cut };
+        } else {
+            known.state = State::Online;
+            self.act(Action::Feed { link, from: cut });
+        }
+        self.note(Level::Notice, format!("Synchronization with replica {name} succeeded"));
+        self.downstream.making.retain(|other| *other != link);
+        self.begin_snapshot_if_due(now);
+    }
+
+    /// The snapshot for these links could not be made, or not be sent.
+    pub fn snapshot_failed_for(&mut self, now: Ms, links: &[LinkId]) {
+        for link in links {
+            let is_receiving = |known: &Link| matches!(known.state, State::Receiving { .. });
+            if self.downstream.links.get(link).is_some_and(is_receiving) {
+                self.disconnect(now, *link, "SYNC failed: there is no snapshot to be had");
+            }
+        }
+    }
+}
+
+/// Time goes by.
+impl Machine {
+    pub(crate) fn downstream_deadline(&self) -> Option<Ms> {
+        let downstream = &self.downstream;
+        let silent = downstream
+            .links
+            .values()
+            .filter(|link| link.is_online() && !link.is_old)
+            .map(|link| link.heard_at.plus(self.config.timeout_ms.saturating_add(1)))
+            .min();
+        let waits =
+            downstream.links.values().any(|link| matches!(link.state, State::Waiting { .. } | State::Receiving { .. }));
+        let snapshot = if downstream.making.is_empty() { self.snapshot_due() } else { None };
+        let pings = self.may_append().then_some(downstream.ping_at);
+        [silent, waits.then_some(downstream.empty_line_at), snapshot, pings, self.drop_at()].into_iter().flatten().min()
+    }
+
+    fn may_append(&self) -> bool {
+        self.is_primary() && !self.is_failing_over() && self.downstream.online().next().is_some()
+    }
+
+    fn drop_at(&self) -> Option<Ms> {
+        let since = self.downstream.lonely_since.filter(|_| self.is_primary() && self.config.backlog_ttl_ms > 0)?;
+        Some(since.plus(self.config.backlog_ttl_ms))
+    }
+
+    pub(crate) fn downstream_timeout(&mut self, now: Ms, log: Log) {
+        let timeout_ms = self.config.timeout_ms;
+        let silent: Vec<(LinkId, String)> = self
+            .downstream
+            .links
+            .iter()
+            .filter(|(_, link)| link.is_online() && !link.is_old && now > link.heard_at.plus(timeout_ms))
+            .map(|(id, link)| (*id, format!("{}:{}", link.shown_host(), link.port)))
+            .collect();
+        for (link, name) in silent {
+            self.disconnect(
+                now,
+                link,
+                format!(
+                    "timed-out replica {name}: nothing was heard of it for more than repl-timeout ({} s)",
+                    timeout_ms / 1000
+                ),
+            );
+        }
+
+        if now >= self.downstream.empty_line_at {
+            self.downstream.empty_line_at = now.plus(SECOND_MS);
+            let waits = |link: &Link| match link.state {
+                State::Waiting { .. } => !link.is_old,
+                State::Receiving { .. } => true,
+                _ => false,
+            };
+            let patient: Vec<LinkId> =
+                self.downstream.links.iter().filter(|(_, link)| waits(link)).map(|(id, _)| *id).collect();
+            for link in patient {
+                self.act(Action::Patience(link));
+            }
+        }
+
+        self.begin_snapshot_if_due(now);
+
+        if self.may_append() && now >= self.downstream.ping_at {
+            self.downstream.ping_at = now.plus(self.config.ping_period_ms.max(1));
+            self.act(Action::Append(encode(&[b"PING"])));
+        }
+
+        if self.drop_at().is_some_and(|at| now >= at) {
+            self.downstream.lonely_since = None;
+            if log.first.is_some() {
+                let id = self.invent_id();
+                self.change_id(id);
+                self.note(
+                    Level::Notice,
+                    format!(
+                        "Replication backlog freed after {} seconds without connected replicas.",
+                        self.config.backlog_ttl_ms / 1000
+                    ),
+                );
+                self.act(Action::DropLog);
+            }
+        }
+    }
+}
+
+/// What others want to know of our replicas.
+impl Machine {
+    /// For INFO, ROLE, CLIENT LIST: in the order in which they have connected.
+    pub fn replicas(&self, now: Ms, _log: Log) -> Vec<ReplicaReport> {
+        let replicas = self.downstream.links.iter().filter(|(_, link)| link.is_replica());
+        replicas
+            .map(|(id, link)| ReplicaReport {
+                link: *id,
+                host: link.shown_host().to_owned(),
+                port: link.port,
+                state: match link.state {
+                    State::Client | State::Waiting { .. } => ReplicaState::WaitsForSnapshot,
+                    State::Receiving { cut: None, .. } => ReplicaState::WaitsForSnapshot,
+                    State::Receiving { .. } => ReplicaState::ReceivesSnapshot,
+                    State::Loading { .. } | State::Online => ReplicaState::Online,
+                },
+                offset: link.acknowledged,
+                disk_offset: link.acknowledged_on_disk,
+                lag_ms: if link.is_online() { now.since(link.heard_at) } else { 0 },
+                rdb_only: link.rdb_only,
+            })
+            .collect()
+    }
+
+    /// How many replicas have acknowledged the stream up to here.
+    pub fn acknowledged(&self, offset: u64) -> usize {
+        self.downstream.online().filter(|link| link.acknowledged >= offset).count()
+    }
+
+    /// How many have it in their append-only files.
+    pub fn acknowledged_on_disk(&self, offset: u64) -> usize {
+        self.downstream.online().filter(|link| link.acknowledged_on_disk >= offset).count()
+    }
+
+    /// The offset that at least `count` replicas have acknowledged (0 if there are fewer).
+    pub fn acknowledged_by(&self, count: usize) -> u64 {
+        let mut offsets: Vec<u64> = self.downstream.online().map(|link| link.acknowledged).collect();
+        offsets.sort_unstable_by(|a, b| b.cmp(a));
+        match count {
+            0 => u64::MAX,
+            count => offsets.get(count - 1).copied().unwrap_or(0),
+        }
+    }
+
+    /// How many replicas were heard of within `min-replicas-max-lag`, in whole seconds as Redis counts.
+    pub fn good_replicas(&self, now: Ms) -> usize {
+        let lag_s_max = self.config.min_replicas_lag_ms / 1000;
+        self.downstream.online().filter(|link| now.since(link.heard_at) / 1000 <= lag_s_max).count()
+    }
+
+    /// Somebody waits for acknowledgements: replicas are asked for them.
+    pub fn ask_for_acks(&mut self) {
+        if self.may_append() {
+            self.act(Action::Append(encode(&[b"REPLCONF", b"GETACK", b"*"])));
+        }
+    }
+
+    /// The online replicas as (host, port, acknowledged).
+    pub(crate) fn online_replicas(&self) -> impl Iterator<Item = (&str, u16, u64)> {
+        self.downstream.online().map(|link| (link.shown_host(), link.port, link.acknowledged))
+    }
+
+    /// Whether a replica of that address is there, online or not.
+    pub(crate) fn has_replica_at(&self, host: &str, port: u16) -> bool {
+        let mut replicas = self.downstream.links.values().filter(|link| link.is_replica());
+        replicas.any(|link| link.port == port && link.shown_host().eq_ignore_ascii_case(host))
+    }
+}
+
+fn error(text: impl Into<String>) -> Replconf {
+    Replconf::Error(text.into())
+}
+
+fn integer(text: &[u8]) -> Option<i64> {
+    match text.strip_prefix(b"-") {
+        Some(digits) => number(digits).and_then(|number| i64::try_from(number).ok()).map(|number| -number),
+        None => number(text).and_then(|number| i64::try_from(number).ok()),
+    }
+}
