@@ -33,7 +33,7 @@ use crate::context::{Ctx, Host, Outcome, Reach};
 use crate::db::{Db, Manners};
 use crate::effects::Effects;
 use crate::error::{Error, Stop};
-use crate::generic::waitaof::reply_durable;
+use crate::generic::wait::{is_safe, reply_safety};
 use crate::global::Global;
 use crate::keys;
 use crate::observation::Executed;
@@ -52,11 +52,19 @@ pub enum BlockOn {
     StreamGroup,
     /// No key, but something that the server does for it (SAVE): [`finish`] ends it, and nobody else.
     Job,
-    /// No key, but that the journal is safe on disk up to here, and on replicas, of which there are none.
-    Durable {
-        offset: u64,
-        needs_replicas: bool,
-    },
+    /// No key, but that what the client has written is safe (WAIT, WAITAOF): [`serve_safe`] ends it.
+    Safe(Safety),
+}
+
+/// Where something has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Safety {
+    /// WAITAOF: up to where the journal holds it, and whether it has to be on the disk here.
+    pub journal: Option<(u64, bool)>,
+    /// Up to where the stream of replication holds it, how many replicas have to have it, and whether on their disks.
+    pub offset: u64,
+    pub replicas: usize,
+    pub on_disk: bool,
 }
 
 /// A command that cannot go on yet.
@@ -246,9 +254,8 @@ impl Waiters {
     fn enqueue(&mut self, waiter: Waiter) {
         let arrival = self.arrivals;
         self.arrivals += 1;
-        let queues = self.queues.entry(waiter.session.db).or_default();
         for key in &waiter.keys {
-            let queue = queues.entry(key.clone()).or_default();
+            let queue = self.queues.entry(waiter.session.db).or_default().entry(key.clone()).or_default();
             queue.waiting.insert(arrival);
             queue.for_its_end += usize::from(waiter.on == BlockOn::StreamGroup);
         }
@@ -260,19 +267,29 @@ impl Waiters {
         self.by_arrival.insert(arrival, waiter);
     }
 
-    /// The clients who wait for the journal to be safe up to an offset that is not beyond this one.
-    pub fn for_durable(&self, durable: u64) -> Vec<u64> {
-        let is_served = |waiter: &&Waiter| matches!(waiter.on, BlockOn::Durable { offset, needs_replicas: false } if offset <= durable);
-        self.by_arrival.values().filter(is_served).map(|waiter| waiter.session.client.id).collect()
+    /// The clients that wait in WAIT and WAITAOF, with what for.
+    fn for_safety(&self) -> impl Iterator<Item = (u64, &Safety)> {
+        self.by_arrival.values().filter_map(|waiter| match &waiter.on {
+            BlockOn::Safe(safety) => Some((waiter.session.client.id, safety)),
+            _ => None,
+        })
     }
 
-    /// The first offset that somebody waits for.
-    pub fn next_durable(&self) -> Option<u64> {
-        let offset = |waiter: &Waiter| match waiter.on {
-            BlockOn::Durable { offset, needs_replicas: false } => Some(offset),
-            _ => None,
-        };
-        self.by_arrival.values().filter_map(offset).min()
+    /// The first offset of the journal that somebody needs on disk and that is beyond this one.
+    pub fn next_durable(&self, durable: u64) -> Option<u64> {
+        let needed = self.for_safety().filter_map(|(_, safety)| safety.journal).filter(|(_, is_needed)| *is_needed);
+        needed.map(|(offset, _)| offset).filter(|&offset| offset > durable).min()
+    }
+
+    /// Whether somebody waits for replicas.
+    pub fn want_replicas(&self) -> bool {
+        self.for_safety().any(|(_, safety)| safety.replicas > 0)
+    }
+
+    /// Who cannot go on when this server becomes a replica.
+    pub fn for_role_change(&self) -> Vec<u64> {
+        let waits_on = |waiter: &&Waiter| waiter.on == BlockOn::Job;
+        self.by_arrival.values().filter(|waiter| !waits_on(waiter)).map(|waiter| waiter.session.client.id).collect()
     }
 
     /// Ends a client's waiting without a word: its connection is gone.
@@ -290,17 +307,17 @@ impl Waiters {
     /// Takes a waiter that was taken out of `by_arrival` out of everything else.
     fn forget(&mut self, arrival: Arrival, waiter: &Waiter) {
         let db = waiter.session.db;
-        let queues = self.queues.get_mut(&db).expect("every waiter is in its queues");
         for key in &waiter.keys {
+            let queues = self.queues.get_mut(&db).expect("every waiter is in its queues");
             let queue = queues.get_mut(key).expect("every waiter is in its queues");
             assert!(queue.waiting.remove(&arrival), "every waiter is in its queues");
             queue.for_its_end -= usize::from(waiter.on == BlockOn::StreamGroup);
             if queue.waiting.is_empty() {
                 queues.remove(key);
             }
-        }
-        if queues.is_empty() {
-            self.queues.remove(&db);
+            if queues.is_empty() {
+                self.queues.remove(&db);
+            }
         }
         let client = &waiter.session.client;
         self.by_client.remove(&client.id);
@@ -346,9 +363,7 @@ pub fn release(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client
         )),
     };
     match (&error, waiter.on) {
-        (None, BlockOn::Durable { offset, .. }) => {
-            reply_durable(&mut reply, host.persistence().journal_durable() >= offset);
-        }
+        (None, BlockOn::Safe(safety)) => reply_safety(&safety, host, &mut reply),
         (None, _) => (waiter.on_timeout)(&mut reply),
         (Some(error), _) => {
             let text = error.render();
@@ -378,6 +393,16 @@ pub fn finish(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client_
     }
     count_call(&waiter, result.is_err(), reply.len(), global, host, stats);
     host.unblock(&waiter.session.client, reply, false, false);
+}
+
+/// Serves who waits in WAIT and WAITAOF, when more is on disk or replicas have acknowledged more.
+pub fn serve_safe(global: &mut Global, host: &dyn Host, stats: &ThreadStats) {
+    let served: Vec<u64> =
+        global.waiters.for_safety().filter(|(_, safety)| is_safe(safety, host)).map(|(client, _)| client).collect();
+    for client_id in served {
+        // The reply is how far it has come, as when the time is over.
+        release(global, host, stats, client_id, Release::Timeout);
+    }
 }
 
 /// Ends the waiting of all clients.
@@ -492,7 +517,7 @@ impl Serving<'_> {
             }
             let wakes = match on {
                 BlockOn::StreamGroup => true,
-                BlockOn::Job | BlockOn::Durable { .. } => unreachable!("they wait for no key"),
+                BlockOn::Job | BlockOn::Safe(_) => unreachable!("they wait for no key"),
                 on => found == Some(on),
             };
             if wakes {

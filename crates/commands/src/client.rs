@@ -51,6 +51,10 @@ bitflags! {
         const HAS_TRACKED = 1 << 14;
         /// Listens to all commands. Changes on the wide side only.
         const MONITOR = 1 << 15;
+        /// A replica's link: it is no client any more. Changes on the wide side only.
+        const REPLICA = 1 << 16;
+        /// The link to our primary.
+        const PRIMARY = 1 << 17;
     }
 }
 
@@ -242,6 +246,11 @@ pub struct Session {
     pub commands_skipped: u64,
     /// A command has changed something since this was last taken back: its reply must not leave while nobody can vouch for that.
     pub has_changed: bool,
+    /// A command has changed something since [`written_until`](Self::written_until) was last asked, and what that said then.
+    has_written: bool,
+    written_until: u64,
+    /// SYNC or PSYNC was accepted: the event loop gives the connection away behind the replies so far, and executes nothing of what follows.
+    pub becomes_replica: Option<Box<replication::Sync>>,
     /// Has subscriptions.
     pub is_subscriber: bool,
     /// CLIENT TRACKING is on: what it reads is remembered for it.
@@ -269,6 +278,9 @@ impl Session {
             reply_mode: ReplyMode::On,
             commands_skipped: 0,
             has_changed: false,
+            has_written: false,
+            written_until: 0,
+            becomes_replica: None,
             is_subscriber: false,
             tracking: None,
             is_monitor: false,
@@ -281,6 +293,22 @@ impl Session {
     pub fn select(&mut self, db: DbIndex) {
         self.db = db;
         self.client.db.store(db.0, Relaxed);
+    }
+
+    /// A command has ended, and has changed something or not.
+    #[inline]
+    pub fn note_changed(&mut self, changed: bool) {
+        self.has_changed |= changed;
+        self.has_written |= changed;
+    }
+
+    /// Where in the stream of replication its last write ends, at the latest: 0 if it has written nothing. `end` is where the stream ends now; the
+    /// sooner this is asked after a write, the less of what others have written lies between.
+    pub fn written_until(&mut self, end: u64) -> u64 {
+        if std::mem::take(&mut self.has_written) {
+            self.written_until = end;
+        }
+        self.written_until
     }
 
     /// Whether the reply of the command that has just ended is sent; CLIENT REPLY SKIP moves on.

@@ -16,6 +16,7 @@ use crate::observation::Observation;
 use crate::persistence::{Alone, Persistence};
 use crate::pubsub::{Delivery, Pending, Subscriptions};
 use crate::registry::Command;
+use crate::replication::Replication;
 use crate::server::memory::MemoryReport;
 use crate::stats::ThreadStats;
 use crate::telling::Telling;
@@ -255,6 +256,8 @@ pub trait Host: Send + Sync {
     fn info(&self, global: &Global, db: &Db<'_>, sections: &[&[u8]]) -> String;
     /// Snapshots and the journal.
     fn persistence(&self) -> &dyn Persistence;
+    /// Replicas, and our primary.
+    fn replication(&self) -> &dyn Replication;
     /// Ends the server, after it has saved what is to be saved. `client_id` is told if that fails.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ pub mod observation;
 pub mod persistence;
 pub mod pubsub;
 pub mod registry;
+pub mod replication;
 pub mod scripting;
 pub mod server;
 pub mod set;

@@ -37,6 +37,10 @@ pub struct Settings {
     pub lfu_log_factor: u32,
     pub lfu_decay_minutes: u32,
     pub replica_read_only: bool,
+    /// A replica that has lost its primary answers from what it has.
+    pub replica_serve_stale_data: bool,
+    /// A replica leaves eviction to its primary.
+    pub replica_ignore_maxmemory: bool,
     pub ticks_per_second: u32,
     pub active_expire_effort: u32,
     pub maxmemory_bytes: u64,
@@ -102,6 +106,8 @@ impl Settings {
             lfu_log_factor: config.get(directives::LFU_LOG_FACTOR) as u32,
             lfu_decay_minutes: config.get(directives::LFU_DECAY_TIME) as u32,
             replica_read_only: config.get(directives::REPLICA_READ_ONLY),
+            replica_serve_stale_data: config.get(directives::REPLICA_SERVE_STALE_DATA),
+            replica_ignore_maxmemory: config.get(directives::REPLICA_IGNORE_MAXMEMORY),
             ticks_per_second: config.get(directives::HZ).clamp(1, 500) as u32,
             active_expire_effort: config.get(directives::ACTIVE_EXPIRE_EFFORT) as u32,
             maxmemory_bytes,

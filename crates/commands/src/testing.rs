@@ -13,6 +13,10 @@ use std::time::Instant;
 use config::{Changes, Config, LogLevel, SetError, directives};
 use keyspace::{DbIndex, Dropped, Held, Keyspace, Millis, Options};
 use parking_lot::Mutex;
+use replication::{
+    Address, FailoverRequest, FailoverState, History, LinkId, LinkState, Log, Replconf, ReplicaReport, ReplicaState,
+    ReplicationId, Sync, SyncRequest, UpstreamReport,
+};
 use resp::{Proto, Reply};
 
 use crate::access::{self, AccessControl, Where};
@@ -29,6 +33,7 @@ use crate::observation::Observation;
 use crate::persistence::{Alone, Cancelled, Persistence, Reload, Started, Wish};
 use crate::pubsub::{Pending, Subscriptions};
 use crate::registry::Registry;
+use crate::replication::{Figures, Replication};
 use crate::scripting::{self, Executor, Running, ScriptCall};
 use crate::server::memory::MemoryReport;
 use crate::settings::Settings;
@@ -36,7 +41,7 @@ use crate::spec::{Flags, Side};
 use crate::stats::ThreadStats;
 use crate::telling::Telling;
 use crate::tracking;
-use crate::transaction::{Transaction, is_immediate};
+use crate::transaction::{self, Transaction, is_immediate};
 
 /// Runs the script on both sides of the gate and compares every reply.
 ///
@@ -260,12 +265,16 @@ impl Rig {
         if let Ok(command) = resolved
             && let Some(error) = self.refusal(command, args, place)
         {
-            resolved = Err(error);
+            resolved = Err(match transaction::is_exec(command) && self.session.end_transaction().is_some() {
+                true => Error::Bytes(transaction::discarded_because_of(&error.render()).into()),
+                false => error,
+            });
         }
         if let Some(transaction) = &mut self.session.transaction {
             match &resolved {
                 Ok(command) if !is_immediate(command) => {
-                    self.session.queue(command, command.spec.flags, args);
+                    let flags = scripting::flags_of_call(&self.world.global, command, args);
+                    self.session.queue(command, flags, args);
                     self.reply.queued();
                     return self.take_reply();
                 }
@@ -371,9 +380,6 @@ impl Rig {
     /// Why the client's user may not run this.
     fn refusal(&mut self, command: &crate::Command, args: &[&[u8]], place: Where) -> Option<Error> {
         let World { global, keyspace } = &mut self.world;
-        if self.session.is_cleared(&global.access) {
-            return None;
-        }
         let stats = self.host.stats[0].clone();
         let mut cx = Ctx {
             args,
@@ -394,7 +400,12 @@ impl Rig {
             may_block: self.may_block,
             host: &self.host,
         };
-        access::refusal(&mut cx, command, args, place)
+        if !cx.session.is_cleared(&cx.global().access)
+            && let Some(error) = access::refusal(&mut cx, command, args, place)
+        {
+            return Some(error);
+        }
+        crate::replication::refusal(&cx, command, args, place == Where::Script, false)
     }
 
     /// Serves the clients that wait for what was made ready.
@@ -465,6 +476,7 @@ impl Rig {
         cx.db.effects.serve(Readers { waiters, touches, ..self.readers });
         cx.db.effects.begin(index);
         let result = handler(&mut cx);
+        cx.session.note_changed(stats.dirty.get() != dirty_before);
         match result {
             Err(Stop::Wide) => cx.db.effects.end_for_wide(),
             _ => cx.db.effects.end(args, stats.dirty.get() != dirty_before),
@@ -550,6 +562,69 @@ pub struct TestHost {
     pub migrations: Mutex<Vec<Migration>>,
     /// Replies of clients that were blocked, by id.
     pub unblocked: Mutex<Vec<(u64, Reply)>>,
+    pub replication: Mutex<TestReplication>,
+}
+
+/// What a test says of replication, and what it was asked for.
+pub struct TestReplication {
+    pub upstream: Option<UpstreamReport>,
+    pub replicas: Vec<ReplicaReport>,
+    /// The end of the stream.
+    pub offset: u64,
+    pub failover_state: FailoverState,
+    pub lacks_replicas: bool,
+    pub is_stale: bool,
+    /// The next answers.
+    pub sync: Sync,
+    pub replconf: Replconf,
+    /// By SYNC, PSYNC and REPLCONF.
+    pub asked: Vec<String>,
+    pub failovers: Vec<FailoverRequest>,
+}
+
+impl Default for TestReplication {
+    fn default() -> TestReplication {
+        TestReplication {
+            upstream: None,
+            replicas: Vec::new(),
+            offset: 0,
+            failover_state: FailoverState::None,
+            lacks_replicas: false,
+            is_stale: false,
+            sync: Sync::Wait,
+            replconf: Replconf::Ok,
+            asked: Vec::new(),
+            failovers: Vec::new(),
+        }
+    }
+}
+
+/// A replica at 10.0.0.`number` that has so much.
+pub fn replica(number: u64, offset: u64) -> ReplicaReport {
+    ReplicaReport {
+        link: LinkId(number),
+        host: format!("10.0.0.{number}"),
+        port: 6379,
+        state: ReplicaState::Online,
+        offset,
+        disk_offset: 0,
+        lag_ms: 0,
+    }
+}
+
+/// A primary at 10.0.0.1.
+pub fn upstream(state: LinkState) -> UpstreamReport {
+    UpstreamReport {
+        address: Address { host: "10.0.0.1".into(), port: 6379 },
+        state,
+        last_io_ms_ago: None,
+        sync_in_progress: state == LinkState::Sync,
+        sync_total_bytes: 0,
+        sync_read_bytes: 0,
+        down_since_ms: None,
+        read_offset: 60,
+        offset: 60,
+    }
 }
 
 impl TestHost {
@@ -564,6 +639,7 @@ impl TestHost {
             reloads: Mutex::default(),
             migrations: Mutex::default(),
             unblocked: Mutex::default(),
+            replication: Mutex::default(),
         }
     }
 
@@ -606,6 +682,9 @@ impl Host for TestHost {
         format!("# {} sections\r\n", sections.len())
     }
     fn persistence(&self) -> &dyn Persistence {
+        self
+    }
+    fn replication(&self) -> &dyn Replication {
         self
     }
     fn shutdown(
@@ -694,4 +773,83 @@ impl Persistence for TestHost {
         0
     }
     fn want_durable(&self, _offset: u64) {}
+}
+
+/// Whatever is asked is done at once, and nobody is connected.
+impl Replication for TestHost {
+    fn follow(&self, alone: Alone<'_, '_>, primary: Option<Address>) -> Result<bool, Error> {
+        let before = &mut self.replication.lock().upstream;
+        if before.as_ref().map(|upstream| &upstream.address) == primary.as_ref() {
+            return Ok(false);
+        }
+        alone.global.role = if primary.is_some() { Role::Replica } else { Role::Primary };
+        *before = primary.map(|address| UpstreamReport { address, ..upstream(LinkState::Connect) });
+        Ok(true)
+    }
+    fn replconf(&self, _alone: Alone<'_, '_>, _client: &Arc<Client>, words: &[&[u8]]) -> Replconf {
+        let mut state = self.replication.lock();
+        let words: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word)).collect();
+        state.asked.push(["replconf", &words.join(" ")].join(" ").trim_end().to_owned());
+        state.replconf.clone()
+    }
+    fn sync(&self, _alone: Alone<'_, '_>, _client: &Arc<Client>, request: SyncRequest<'_>) -> Sync {
+        let mut state = self.replication.lock();
+        let request = match request {
+            SyncRequest::Sync => "sync".to_owned(),
+            SyncRequest::Psync { id, offset, failover } => {
+                let failover = if failover { " failover" } else { "" };
+                format!("psync {} {offset}{failover}", String::from_utf8_lossy(id))
+            }
+        };
+        state.asked.push(request);
+        state.sync.clone()
+    }
+    fn replicas(&self) -> Vec<ReplicaReport> {
+        self.replication.lock().replicas.clone()
+    }
+    fn good_replicas(&self) -> usize {
+        self.replication.lock().replicas.len()
+    }
+    fn upstream(&self) -> Option<UpstreamReport> {
+        self.replication.lock().upstream.clone()
+    }
+    fn history(&self) -> History {
+        History::new(ReplicationId::from_random([0; 20]))
+    }
+    fn log(&self) -> Log {
+        Log { first: None, end: self.replication.lock().offset }
+    }
+    fn offset(&self) -> u64 {
+        self.replication.lock().offset
+    }
+    fn figures(&self) -> Figures {
+        Figures::default()
+    }
+    fn acknowledged(&self, offset: u64) -> usize {
+        self.replication.lock().replicas.iter().filter(|replica| replica.offset >= offset).count()
+    }
+    fn acknowledged_on_disk(&self, offset: u64) -> usize {
+        self.replication.lock().replicas.iter().filter(|replica| replica.disk_offset >= offset).count()
+    }
+    fn want_acknowledged(&self) {}
+    fn failover(&self, _alone: Alone<'_, '_>, request: FailoverRequest) -> Result<(), Error> {
+        let mut state = self.replication.lock();
+        state.failover_state = FailoverState::WaitsForSync;
+        state.failovers.push(request);
+        Ok(())
+    }
+    fn abort_failover(&self, _alone: Alone<'_, '_>) -> Result<(), Error> {
+        self.replication.lock().failover_state = FailoverState::None;
+        Ok(())
+    }
+    fn failover_state(&self) -> FailoverState {
+        self.replication.lock().failover_state
+    }
+    fn change_id(&self, _alone: Alone<'_, '_>) {}
+    fn lacks_replicas(&self) -> bool {
+        self.replication.lock().lacks_replicas
+    }
+    fn is_stale(&self) -> bool {
+        self.replication.lock().is_stale
+    }
 }

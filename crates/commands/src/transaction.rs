@@ -30,8 +30,9 @@ pub struct Transaction {
     bytes: Vec<u8>,
     /// Where in `bytes` each word ends.
     ends: Vec<usize>,
-    /// What any of them may do.
+    /// What any of them may do, and what all of them may do.
     flags: Option<Flags>,
+    common_flags: Option<Flags>,
     has_scripts: bool,
     /// A command was refused: EXEC will be too.
     broken: bool,
@@ -66,11 +67,11 @@ impl Transaction {
         if self.bytes.capacity() > KEPT_BYTES_MAX || self.ends.capacity() > KEPT_BYTES_MAX / size_of::<usize>() {
             return;
         }
-        let Transaction { queue, bytes, ends, flags, has_scripts, broken } = &mut *self;
+        let Transaction { queue, bytes, ends, flags, common_flags, has_scripts, broken } = &mut *self;
         queue.clear();
         bytes.clear();
         ends.clear();
-        (*flags, *has_scripts, *broken) = (None, false, false);
+        (*flags, *common_flags, *has_scripts, *broken) = (None, None, false, false);
         KEPT.with_borrow_mut(|kept| {
             if kept.len() < KEPT_MAX {
                 kept.push(self);
@@ -81,6 +82,7 @@ impl Transaction {
     /// `flags`: what this call of the command may do.
     pub fn push(&mut self, command: &Command, flags: Flags, args: &[&[u8]]) {
         self.flags = Some(self.flags() | flags);
+        self.common_flags = Some(self.common_flags() & flags);
         self.has_scripts |= command.spec.group == Group::Scripting;
         for arg in args {
             self.bytes.extend_from_slice(arg);
@@ -120,6 +122,11 @@ impl Transaction {
     /// The flags of all queued commands together.
     pub fn flags(&self) -> Flags {
         self.flags.unwrap_or(Flags::empty())
+    }
+
+    /// The flags that all queued commands have.
+    pub fn common_flags(&self) -> Flags {
+        self.common_flags.unwrap_or(Flags::all())
     }
 
     pub fn len(&self) -> usize {

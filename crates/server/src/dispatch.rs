@@ -22,6 +22,7 @@ use commands::keys::{self, KeyPlan};
 use commands::observation::monitor::Line;
 use commands::observation::{Executed, Watching, request_bytes};
 use commands::pubsub::{self, Delivery};
+use commands::replication::{self, Replication};
 use commands::scripting::{self, Ended, Executor, Running, ScriptCall};
 use commands::server::monitor;
 use commands::spec::{Flags, Side};
@@ -1110,6 +1111,8 @@ struct Access {
     is_busy: bool,
     /// There is a limit on memory.
     is_limited: bool,
+    /// Too few replicas follow for writes to be taken.
+    lacks_replicas: bool,
     /// A command has run since there was room.
     has_run: bool,
     /// EXEC runs what was queued: CLIENT REPLY decides on the whole.
@@ -1146,6 +1149,7 @@ impl Access {
             is_congested,
             is_busy,
             is_limited,
+            lacks_replicas: shared.lacks_replicas(),
             has_run: false,
             in_transaction: false,
             in_script: false,
@@ -1350,7 +1354,7 @@ impl Access {
             }
         };
         let changed = stats.dirty.get() != dirty_before;
-        cx.session.has_changed |= changed;
+        cx.session.note_changed(changed);
         cx.db.effects.end(args, changed);
         cx.db.effects.close_unit();
         self.tell(cx);
@@ -1392,17 +1396,26 @@ impl Access {
         if cx.global().loading && !flags.contains(Flags::LOADING) {
             return Some(Error::text("LOADING Redis is loading the dataset in memory"));
         }
-        if cx.global().role == Role::Replica && flags.contains(Flags::WRITE) && cx.global().settings.replica_read_only {
-            return Some(Error::text("READONLY You can't write against a read only replica."));
-        }
-        if !is_begun
-            && cx.host.persistence().is_failing()
-            && (flags.contains(Flags::WRITE) || command.spec.name == "ping")
-            && cx.global().role == Role::Primary
-        {
-            return cx.host.persistence().refusal(cx.global());
+        let is_replica = cx.global().role == Role::Replica;
+        if is_replica | self.lacks_replicas | cx.host.persistence().is_failing() {
+            return self.refusal_by_state(cx, command, args, is_begun);
         }
         None
+    }
+
+    /// The same where the disk fails, or where replication has something to say.
+    #[cold]
+    fn refusal_by_state(&self, cx: &Ctx<'_>, command: &Command, args: &[&[u8]], is_begun: bool) -> Option<Error> {
+        if !is_begun && cx.global().role == Role::Primary && cx.host.persistence().is_failing() {
+            let (flags, _) = replication::flags(cx, command, args);
+            if flags.contains(Flags::WRITE) || command.spec.name == "ping" {
+                let failing = cx.host.persistence().refusal(cx.global());
+                if failing.is_some() {
+                    return failing;
+                }
+            }
+        }
+        replication::refusal(cx, command, args, self.in_script, is_begun)
     }
 
     /// Where a command is tried.

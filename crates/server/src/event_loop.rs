@@ -1233,7 +1233,7 @@ impl EventLoop {
         };
         let blocked = connection.blocked.take().expect("a waiter is claimed once");
         connection.session.client.commands.add(1);
-        connection.session.has_changed |= changed;
+        connection.session.note_changed(changed);
         connection.session.close_after_reply |= close;
         if connection.session.keeps_reply() {
             let connection = self.connections[token].as_mut().expect("the connection has no seat");

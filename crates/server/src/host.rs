@@ -8,6 +8,7 @@ use commands::observation::Observation;
 use commands::observation::hot_keys::Usage;
 use commands::persistence::{Alone, Persistence};
 use commands::pubsub::{Pending, Subscriptions};
+use commands::replication::Replication;
 use commands::server::memory::MemoryReport;
 use commands::{
     Client, ClientFlags, Clients, Db, Error, Global, Host, Room, Settings, Shutdown, ShutdownOptions, ThreadStats,
@@ -77,6 +78,10 @@ impl Host for Shared {
     }
 
     fn persistence(&self) -> &dyn Persistence {
+        self
+    }
+
+    fn replication(&self) -> &dyn Replication {
         self
     }
 

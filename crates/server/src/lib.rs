@@ -18,6 +18,7 @@ mod mailbox;
 mod migration;
 pub mod operation;
 mod persistence;
+mod replication;
 mod shared;
 mod start;
 mod tls;

@@ -18,7 +18,7 @@ mod sort;
 mod touch;
 mod ttl;
 mod r#type;
-pub(crate) mod waitaof;
+pub(crate) mod wait;
 
 use crate::spec::Spec;
 
@@ -52,7 +52,8 @@ pub const SPECS: &[&Spec] = &[
     &ttl::TTL,
     &r#type::SPEC,
     &del::UNLINK,
-    &waitaof::SPEC,
+    &wait::WAIT,
+    &wait::WAITAOF,
 ];
 
 /// MOVE and COPY refuse to put a key where it is.

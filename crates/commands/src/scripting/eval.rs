@@ -6,6 +6,7 @@ use crate::context::{Ctx, Outcome, Room};
 use crate::error::Stop;
 use crate::global::Global;
 use crate::registry::Command;
+use crate::replication;
 use crate::scripting::ScriptCall;
 use crate::spec::{Acl, Arg, Begin, Find, Flags, Group, KeyFlags, KeySpec, Side, Spec};
 
@@ -113,6 +114,9 @@ pub(super) fn start(cx: &mut Ctx<'_>, program: Program, numkeys: usize) -> Outco
     let declares = program.flags();
     if called_to_read && declares.is_some_and(|flags| !flags.no_writes) {
         return cx.fail("ERR Can not execute a script with write flag using *_ro command.");
+    }
+    if declares.is_none() && replication::is_stale(cx) {
+        return Err(replication::stale().into());
     }
     let read_only = called_to_read || declares.is_some_and(|flags| flags.no_writes);
     let allows_oom = declares.is_some_and(|flags| flags.allow_oom);

@@ -18,7 +18,7 @@ mod script;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use scripting::{Cache, Engine, Functions, Lifetime, Program, Script, ScriptFlags};
+use scripting::{Cache, Engine, Functions, Lifetime, Program, Script};
 
 pub use eval::denies_oom;
 pub use run::{Executor, FIRST_KEY, ScriptCall, run};
@@ -46,21 +46,25 @@ pub const SPECS: &[&Spec] = &[
 /// The version of Redis that scripts are told.
 pub const VERSION: [u8; 3] = [8, 2, 0];
 
-/// What this call of a command may do, where that is more than the command's flags say: a script may write unless the first line of
-/// its text says otherwise, or it is not known yet.
+/// What this call of a command may do, where that is more or less than the command's flags say: by what the script or function declares about
+/// itself. One that declares nothing, or is not known yet, may write, and its commands are asked one by one.
 pub fn flags_of_call(global: &Global, command: &Command, args: &[&[u8]]) -> Flags {
-    let flags = command.spec.flags;
-    if command.spec.group != Group::Scripting || flags.contains(Flags::READONLY) {
+    let mut flags = command.spec.flags;
+    if command.spec.group != Group::Scripting {
         return flags;
     }
-    let only_reads = |declared: Option<ScriptFlags>| declared.is_some_and(|flags| flags.no_writes);
-    let is_harmless = match command.spec.name {
-        "eval" => Script::parse(args[1]).is_ok_and(|script| only_reads(script.flags)),
-        "evalsha" => global.scripts.cache.peek(args[1]).is_some_and(|script| only_reads(script.flags)),
-        "fcall" => global.scripts.functions.find(args[1]).is_some_and(|function| function.flags.no_writes),
+    let declared = match command.spec.name {
+        "eval" | "eval_ro" if args[1].starts_with(b"#!") => Script::parse(args[1]).ok().and_then(|script| script.flags),
+        "eval" | "eval_ro" => None,
+        "evalsha" | "evalsha_ro" => global.scripts.cache.peek(args[1]).and_then(|script| script.flags),
+        "fcall" | "fcall_ro" => global.scripts.functions.find(args[1]).map(|function| function.flags),
         _ => return flags,
     };
-    if is_harmless { flags.difference(Flags::MAY_REPLICATE) } else { flags | Flags::MAY_REPLICATE }
+    let only_reads = flags.contains(Flags::READONLY) || declared.is_some_and(|declared| declared.no_writes);
+    flags.set(Flags::MAY_REPLICATE, !only_reads);
+    flags.set(Flags::WRITE, declared.is_some() && !only_reads);
+    flags.set(Flags::STALE, declared.is_none_or(|declared| declared.allow_stale));
+    flags
 }
 
 /// Whether this command runs scripts, which may take long.

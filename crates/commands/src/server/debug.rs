@@ -37,6 +37,16 @@ struct Subcommand(&'static str, usize, usize, fn(&mut Ctx<'_>) -> Outcome, &'sta
 const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand("ASSERT", 0, 0, crash, &["ASSERT", "    Ends the server as a failed assertion does."]),
     Subcommand(
+        "CHANGE-REPL-ID",
+        0,
+        0,
+        change_replication_id,
+        &[
+            "CHANGE-REPL-ID",
+            "    Gives the stream of replication another id, so that no replica can go on where it was.",
+        ],
+    ),
+    Subcommand(
         "CRASH-AND-RECOVER",
         0,
         1,
@@ -340,6 +350,12 @@ fn table_figures_of_key(cx: &mut Ctx<'_>) -> Outcome {
         Some(len) => cx.reply.verbatim("txt", format!("[Table of the value]\n number of elements: {len}\n").as_bytes()),
         None => return cx.fail("ERR The value stored at the specified key is not represented using an hash table"),
     }
+    Ok(())
+}
+
+fn change_replication_id(cx: &mut Ctx<'_>) -> Outcome {
+    cx.host.replication().change_id(cx.alone()?);
+    cx.reply.ok();
     Ok(())
 }
 

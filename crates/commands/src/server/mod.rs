@@ -6,6 +6,7 @@ mod commandlog;
 mod config;
 mod dbsize;
 mod debug;
+mod failover;
 mod flush;
 mod hotkeys;
 mod info;
@@ -14,10 +15,13 @@ mod lolwut;
 pub mod memory;
 mod module;
 pub mod monitor;
+mod replicaof;
+mod role;
 mod save;
 mod shutdown;
 mod slowlog;
 mod swapdb;
+mod sync;
 mod time;
 
 use crate::spec::Spec;
@@ -32,6 +36,7 @@ pub const SPECS: &[&Spec] = &[
     &config::SPEC,
     &dbsize::SPEC,
     &debug::SPEC,
+    &failover::SPEC,
     &flush::FLUSHALL,
     &flush::FLUSHDB,
     &hotkeys::SPEC,
@@ -42,9 +47,15 @@ pub const SPECS: &[&Spec] = &[
     &memory::SPEC,
     &module::SPEC,
     &monitor::SPEC,
+    &sync::PSYNC,
+    &sync::REPLCONF,
+    &replicaof::REPLICAOF,
+    &role::SPEC,
     &save::SAVE,
     &shutdown::SPEC,
+    &replicaof::SLAVEOF,
     &slowlog::SPEC,
     &swapdb::SPEC,
+    &sync::SYNC,
     &time::SPEC,
 ];

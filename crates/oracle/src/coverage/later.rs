@@ -2,17 +2,7 @@
 //! all others once they are there; a row is removed with the work that makes it true. It shrinks to nothing.
 
 /// `(what, work)`: a command, `command|*` for all its subcommands too, or `group:NAME` for a whole group.
-const LATER: &[(&str, &str)] = &[
-    ("failover", "replication"),
-    ("psync", "replication"),
-    ("replconf", "replication"),
-    ("replicaof", "replication"),
-    ("role", "replication"),
-    ("slaveof", "replication"),
-    ("sync", "replication"),
-    ("wait", "replication"),
-    ("group:cluster", "cluster"),
-];
+const LATER: &[(&str, &str)] = &[("group:cluster", "cluster")];
 
 /// Commands that came to Redis or Valkey after the versions compared with, and are here as their documentation has them.
 pub const NEWER: &[&str] = &["hotkeys"];
@@ -36,7 +26,7 @@ mod tests {
 
     #[test]
     fn commands_subcommands_and_groups() {
-        assert_eq!(later_work("failover", "server"), Some("replication"));
+        assert_eq!(later_work("cluster|info", "cluster"), Some("cluster"));
         assert_eq!(later_work("client|list", "connection"), None);
         assert_eq!(later_work("lpush", "list"), None);
         assert_eq!(later_work("get", "string"), None);

@@ -495,10 +495,8 @@ impl Shared {
         };
         self.persistence.status.wanted_durable.store(u64::MAX, Relaxed);
         let global = &mut world.global;
-        for client_id in global.waiters.for_durable(durable) {
-            blocking::release(global, self, stats, client_id, blocking::Release::Timeout);
-        }
-        if let Some(next) = global.waiters.next_durable() {
+        blocking::serve_safe(global, self, stats);
+        if let Some(next) = global.waiters.next_durable(durable) {
             self.persistence.status.wanted_durable.store(next, SeqCst);
             // It may have become so while nobody seemed to wait.
             self.announce_durable();

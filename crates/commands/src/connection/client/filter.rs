@@ -202,9 +202,13 @@ impl ClientType {
         }
     }
 
-    /// Replication links become types of their own with what makes them so.
     fn of(client: &Client) -> ClientType {
-        if client.flags().contains(ClientFlags::PUBSUB) { ClientType::PubSub } else { ClientType::Normal }
+        match client.flags() {
+            flags if flags.contains(ClientFlags::PRIMARY) => ClientType::Primary,
+            flags if flags.contains(ClientFlags::REPLICA) => ClientType::Replica,
+            flags if flags.contains(ClientFlags::PUBSUB) => ClientType::PubSub,
+            _ => ClientType::Normal,
+        }
     }
 }
 
@@ -331,6 +335,21 @@ mod tests {
             "LIB-NAME jedis ID 7",
         ] {
             assert!(!matches(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn links_of_replication_have_types_of_their_own() {
+        for (flag, names, letter) in
+            [(ClientFlags::REPLICA, ["replica", "slave"], b'S'), (ClientFlags::PRIMARY, ["master", "primary"], b'M')]
+        {
+            let client = client();
+            client.set_flag(flag, true);
+            client.set_flag(ClientFlags::PUBSUB, true);
+            for name in names {
+                assert_eq!(ClientType::parse(name.as_bytes()), Ok(ClientType::of(&client)));
+            }
+            assert_eq!(letters(&client).as_bytes(), [letter, b'P', b'e']);
         }
     }
 

@@ -191,6 +191,8 @@ pub(super) fn idle_seconds(client: &Client, now: Millis) -> i64 {
 pub(super) fn letters(client: &Client) -> String {
     const BEFORE_KILLED: &[(ClientFlags, char)] = &[
         (ClientFlags::MONITOR, 'O'),
+        (ClientFlags::REPLICA, 'S'),
+        (ClientFlags::PRIMARY, 'M'),
         (ClientFlags::PUBSUB, 'P'),
         (ClientFlags::MULTI, 'x'),
         (ClientFlags::PAUSED.union(ClientFlags::BLOCKED), 'b'),
