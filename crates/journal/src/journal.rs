@@ -1,9 +1,9 @@
 //! The log in memory: who appends, who reads, how far it is safe.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, fence};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
@@ -69,6 +69,11 @@ pub struct Journal {
     durable: AtomicU64,
     answerable: AtomicU64,
     aof_bytes_max: u64,
+    /// What is executed here is not for replicas: they get what our own primary sends.
+    relaying: AtomicBool,
+    /// The end of the replicas' stream at which its feeder wants to be woken; out of reach while it is awake.
+    feed_at: AtomicU64,
+    feeder: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 struct State {
@@ -105,6 +110,9 @@ impl Journal {
             durable: AtomicU64::new(0),
             answerable: AtomicU64::new(0),
             aof_bytes_max,
+            relaying: AtomicBool::new(false),
+            feed_at: AtomicU64::new(u64::MAX),
+            feeder: OnceLock::new(),
         }
     }
 
@@ -118,6 +126,7 @@ impl Journal {
             return self.tails();
         }
         let second = self.annotate.load(Relaxed).then_some(unix_seconds);
+        let feeds = !batch.parts[Destination::Replicas as usize].bytes.is_empty();
         let mut state = self.state.lock();
         for destination in Destination::ALL {
             let part = &mut batch.parts[destination as usize];
@@ -142,13 +151,74 @@ impl Journal {
         if wake {
             self.aof_wake.notify_one();
         }
+        if feeds {
+            self.wake_feeder(tails.replicas);
+        }
         tails
+    }
+
+    /// Puts bytes behind the end of the replicas' stream as they are: whole units that our own primary has sent, or a word to all replicas. Says where
+    /// it ends now.
+    pub fn append_to_replicas(&self, bytes: &[u8]) -> u64 {
+        let mut state = self.state.lock();
+        let stream = &mut state.streams[Destination::Replicas as usize];
+        stream.append_raw(bytes);
+        let end = stream.end();
+        self.tails[Destination::Replicas as usize].store(end, Release);
+        drop(state);
+        self.wake_feeder(end);
+        end
+    }
+
+    /// The replicas' stream begins anew at this offset, empty. On the wide side, without readers.
+    pub fn begin_replicas_at(&self, offset: u64) {
+        self.state.lock().streams[Destination::Replicas as usize].begin_at(offset);
+        self.tails[Destination::Replicas as usize].store(offset, Release);
+    }
+
+    /// Whether what is executed here is kept from the replicas' stream, which is relayed. On the wide side.
+    pub fn set_relaying(&self, relaying: bool) {
+        self.relaying.store(relaying, Relaxed);
+    }
+
+    pub fn has_readers(&self, destination: Destination) -> bool {
+        self.state.lock().streams[destination as usize].has_readers()
+    }
+
+    /// Whom to wake when the replicas' stream grows: once, before anybody reads it.
+    pub fn set_feeder(&self, wake: impl Fn() + Send + Sync + 'static) {
+        let is_first = self.feeder.set(Box::new(wake)).is_ok();
+        assert!(is_first, "there is one feeder");
+    }
+
+    /// The feeder wants to be woken when the replicas' stream reaches this offset; false if it has already.
+    pub fn wake_feeder_at(&self, offset: u64) -> bool {
+        self.feed_at.store(offset, SeqCst);
+        // What was appended just before has not seen it.
+        fence(SeqCst);
+        if self.tail(Destination::Replicas) >= offset {
+            self.feed_at.store(u64::MAX, Relaxed);
+            return false;
+        }
+        true
+    }
+
+    #[inline]
+    fn wake_feeder(&self, end: u64) {
+        // Either the feeder sees the tail that was stored before, or its wish is seen here.
+        fence(SeqCst);
+        if end >= self.feed_at.load(Relaxed) && self.feed_at.swap(u64::MAX, Relaxed) <= end
+            && let Some(wake) = self.feeder.get()
+        {
+            wake();
+        }
     }
 
     /// Who reads: what nobody reads need not be encoded. Changes on the wide side only.
     #[inline]
     pub fn wanted(&self) -> Destinations {
-        Destinations::from_bits_retain(self.wanted.load(Relaxed))
+        let wanted = Destinations::from_bits_retain(self.wanted.load(Relaxed));
+        if self.relaying.load(Relaxed) { wanted & Destinations::AOF } else { wanted }
     }
 
     #[inline]
@@ -196,6 +266,11 @@ impl Journal {
         let state = self.state.lock();
         let stream = &state.streams[destination as usize];
         stream.end() - stream.begin()
+    }
+
+    /// The first offset of the stream that is in memory.
+    pub fn first(&self, destination: Destination) -> u64 {
+        self.state.lock().streams[destination as usize].begin()
     }
 
     /// The stream's end as a place to begin at: what comes next begins with SELECT. On the wide side.

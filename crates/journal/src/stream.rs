@@ -100,6 +100,23 @@ impl Stream {
         }
     }
 
+    /// Puts bytes behind the end that another server has made: whole units. Which database they leave selected is not known here.
+    pub(crate) fn append_raw(&mut self, bytes: &[u8]) {
+        self.extend(bytes);
+        self.db = None;
+    }
+
+    /// Begins anew at this offset, with nothing before it.
+    ///
+    /// # Panics
+    /// When there are readers, who would lose their place.
+    pub(crate) fn begin_at(&mut self, offset: u64) {
+        assert!(!self.has_readers(), "a stream with readers goes on");
+        self.blocks.clear();
+        self.end = offset;
+        self.cut();
+    }
+
     /// What comes next can be understood without what went before: it begins with a SELECT (and an annotation).
     pub(crate) fn cut(&mut self) -> u64 {
         self.db = None;

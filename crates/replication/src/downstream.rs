@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use crate::machine::{SECOND_MS, encode};
 use crate::planted::planted;
 use crate::upstream::number;
-use crate::{Action, Framing, History, Level, LinkId, Log, Machine, Ms, ReplicationId};
+use crate::{Action, Config, Framing, History, Level, LinkId, Log, Machine, Ms, ReplicationId};
 
 /// What REPLCONF is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -720,6 +720,12 @@ impl Machine {
     pub fn good_replicas(&self, now: Ms) -> usize {
         let lag_s_max = self.config.min_replicas_lag_ms / 1000;
         self.downstream.online().filter(|link| now.since(link.heard_at) / 1000 <= lag_s_max).count()
+    }
+
+    /// Whether a primary has so few of them that it is to refuse writes (`min-replicas-to-write`).
+    pub fn lacks_replicas(&self, now: Ms) -> bool {
+        let Config { min_replicas, min_replicas_lag_ms, .. } = self.config;
+        self.is_primary() && min_replicas > 0 && min_replicas_lag_ms > 0 && self.good_replicas(now) < min_replicas
     }
 
     /// Somebody waits for acknowledgements: replicas are asked for them.

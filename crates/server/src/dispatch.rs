@@ -39,6 +39,7 @@ use smallvec::SmallVec;
 
 use crate::eviction::Evictor;
 use crate::operation::{crash, memory};
+use crate::replication::Relay;
 use crate::shared::{Shared, now};
 
 /// When a batch has replied so much, the replies are sent before it goes on.
@@ -287,6 +288,8 @@ pub struct Dispatcher<'a> {
     pub front: Option<&'a mut dyn Attend>,
     /// Scripts run; otherwise a job ends before one ([`Progress::Script`]).
     pub runs_scripts: bool,
+    /// What is executed has come from our primary, and goes on to our replicas as it came.
+    pub relay: Option<&'a Relay<'a>>,
 }
 
 /// The planted bug `stale-pause`: the pause is read once a second, outside the gate, as code might do that wants to save the
@@ -505,6 +508,9 @@ impl<'a> Dispatcher<'a> {
                 let telling = Telling::of(global, self.shared, self.stats, self.thread);
                 telling.end(cx.db.effects);
                 record(self.shared, cx.db.effects, batch, now);
+                if let Some(relay) = self.relay {
+                    relay.executed(self.shared, *next);
+                }
                 return;
             };
             let Job { requests, large, session, reply, replied_before, next, planned, progress, wide_next, .. } =
@@ -530,6 +536,9 @@ impl<'a> Dispatcher<'a> {
         for _ in 0..batch_max {
             let name = job.requests.get(job.next)[0];
             self.wide_one(job, &mut alone, &mut keys);
+            if let Some(relay) = self.relay {
+                relay.executed(self.shared, job.next);
+            }
             let is_next = job.progress.is_none() && job.next < job.requests.len();
             if !is_next || job.requests.get(job.next)[0] != name {
                 break;
@@ -1459,7 +1468,8 @@ impl Access {
         if !self.in_transaction && !cx.session.keeps_reply() && !succeeded.is_some_and(pubsub::replies_by_push) {
             cx.reply.truncate(mark);
         }
-        if cx.session.close_after_reply { Err(BatchEnd::Closed) } else { Ok(()) }
+        let ends = cx.session.close_after_reply || cx.session.becomes_replica.is_some();
+        if ends { Err(BatchEnd::Closed) } else { Ok(()) }
     }
 
     /// Tells others what a command has changed, before the next one runs and before whoever waits for the same keys sees them.

@@ -332,7 +332,7 @@ impl EventLoop {
     /// Executes what is due without a request.
     fn housekeeper(&mut self) -> Dispatcher<'_> {
         let EventLoop { shared, index, stats, scratch, .. } = self;
-        Dispatcher { shared, thread: *index, stats, scratch, front: None, runs_scripts: true }
+        Dispatcher { shared, thread: *index, stats, scratch, front: None, runs_scripts: true, relay: None }
     }
 
     /// Reads what stands behind the gate, whether or not a script is slow.
@@ -491,6 +491,9 @@ impl EventLoop {
         let Some(mut connection) = self.connections.try_remove(token).flatten() else {
             return;
         };
+        if connection.session.becomes_replica.is_some() {
+            self.shared.replication.lose(&connection.session.client);
+        }
         if let Some(Blocked { deadline }) = connection.blocked {
             // At once: what comes now is for others.
             self.shared.gates.alone().global.waiters.remove(connection.session.client.id);
@@ -529,6 +532,41 @@ impl EventLoop {
         self.unfinished.retain(|&unfinished| unfinished != token);
         self.writing.retain(|&writing| writing != token);
         self.undurable.retain(|&undurable| undurable != token);
+    }
+
+    /// The connection is a replica's from now on: whoever feeds replicas has it.
+    fn give_away(&mut self, token: usize) {
+        let Some(mut connection) = self.connections.try_remove(token).flatten() else {
+            return;
+        };
+        let _ = self.poll.registry().deregister(&mut SourceFd(&connection.stream.fd()));
+        let client = connection.session.client.clone();
+        if client.watched_keys.load(Relaxed) > 0 {
+            self.shared.gates.alone().global.watches.remove(&client);
+        }
+        if client.has_tracked() {
+            let garbage = self.shared.gates.alone().global.tracking.remove(&client);
+            if let Some(garbage) = garbage {
+                self.shared.free_elsewhere(1, 0, garbage);
+            }
+        }
+        if connection.session.is_subscriber {
+            self.shared.subscriptions.remove_client(&client);
+        }
+        if connection.session.is_monitor {
+            self.shared.gates.alone().global.monitors.remove(&client);
+        }
+        self.shared.clients_memory_bytes.fetch_sub(connection.counted_bytes, Relaxed);
+        self.shared.connected.fetch_sub(1, Relaxed);
+        self.stats.clients.fetch_sub(1, Relaxed);
+        self.paused.retain(|&paused| paused != token);
+        self.resumed.retain(|&resumed| resumed != token);
+        self.unfinished.retain(|&unfinished| unfinished != token);
+        self.writing.retain(|&writing| writing != token);
+        self.undurable.retain(|&undurable| undurable != token);
+        let output = connection.output.take();
+        let Connection { stream, .. } = *connection;
+        self.shared.replication.adopt(client, stream, output);
     }
 
     // -----------------------------------------------------------------------------------------------------------------
@@ -609,7 +647,7 @@ impl EventLoop {
         }
         // Nobody waits for a script who could be served first.
         let runs_scripts = is_last && jobs.len() == 1;
-        Dispatcher { shared, thread: self.index, stats, scratch, front: Some(self), runs_scripts }.run(&mut jobs);
+        Dispatcher { shared, thread: self.index, stats, scratch, front: Some(self), runs_scripts, relay: None }.run(&mut jobs);
         let progress: SmallVec<[(u64, Progress); SEATS_MAX]> =
             jobs.into_iter().map(|job| (job.executed(), job.progress())).collect();
 
@@ -875,7 +913,7 @@ impl EventLoop {
             }
         };
         let mut jobs = [Job::new(requests, first, large, session, reply)];
-        Dispatcher { shared, thread: self.index, stats, scratch, front: Some(self), runs_scripts: true }.run(&mut jobs);
+        Dispatcher { shared, thread: self.index, stats, scratch, front: Some(self), runs_scripts: true, relay: None }.run(&mut jobs);
         let [job] = jobs;
         let executed = job.executed();
         let progress = job.progress();
@@ -964,6 +1002,10 @@ impl EventLoop {
         }
         if connection.output.is_none() && connection.undurable.is_empty() {
             connection.soft_limit_since = None;
+            if connection.session.becomes_replica.is_some() {
+                self.give_away(token);
+                return false;
+            }
             if connection.session.close_after_reply {
                 self.close(token);
                 return false;

@@ -8,7 +8,6 @@ use commands::observation::Observation;
 use commands::observation::hot_keys::Usage;
 use commands::persistence::{Alone, Persistence};
 use commands::pubsub::{Pending, Subscriptions};
-use commands::replication::Replication;
 use commands::server::memory::MemoryReport;
 use commands::{
     Client, ClientFlags, Clients, Db, Error, Global, Host, Room, Settings, Shutdown, ShutdownOptions, ThreadStats,
@@ -81,7 +80,7 @@ impl Host for Shared {
         self
     }
 
-    fn replication(&self) -> &dyn Replication {
+    fn replication(&self) -> &dyn commands::replication::Replication {
         self
     }
 
@@ -134,6 +133,7 @@ impl Host for Shared {
             before.iter().filter(is_gone).for_each(|old| old.stop());
         }
         self.apply_persistence(global, changes)?;
+        self.apply_replication(global);
         if let Some(terms) = terms {
             self.handshakes.set_terms(terms);
         }

@@ -22,6 +22,7 @@ pub use crate::dispatch::Requests;
 use crate::dispatch::{Dispatcher, Job, Progress, Scratch};
 use crate::operation::OperationState;
 use crate::persistence::Persistence;
+use crate::replication::Replication;
 use crate::shared::{Shared, now};
 
 /// A server that only its own process can ask.
@@ -79,6 +80,7 @@ impl InProcess {
                 operation: OperationState::default(),
                 limit: Default::default(),
                 persistence: Persistence::default(),
+                replication: Replication::new(&Config::default()),
                 migrations: Default::default(),
                 handshakes: Default::default(),
                 job_stats: ThreadStats::new(command_count),
@@ -129,6 +131,7 @@ impl Caller<'_> {
             scratch: &mut self.scratch,
             front: None,
             runs_scripts: true,
+            relay: None,
         };
         let mut jobs = [Job::new(requests, 0, &[], &mut self.session, &mut self.reply)];
         dispatcher.run(&mut jobs);

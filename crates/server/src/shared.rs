@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 
 use commands::observation::Observation;
 use commands::pubsub::Subscriptions;
-use commands::{Client, Clients, Registry, ThreadStats, World};
+use commands::{Client, ClientFlags, Clients, Registry, ThreadStats, World};
 use gate::Gates;
 use keyspace::Millis;
 use parking_lot::Mutex;
@@ -15,7 +15,8 @@ use crate::listener::Listener;
 use crate::mailbox::{Mail, Mailbox};
 use crate::migration::Migrations;
 use crate::operation::OperationState;
-use crate::persistence::Persistence;
+use crate::persistence::{self, Persistence};
+use crate::replication::Replication;
 use crate::tls::handshakes::Handshakes;
 
 /// One per process.
@@ -44,6 +45,7 @@ pub struct Shared {
     /// `maxmemory`, as event loops follow it.
     pub limit: Limit,
     pub persistence: Persistence,
+    pub replication: Replication,
     pub migrations: Migrations,
     /// What new connections to `tls-port` go through.
     pub handshakes: Handshakes,
@@ -55,6 +57,11 @@ impl Shared {
     /// The number of event loops. Behind their gates come those of the helpers.
     pub fn loops(&self) -> usize {
         self.stats.len()
+    }
+
+    /// The gate of the thread that applies what our primary sends.
+    pub fn upstream_gate(&self) -> usize {
+        self.loops() + persistence::helper_count()
     }
 
     /// Changes to the data since the start.
@@ -71,6 +78,9 @@ impl Shared {
     /// Asks the client's event loop to close it. From now on it gets no messages, and counts as no subscriber.
     pub fn kill(&self, client: &Client) {
         client.killed.store(true, Relaxed);
+        if client.flags().contains(ClientFlags::REPLICA) {
+            self.replication.kill(client);
+        }
         self.subscriptions.remove_client(client);
         self.mailboxes[client.thread].send(Mail::Kill { token: client.token, id: client.id });
     }

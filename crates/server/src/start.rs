@@ -28,6 +28,7 @@ use crate::operation::{
     memory, process, signals,
 };
 use crate::persistence::{self, Persistence};
+use crate::replication::{self, Replication};
 use crate::shared::{Shared, now};
 use crate::tls::TlsDirectives;
 
@@ -176,6 +177,7 @@ fn serve(
     start_reaper(&shared)?;
     shared.handshakes.belong_to(&shared);
     persistence::start(&shared)?;
+    replication::start(&shared)?;
     migration::start(&shared)?;
     if config.get(directives::TLS_PORT) != 0 {
         let terms = TlsDirectives::of(config).load().map_err(anyhow::Error::msg);
@@ -234,6 +236,7 @@ fn serve(
     let mut result = Ok(());
     match loaded_soon.unwrap_or_else(|| loaded.recv().expect("the thread ends with a result")) {
         Ok(()) => {
+            shared.begin_replication();
             for line in ready_lines(config) {
                 LOG.notice(&line);
             }
@@ -333,7 +336,8 @@ fn world(
     let limit = Limit::default();
     limit.follow(&global.settings);
     Shared {
-        gates: Gates::new(threads + persistence::helper_count(), World { global, keyspace }),
+        // One for each event loop, for each helper, and for whoever applies what our primary sends.
+        gates: Gates::new(threads + persistence::helper_count() + 1, World { global, keyspace }),
         registry,
         clients: Clients::default(),
         subscriptions: Default::default(),
@@ -349,6 +353,7 @@ fn world(
         operation: OperationState::default(),
         limit,
         persistence: Persistence::default(),
+        replication: Replication::new(config),
         migrations: Default::default(),
         handshakes: Default::default(),
         job_stats: ThreadStats::new(command_count),

@@ -169,7 +169,7 @@ impl Shared {
     /// Takes over what follows from there being a file, or none. The caller is alone.
     fn aof_changed(&self, global: &mut Global) {
         let aof = self.persistence.aof.lock();
-        global.journal_kept = aof.is_some();
+        self.note_readers(global);
         let holds = aof.is_some() && fsync_of(&global.config) == Fsync::Always;
         self.persistence.status.holds_replies.store(holds, Relaxed);
         if aof.is_none() {
@@ -262,6 +262,19 @@ impl Shared {
         figures.last_load_expired.store(loading.expired.load(Relaxed), Relaxed);
         LOG.notice(&format!("DB loaded from append only file: {:.3} seconds", began.elapsed().as_secs_f64()));
         Ok(())
+    }
+
+    /// A snapshot of libraries alone.
+    pub(super) fn without_keys<'a>(&self, libraries: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        rdb::encode::header(&mut bytes, rdb::Version::REDIS_7_0);
+        super::save::facts(&mut bytes, crate::shared::now(), false);
+        let options = rdb::encode::Options { version: rdb::Version::REDIS_7_0, compress: true };
+        libraries.for_each(|code| rdb::encode::function(&mut bytes, code, &options));
+        rdb::encode::end(&mut bytes);
+        let checksum = rdb::Checksum::of(&bytes);
+        rdb::encode::footer(&mut bytes, checksum);
+        bytes
     }
 
     /// What the base of a new set holds: nothing.
@@ -435,12 +448,12 @@ impl Shared {
     /// What is in the journal is written, and then nothing more.
     fn switch_off(&self, global: &mut Global) {
         let Some(file) = self.persistence.aof.lock().take() else { return };
-        global.journal_kept = false;
         let (written, reader) = file.writer.stop();
         if let Err(error) = written {
             LOG.warning(&format!("The end of the append-only file was not written: {error}"));
         }
         drop(reader);
+        self.note_readers(global);
         let mut jobs = self.persistence.jobs.lock();
         jobs.rewrite_scheduled = false;
         if let Some(running) = &jobs.running
@@ -448,6 +461,17 @@ impl Shared {
         {
             running.cancel();
         }
+    }
+
+    /// Effects are kept while somebody reads them. The caller is alone.
+    pub(crate) fn note_readers(&self, global: &mut Global) {
+        global.journal_kept = !self.persistence.journal.wanted().is_empty();
+    }
+
+    /// Other data comes in the place of what the file holds. When it is there, [`follow_config`](Self::follow_config) begins anew. The caller is alone.
+    pub(super) fn close_aof_for_sync(&self, global: &mut Global) {
+        self.switch_off(global);
+        self.aof_changed(global);
     }
 
     /// After a rewrite that was asked for while `appendonly` is `no`. The caller is alone.

@@ -1,7 +1,9 @@
 //! Jobs: one at a time, begun and ended by whoever is alone in the world, done on a thread of their own.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
@@ -19,6 +21,7 @@ use super::capture::Collector;
 use super::save::{self, Cut, Target};
 use super::*;
 use crate::operation::{LOG, memory, signals};
+use crate::replication::{Content, End, Form, LinkId};
 use crate::shared::now;
 
 /// What a job is for. The client, if there is one, waits for its end.
@@ -28,6 +31,10 @@ pub enum Kind {
     BackgroundSave,
     Rewrite,
     Reload(u64, Reload),
+    /// For replicas: they get it as it is made (`stream`), or the file when it is whole.
+    Sync {
+        stream: bool,
+    },
     /// The last save before the end, which comes whatever becomes of it (`force`).
     Shutdown {
         client_id: Option<u64>,
@@ -42,6 +49,15 @@ pub struct Job {
     began: Instant,
     /// What was in force before everybody had to wait.
     paused: Option<Option<Pause>>,
+}
+
+/// Whether a snapshot for replicas has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeginSync {
+    Begun,
+    /// Something else is under way; its end is told to the feeder.
+    Later,
+    Failed,
 }
 
 /// What is under way, and what is to come.
@@ -129,12 +145,13 @@ impl Shared {
         let config = &alone.global.config;
         // Where somebody waits for the file, all cores write it.
         let walkers = match kind {
-            Kind::BackgroundSave | Kind::Rewrite => background_helper_count(self.loops()),
+            Kind::BackgroundSave | Kind::Rewrite | Kind::Sync { .. } => background_helper_count(self.loops()),
             _ => helper_count(),
         };
         let target = match kind {
             Kind::Save(_)
             | Kind::BackgroundSave
+            | Kind::Sync { .. }
             | Kind::Shutdown { .. }
             | Kind::Reload(_, Reload::Snapshot { save: true, .. }) => {
                 Some(Target::of(config, save::snapshot_path(config), false, walkers))
@@ -142,6 +159,10 @@ impl Shared {
             Kind::Rewrite => Some(Target::of(config, self.aof_base_temporary(), true, walkers)),
             Kind::Reload(..) => None,
         };
+        let target = target.map(|target| Target {
+            replicas: self.transfer().filter(|_| kind == Kind::Sync { stream: true }),
+            ..target
+        });
         let cut = target.map(|target| save::cut(self, alone, target));
         let paused = matches!(kind, Kind::Reload(..) | Kind::Shutdown { .. }).then(|| {
             let before = alone.global.pause;
@@ -166,6 +187,8 @@ impl Shared {
                 Kind::Save(_) | Kind::Reload(..) => "Saving started",
                 Kind::Shutdown { .. } => "Saving the final RDB snapshot before exiting.",
                 Kind::BackgroundSave => "Background saving started",
+                Kind::Sync { stream: true } => "Background RDB transfer to replicas started",
+                Kind::Sync { stream: false } => "Background saving for replicas started",
             });
             save::write(self, cut, &self.persistence.figures)
         });
@@ -182,8 +205,17 @@ impl Shared {
             let _told_in_log_and_figures = self.end_rewrite(file, seconds);
         } else if let Some(written) = &written {
             let cut = job.cut.as_ref().expect("it was written from a cut");
-            self.note_saved(written, cut, seconds);
-            self.end_cut(&mut job, written.is_ok());
+            if job.kind == (Kind::Sync { stream: true }) {
+                self.note_transferred(written, cut);
+                self.end_cut(&mut job, false);
+            } else {
+                self.note_saved(written, cut, seconds);
+                let file = (job.kind == Kind::Sync { stream: false }).then(|| cut.target.name.clone());
+                self.end_cut(&mut job, written.is_ok());
+                if let Some(file) = file {
+                    self.hand_over_file(&file, written.is_ok());
+                }
+            }
         }
         if let (Kind::Reload(_, reload), Ok(())) = (job.kind, &result) {
             result = self.load_again(reload);
@@ -203,6 +235,41 @@ impl Shared {
         drop(world);
         // It may hold what it was given.
         drop(cut);
+    }
+
+    /// What was made for replicas has all been put on its way, or will not be.
+    fn note_transferred(&self, written: &io::Result<u64>, cut: &Cut) {
+        let transfer = cut.target.replicas.as_ref().expect("it was for replicas");
+        match written {
+            Ok(bytes) => {
+                LOG.notice(&format!(
+                    "Background RDB transfer terminated with success: {} keys, {bytes} bytes; at most {} bytes waited in memory, {} were spilled",
+                    cut.collector.keys.load(Relaxed),
+                    cut.collector.waiting_bytes_peak.load(Relaxed),
+                    cut.collector.spilled_bytes.load(Relaxed),
+                ));
+                transfer.end(End::Whole(None));
+            }
+            Err(error) => {
+                LOG.warning(&format!("Background transfer error: {error}"));
+                transfer.end(End::Failed);
+            }
+        }
+    }
+
+    /// The file for replicas is there, or will not be.
+    fn hand_over_file(&self, name: &Path, is_whole: bool) {
+        let Some(transfer) = self.transfer() else { return };
+        let opened = if is_whole { File::open(name) } else { Err(io::ErrorKind::NotFound.into()) };
+        match opened {
+            Ok(file) => transfer.end(End::Whole(Some(Arc::new(file)))),
+            Err(_) => transfer.end(End::Failed),
+        }
+        let config = self.gates.narrow(self.loops()).global.config.clone();
+        let is_kept = config.get(directives::APPENDONLY) || !config.get(directives::SAVE).is_empty();
+        if config.get(directives::RDB_DEL_SYNC_FILES) && !is_kept {
+            let _ = std::fs::remove_file(name);
+        }
     }
 
     fn note_saved(&self, written: &io::Result<u64>, cut: &Cut, seconds: i64) {
@@ -278,7 +345,7 @@ impl Shared {
                 self.close_aof_of_one_rewrite(global);
                 jobs = self.persistence.jobs.lock();
             }
-            Kind::BackgroundSave => {}
+            Kind::BackgroundSave | Kind::Sync { .. } => {}
         }
         // SAFETY: all gates are closed, and no other Space exists.
         let mut space = unsafe { keyspace.wide() };
@@ -286,8 +353,40 @@ impl Shared {
         drop(space);
         drop(jobs);
         drop(world);
+        self.tell_feeder_of_end();
         if resumed {
             self.wake_all();
+        }
+    }
+
+    /// Begins a snapshot for these replicas, with a cut of the log in the same access.
+    pub(crate) fn begin_sync(&self, links: &[LinkId], form: Form, content: Content) -> BeginSync {
+        let mut world = self.gates.wide();
+        let World { global, keyspace } = &mut *world;
+        let mut jobs = self.persistence.jobs.lock();
+        if jobs.running.is_some() || global.loading {
+            return BeginSync::Later;
+        }
+        self.cut_log(global, links, form);
+        if content != Content::Everything {
+            let libraries = global.scripts.functions.libraries().filter(|_| content == Content::Functions);
+            let transfer = self.transfer().expect("it was begun just now");
+            // Few bytes, for which there is room.
+            transfer.end(match transfer.write(&self.without_keys(libraries.map(|library| &*library.code))) {
+                Ok(()) => End::Whole(None),
+                Err(_) => End::Failed,
+            });
+            return BeginSync::Begun;
+        }
+        // SAFETY: all gates are closed, and no other Space exists.
+        let mut space = unsafe { keyspace.wide() };
+        let kind = Kind::Sync { stream: matches!(form, Form::Stream(_)) };
+        match self.begin(&mut Alone { global, space: &mut space }, &mut jobs, kind) {
+            Ok(()) => BeginSync::Begun,
+            Err(error) => {
+                LOG.warning(&String::from_utf8_lossy(&error.render()));
+                BeginSync::Failed
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use commands::scripting::{Policy, VERSION};
 use commands::tracking;
 use config::directives;
 use keyspace::{DbIndex, Expiry, Held, Key, Keyspace, Millis};
+use replication::ReplicationId;
 use rdb::{Access, Batch, Decoded, Item, Limits, Reader, Value};
 use smallvec::SmallVec;
 
@@ -56,12 +57,52 @@ pub struct Loading {
     pub expired: AtomicU64,
     failed: AtomicBool,
     failure: Mutex<Option<String>>,
+    /// What the file says of the stream that it belongs to.
+    pub stream: Mutex<Option<StreamPlace>>,
+}
+
+/// Which stream of replication a snapshot belongs to, up to where, and which database was selected there.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamPlace {
+    pub id: ReplicationId,
+    pub offset: u64,
+    pub db: u32,
+}
+
+/// A snapshot that comes from our primary.
+pub struct Incoming {
+    /// Where it was cut.
+    pub offset: u64,
 }
 
 impl Loading {
     fn fail(&self, reason: String) {
         self.failure.lock().get_or_insert(reason);
         self.failed.store(true, Relaxed);
+    }
+}
+
+/// What of a [`StreamPlace`] was read so far.
+#[derive(Default)]
+struct PlaceRead {
+    id: Option<ReplicationId>,
+    offset: Option<u64>,
+    db: Option<u32>,
+}
+
+impl PlaceRead {
+    fn note(&mut self, name: &[u8], value: &[u8]) {
+        let number = || resp::number::parse_i64(value);
+        match name {
+            b"repl-id" => self.id = ReplicationId::parse(value),
+            b"repl-offset" => self.offset = number().and_then(|offset| u64::try_from(offset).ok()),
+            b"repl-stream-db" => self.db = number().and_then(|db| u32::try_from(db).ok()),
+            _ => {}
+        }
+    }
+
+    fn take(&mut self) -> Option<StreamPlace> {
+        Some(StreamPlace { id: self.id?, offset: self.offset?, db: self.db.unwrap_or(0) })
     }
 }
 
@@ -106,6 +147,7 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
                 .map_err(|error| LoadError(format!("Cannot start a thread: {error}")))?;
         }
         let mut progress = Progress::new(shared);
+        let mut place = PlaceRead::default();
         loop {
             if loading.failed.load(Relaxed) {
                 return Ok(());
@@ -115,6 +157,9 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
             }
             let Some(item) = reader.next_item().map_err(text)? else { return Ok(()) };
             progress.at(reader.offset());
+            if !matches!(item, Item::Aux { .. }) && loading.stream.lock().is_none() {
+                *loading.stream.lock() = place.take();
+            }
             let part = match item {
                 Item::Batch(batch) => Part::Batch(batch),
                 Item::Decoded(decoded) => Part::Decoded(decoded),
@@ -123,7 +168,11 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
                     continue;
                 }
                 Item::End => return Ok(()),
-                Item::Aux { .. } | Item::SelectDb(_) | Item::ResizeDb { .. } | Item::SlotInfo { .. } => continue,
+                Item::Aux { name, value } => {
+                    place.note(&name, &value);
+                    continue;
+                }
+                Item::SelectDb(_) | Item::ResizeDb { .. } | Item::SlotInfo { .. } => continue,
             };
             if sender.send(part).is_err() {
                 return Ok(());
@@ -320,6 +369,7 @@ impl Shared {
                         ))
                     })?;
                     self.note_loaded(&loading, began);
+                    self.replication.restore(*loading.stream.lock());
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
@@ -357,6 +407,57 @@ impl Shared {
         self.persistence.figures.saved_changes.store(self.changes(), Relaxed);
     }
 
+    /// Everything goes, functions too. `also` is done under the same access.
+    fn forget_data(&self, also: impl FnOnce(&mut Global)) {
+        let mut world = self.gates.wide();
+        world.global.scripts.functions.clear();
+        // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
+        let garbage = unsafe { world.keyspace.wide() }.flush_all();
+        let tracked = tracking::invalidate_everything(&mut world.global, self, &self.job_stats, self.loops());
+        also(&mut world.global);
+        drop(world);
+        if let Some(tracked) = tracked {
+            self.free_elsewhere(1, 0, tracked);
+        }
+        let objects = garbage.len() as u64;
+        self.free_elsewhere(objects, 0, Box::new(garbage));
+    }
+
+    /// Makes the snapshot of a primary the data. Returns what the source has behind it. While it is loaded, clients get LOADING; if that fails, there is
+    /// nothing.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub fn load_from_primary<R: Read>(&self, source: R, incoming: &Incoming) -> Result<Vec<u8>, String> {
+        let began = Instant::now();
+        self.begin_loading();
+        self.forget_data(|global| {
+            global.loading = true;
+            // What was written so far is of other data: a new file begins with what is loaded.
+            self.close_aof_for_sync(global);
+            self.drop_log(global);
+        });
+        let loading = Loading::default();
+        // What a replica has, its primary says when it goes.
+        let loaded = load(self, source, Manner { merge: false, keep_expired: true }, &loading);
+        let result = match loaded {
+            Ok((rest, _)) => {
+                self.note_loaded(&loading, began);
+                let db = loading.stream.lock().take().map_or(0, |stream| stream.db);
+                self.replication.note_stream_db(db);
+                self.begin_log_of_primary(incoming.offset);
+                Ok(rest)
+            }
+            Err(error) => {
+                self.forget_data(|_| {});
+                Err(error.to_string())
+            }
+        };
+        self.end_loading();
+        self.wake_all();
+        result
+    }
+
     /// DEBUG RELOAD and LOADAOF, when what is to be saved has been.
     pub(super) fn load_again(&self, reload: Reload) -> Result<(), Error> {
         let began = Instant::now();
@@ -377,17 +478,7 @@ impl Shared {
             Reload::AppendOnlyFile => None,
         };
         if flush {
-            let mut world = self.gates.wide();
-            world.global.scripts.functions.clear();
-            // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
-            let garbage = unsafe { world.keyspace.wide() }.flush_all();
-            let tracked = tracking::invalidate_everything(&mut world.global, self, &self.job_stats, self.loops());
-            drop(world);
-            if let Some(tracked) = tracked {
-                self.free_elsewhere(1, 0, tracked);
-            }
-            let objects = garbage.len() as u64;
-            self.free_elsewhere(objects, 0, Box::new(garbage));
+            self.forget_data(|_| {});
         }
         self.begin_loading();
         let result = match source {

@@ -32,7 +32,8 @@ use parking_lot::Mutex;
 use self::aof::Status;
 pub use self::figures::Figures;
 use self::jobs::{Jobs, Kind};
-pub use self::jobs::{start, stop};
+pub use self::jobs::{BeginSync, start, stop};
+pub use self::load::{Incoming, StreamPlace};
 use crate::shared::Shared;
 
 /// More threads than this write or read a file together only in turns.

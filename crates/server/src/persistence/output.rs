@@ -1,20 +1,29 @@
-//! The file that a snapshot becomes: chunks from several walkers, one checksum.
+//! The file that a snapshot becomes, or the stream to replicas: chunks from several walkers, one checksum.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rdb::{Checksum, Version};
 
 use super::capture::Form;
+use crate::replication::Transfer;
 
 /// So much is handed to the disk at a time (`rdb-save-incremental-fsync`): the last synchronisation has little left to do.
 const SYNCED_BYTES: u64 = 4 << 20;
 
-/// A file under a temporary name. Without [`Output::finish`] it is removed when this is dropped.
+/// Where the bytes go.
+enum Sink {
+    /// A file under a temporary name. Without [`Output::finish`] it is removed when this is dropped.
+    File { file: File, temporary: PathBuf },
+    /// Replicas that read it as it is made.
+    Replicas(Arc<Transfer>),
+}
+
+/// What a snapshot is written to.
 pub struct Output {
-    file: File,
-    temporary: PathBuf,
+    sink: Sink,
     form: Form,
     is_finished: bool,
     /// Of everything behind the header, which is written last: it says which version the values needed.
@@ -29,14 +38,14 @@ impl Output {
     /// # Errors
     /// The file cannot be created.
     pub fn create(temporary: PathBuf, form: Form, with_checksum: bool, incremental: bool) -> io::Result<Output> {
-        let file = File::create(&temporary)?;
+        let mut file = File::create(&temporary)?;
         let mut header = Vec::new();
         if form == Form::Records {
             rdb::encode::header(&mut header, Version::LATEST);
         }
-        let mut output = Output {
-            file,
-            temporary,
+        file.write_all(&header)?;
+        Ok(Output {
+            sink: Sink::File { file, temporary },
             form,
             is_finished: false,
             checksum: Checksum::new(),
@@ -44,8 +53,28 @@ impl Output {
             incremental,
             written: header.len() as u64,
             synced: header.len() as u64,
+        })
+    }
+
+    /// The stream to replicas. Its header leaves before anybody knows which version the values need, so it is the oldest: readers know
+    /// each type of value by itself.
+    ///
+    /// # Errors
+    /// Nobody wants it any more.
+    pub fn to_replicas(transfer: Arc<Transfer>, with_checksum: bool) -> io::Result<Output> {
+        let mut output = Output {
+            sink: Sink::Replicas(transfer),
+            form: Form::Records,
+            is_finished: true,
+            checksum: Checksum::new(),
+            with_checksum,
+            incremental: false,
+            written: 0,
+            synced: 0,
         };
-        output.file.write_all(&header)?;
+        let mut header = Vec::new();
+        rdb::encode::header(&mut header, Version::REDIS_7_0);
+        output.write(&header)?;
         Ok(output)
     }
 
@@ -62,13 +91,19 @@ impl Output {
 
     /// The same with the checksum of the chunk, which was computed outside of the output's lock.
     pub fn write_summed(&mut self, chunk: &[u8], checksum: Option<Checksum>) -> io::Result<()> {
-        self.file.write_all(chunk)?;
+        match &mut self.sink {
+            Sink::File { file, .. } => file.write_all(chunk)?,
+            Sink::Replicas(transfer) => transfer.write(chunk)?,
+        }
         if let Some(checksum) = checksum {
             self.checksum.append(&checksum);
         }
         self.written += chunk.len() as u64;
-        if self.incremental && self.written - self.synced >= SYNCED_BYTES {
-            start_writeback(&self.file, self.synced, self.written - self.synced);
+        if self.incremental
+            && self.written - self.synced >= SYNCED_BYTES
+            && let Sink::File { file, .. } = &self.sink
+        {
+            start_writeback(file, self.synced, self.written - self.synced);
             self.synced = self.written;
         }
         Ok(())
@@ -79,10 +114,12 @@ impl Output {
         if self.form == Form::Records {
             self.end_records(version)?;
         }
-        self.file.sync_all()?;
-        std::fs::rename(&self.temporary, name)?;
-        self.is_finished = true;
-        sync_folder(name)?;
+        if let Sink::File { file, temporary } = &self.sink {
+            file.sync_all()?;
+            std::fs::rename(temporary, name)?;
+            self.is_finished = true;
+            sync_folder(name)?;
+        }
         Ok(self.written)
     }
 
@@ -91,29 +128,26 @@ impl Output {
         let mut end = Vec::new();
         rdb::encode::end(&mut end);
         self.write(&end)?;
-        let mut header = Vec::new();
-        rdb::encode::header(&mut header, version);
-        self.file.write_all_at(&header, 0)?;
-        let sum = if self.with_checksum {
-            let mut whole = Checksum::new();
+        let mut whole = Checksum::new();
+        if let Sink::File { file, .. } = &self.sink {
+            let mut header = Vec::new();
+            rdb::encode::header(&mut header, version);
+            file.write_all_at(&header, 0)?;
             whole.update(&header);
-            whole.append(&self.checksum);
-            whole.finish()
-        } else {
-            0
-        };
+        }
+        whole.append(&self.checksum);
         let mut footer = Vec::new();
-        rdb::encode::footer(&mut footer, sum);
-        self.file.write_all(&footer)?;
-        self.written += footer.len() as u64;
-        Ok(())
+        rdb::encode::footer(&mut footer, if self.with_checksum { whole.finish() } else { 0 });
+        self.write_summed(&footer, None)
     }
 }
 
 impl Drop for Output {
     fn drop(&mut self) {
-        if !self.is_finished {
-            let _ = std::fs::remove_file(&self.temporary);
+        if let Sink::File { temporary, .. } = &self.sink
+            && !self.is_finished
+        {
+            let _ = std::fs::remove_file(temporary);
         }
     }
 }

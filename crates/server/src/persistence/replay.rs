@@ -74,6 +74,7 @@ impl<'a> Replayer<'a> {
                 scratch: &mut self.scratch,
                 front: None,
                 runs_scripts: true,
+                relay: None,
             };
             dispatcher.run(&mut jobs);
             let [job] = jobs;

@@ -19,6 +19,7 @@ use super::capture::{Claimed, Collector, Form, Traces};
 use super::commands_form;
 use super::output::Output;
 use crate::operation::memory;
+use crate::replication::Transfer;
 use crate::shared::{Shared, now};
 
 /// Slices of the walk between two looks at what has gathered.
@@ -37,6 +38,8 @@ pub struct Target {
     pub form: Form,
     /// So many threads walk over the keyspace.
     pub walkers: usize,
+    /// Replicas that read it as it is made; there is no file then.
+    pub replicas: Option<Arc<Transfer>>,
 }
 
 impl Target {
@@ -53,6 +56,7 @@ impl Target {
             delay_us: config.get(directives::RDB_KEY_SAVE_DELAY),
             is_aof_base,
             walkers,
+            replicas: None,
             form: match is_aof_base && !config.get(directives::AOF_USE_RDB_PREAMBLE) {
                 true => Form::Commands,
                 false => Form::Records,
@@ -94,6 +98,7 @@ pub fn cut(shared: &Shared, alone: &mut Alone<'_, '_>, target: Target) -> Cut {
     let mut preamble = Vec::new();
     if target.form == Form::Records {
         facts(&mut preamble, now, target.is_aof_base);
+        shared.tell_of_stream(&mut preamble);
     }
     for library in alone.global.scripts.functions.libraries() {
         match target.form {
@@ -136,7 +141,10 @@ pub fn facts(out: &mut Vec<u8>, Millis(now): Millis, is_aof_base: bool) {
 /// The disk is full or broken; `Interrupted` if the snapshot was called off.
 pub fn write(shared: &Shared, cut: &Cut, figures: &Figures) -> io::Result<u64> {
     let temporary = cut.target.temporary(if cut.target.is_aof_base { "rewrite" } else { "save" });
-    let mut output = Output::create(temporary, cut.target.form, cut.target.with_checksum, cut.target.incremental)?;
+    let mut output = match &cut.target.replicas {
+        Some(transfer) => Output::to_replicas(transfer.clone(), cut.target.with_checksum)?,
+        None => Output::create(temporary, cut.target.form, cut.target.with_checksum, cut.target.incremental)?,
+    };
     output.write(&cut.preamble)?;
     let output = Mutex::new(Claimed { output, by: None });
     let failure = Mutex::new(None);

@@ -1,89 +1,666 @@
-//! Replication: this server copies nobody, and nobody copies it.
+//! Replication over real sockets: the driver of [`replication::Machine`].
+//!
+//! ```text
+//!  event loop ── PSYNC ──> Machine ── actions ──┬──> feeder thread:   replicas' sockets, snapshot and log to them, their acknowledgements
+//!  (gives the connection away)                  └──> upstream thread: our primary's socket, handshake, loading, applying what comes
+//!
+//!  whoever writes ── effects ──> journal, replicas' stream ──> feeder      (on a replica the stream is what our primary sends, unchanged)
+//! ```
+//!
+//! The machine decides, under one lock; what it says is put into the threads' queues under the same lock, so that its order holds. What changes the
+//! world (role, paused writes) is done by whoever is alone in it, or by the feeder, which then asks to be.
+//!
+//! Locks are taken in this order: gates, jobs, machine, log, queues, journal.
 
-use std::sync::Arc;
+mod feeder;
+mod frames;
+mod transfer;
+mod upstream;
 
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use anyhow::Context;
+use commands::blocking::{self, Release};
+use commands::global::{Pause, Role as PartPlayed};
 use commands::persistence::Alone;
-use commands::replication::{Figures, Replication};
-use commands::{Client, Error};
+use commands::replication::Figures;
+use commands::{Client, ClientFlags, Error, Global};
+use config::{Config as Directives, OutputLimit, PrimaryAddress, directives};
+use journal::{Destination, Reader};
+use keyspace::Millis;
+use mio::{Poll, Token, Waker};
+use parking_lot::{Mutex, MutexGuard};
 use replication::{
-    Address, FailoverRequest, FailoverState, History, Log, Replconf, ReplicaReport, ReplicationId, Sync, SyncRequest,
-    UpstreamReport,
+    Action, Address, Config, FailoverRequest, FailoverState, History, Level, LinkState, Log, Machine, Ms, ReplicaReport, Replconf,
+    ReplicationId, Role, Sync, SyncRequest, UpstreamReport,
 };
 
+use self::feeder::Order;
+pub use self::transfer::{End, Form, Transfer};
+pub(crate) use self::upstream::Relay;
+use crate::listener::Stream;
+use crate::operation::LOG;
+use crate::operation::log::LogRole;
+use crate::persistence::StreamPlace;
 use crate::shared::Shared;
+pub use replication::{Content, LinkId};
 
-const NOT_YET: &str = "ERR Replication is not there yet";
+/// The token of a thread's wake-up.
+const WAKER: Token = Token(0);
 
-impl Replication for Shared {
-    fn follow(&self, _alone: Alone<'_, '_>, primary: Option<Address>) -> Result<bool, Error> {
-        if primary.is_some() { Err(Error::text(NOT_YET)) } else { Ok(false) }
+/// All of it. One per server.
+pub struct Replication {
+    machine: Mutex<Machine>,
+    began: Instant,
+    /// Keeps the log in memory for whoever comes back: a backlog. While there is none, nothing is counted.
+    backlog: Mutex<Option<Reader>>,
+    feeder: Arc<Post<Order>>,
+    upstream: Post<upstream::Order>,
+    /// The snapshot on its way to replicas.
+    transfer: Mutex<Option<Arc<Transfer>>>,
+    /// Replicas there are, for those who must not take the machine's lock.
+    links: AtomicUsize,
+    lacks_replicas: AtomicBool,
+    is_stale: AtomicBool,
+    /// Somebody waits for acknowledgements.
+    wanted_acknowledged: AtomicBool,
+    /// Our primary has asked how far we are, in the stream.
+    is_asked: AtomicBool,
+    /// The database that its stream has selected.
+    stream_db: AtomicU32,
+    /// What the loaded snapshot said of itself.
+    restored: Mutex<Option<StreamPlace>>,
+    /// The pause that was in force before a failover's.
+    paused: Mutex<Option<Option<Pause>>>,
+    /// Until when the feeder sleeps, as far as the machine is concerned.
+    deadline: AtomicU64,
+    limits: Mutex<Limits>,
+    /// Where the journal of our own file ended when the stream had been applied so far: (file, stream), for acknowledgements.
+    applied_to_file: Mutex<VecDeque<(u64, u64)>>,
+    counters: Counters,
+}
+
+/// Since the start.
+#[derive(Default)]
+struct Counters {
+    full_syncs: AtomicU64,
+    partial_syncs: AtomicU64,
+    partial_syncs_refused: AtomicU64,
+    input_bytes: AtomicU64,
+    output_bytes: AtomicU64,
+}
+
+/// What the feeder keeps to.
+#[derive(Clone, Copy, Default)]
+struct Limits {
+    backlog_bytes: u64,
+    output: OutputLimit,
+}
+
+/// Applied parts of the stream whose way to disk is followed.
+const FOLLOWED_MAX: usize = 4096;
+
+/// The queue of a thread that also watches sockets.
+pub(crate) struct Post<T> {
+    queue: Mutex<VecDeque<T>>,
+    waker: OnceLock<Waker>,
+}
+
+impl<T> Post<T> {
+    fn new() -> Post<T> {
+        Post { queue: Mutex::default(), waker: OnceLock::new() }
     }
 
-    fn replconf(&self, _alone: Alone<'_, '_>, _client: &Arc<Client>, _words: &[&[u8]]) -> Replconf {
-        Replconf::Error(NOT_YET.to_owned())
+    /// Enqueues, and wakes the thread.
+    pub(crate) fn send(&self, order: T) {
+        self.queue.lock().push_back(order);
+        self.wake();
     }
 
-    fn sync(&self, _alone: Alone<'_, '_>, _client: &Arc<Client>, _request: SyncRequest<'_>) -> Sync {
-        Sync::Refuse(NOT_YET.to_owned())
+    fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            // It fails only when the thread's poll is gone, that is while the server ends.
+            let _ = waker.wake();
+        }
+    }
+
+    fn take(&self) -> VecDeque<T> {
+        std::mem::take(&mut *self.queue.lock())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.queue.lock().is_empty()
+    }
+
+    /// The thread is there.
+    fn attend(&self, poll: &Poll) -> anyhow::Result<()> {
+        let waker = Waker::new(poll.registry(), WAKER).context("Cannot watch a queue")?;
+        let is_first = self.waker.set(waker).is_ok();
+        assert!(is_first, "a queue has one thread");
+        Ok(())
+    }
+}
+
+/// What the machine is to know of the configuration.
+fn config_of(directives: &Directives) -> Config {
+    let number = |value: i64| u64::try_from(value).unwrap_or(0);
+    let ports = [directives.get(directives::PORT), directives.get(directives::TLS_PORT)];
+    let own_port = if directives.get(directives::TLS_REPLICATION) { ports[1] } else { ports[0] };
+    let announced_port = match directives.get(directives::REPLICA_ANNOUNCE_PORT) {
+        0 => own_port,
+        port => port,
+    };
+    Config {
+        timeout_ms: number(directives.get(directives::REPL_TIMEOUT)) * 1000,
+        ping_period_ms: number(directives.get(directives::REPL_PING_REPLICA_PERIOD)) * 1000,
+        backlog_bytes: number(directives.get(directives::REPL_BACKLOG_SIZE)),
+        backlog_ttl_ms: number(directives.get(directives::REPL_BACKLOG_TTL)) * 1000,
+        diskless: directives.get(directives::REPL_DISKLESS_SYNC),
+        diskless_delay_ms: number(directives.get(directives::REPL_DISKLESS_SYNC_DELAY)) * 1000,
+        diskless_replicas_max: number(directives.get(directives::REPL_DISKLESS_SYNC_MAX_REPLICAS)) as usize,
+        min_replicas: number(directives.get(directives::MIN_REPLICAS_TO_WRITE)) as usize,
+        min_replicas_lag_ms: number(directives.get(directives::MIN_REPLICAS_MAX_LAG)) * 1000,
+        user: directives.get(directives::MASTERUSER).to_vec(),
+        password: directives.get(directives::MASTERAUTH).to_vec(),
+        announce_host: directives.text(directives::REPLICA_ANNOUNCE_IP).into_owned(),
+        announce_port: u16::try_from(announced_port).unwrap_or(0),
+        priority: directives.get(directives::REPLICA_PRIORITY),
+        announced: directives.get(directives::REPLICA_ANNOUNCED),
+        read_only: directives.get(directives::REPLICA_READ_ONLY),
+        accepts_eof: true,
+    }
+}
+
+fn random_id() -> ReplicationId {
+    ReplicationId::from_random(rand::random())
+}
+
+impl Replication {
+    pub fn new(directives: &Directives) -> Replication {
+        let machine = Machine::new(Ms(0), config_of(directives), History::new(random_id()));
+        Replication {
+            machine: Mutex::new(machine),
+            began: Instant::now(),
+            backlog: Mutex::default(),
+            feeder: Arc::new(Post::new()),
+            upstream: Post::new(),
+            transfer: Mutex::default(),
+            links: AtomicUsize::new(0),
+            lacks_replicas: AtomicBool::new(false),
+            is_stale: AtomicBool::new(false),
+            wanted_acknowledged: AtomicBool::new(false),
+            is_asked: AtomicBool::new(false),
+            stream_db: AtomicU32::new(0),
+            restored: Mutex::default(),
+            paused: Mutex::default(),
+            deadline: AtomicU64::new(0),
+            limits: Mutex::new(limits_of(directives)),
+            applied_to_file: Mutex::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    fn now(&self) -> Ms {
+        Ms(self.began.elapsed().as_millis() as u64)
+    }
+
+    /// Bytes have come from our primary.
+    fn note_input(&self, bytes: usize) {
+        self.counters.input_bytes.fetch_add(bytes as u64, Relaxed);
+        self.machine.lock().heard(self.now());
+    }
+
+    /// What a file that was loaded at the start said of itself.
+    pub fn restore(&self, place: Option<StreamPlace>) {
+        *self.restored.lock() = place;
+    }
+
+    /// The database in which the stream goes on.
+    pub fn note_stream_db(&self, db: u32) {
+        self.stream_db.store(db, Relaxed);
+    }
+
+    fn stream_db(&self) -> u32 {
+        self.stream_db.load(Relaxed)
+    }
+
+    /// An event loop gives a replica's connection away.
+    pub fn adopt(&self, client: Arc<Client>, stream: Stream, output: Option<Box<resp::Reply>>) {
+        self.feeder.send(Order::Adopt { client, stream, output });
+    }
+
+    /// The connection has ended before that.
+    pub fn lose(&self, client: &Client) {
+        self.feeder.send(Order::Gone(link_of(client)));
+    }
+
+    pub fn kill(&self, client: &Client) {
+        self.feeder.send(Order::Kill(link_of(client)));
+    }
+}
+
+fn limits_of(directives: &Directives) -> Limits {
+    Limits {
+        backlog_bytes: u64::try_from(directives.get(directives::REPL_BACKLOG_SIZE)).unwrap_or(0),
+        output: directives.get(directives::CLIENT_OUTPUT_BUFFER_LIMIT).replica,
+    }
+}
+
+/// Starts the threads.
+///
+/// # Errors
+/// The system has no thread for them.
+pub fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
+    feeder::start(shared)?;
+    upstream::start(shared)
+}
+
+impl Shared {
+    /// What there is of the log.
+    pub(crate) fn replication_log(&self) -> Log {
+        let journal = &self.persistence.journal;
+        let backlog = self.replication.backlog.lock();
+        let first = backlog.as_ref().map(|_| journal.first(Destination::Replicas));
+        Log { first, end: journal.tail(Destination::Replicas) }
+    }
+
+    /// From here on the stream is kept and counted. On the wide side.
+    fn begin_log(&self, global: &mut Global) {
+        let mut backlog = self.replication.backlog.lock();
+        if backlog.is_none() {
+            *backlog = Some(self.persistence.journal.reader(Destination::Replicas));
+            drop(backlog);
+            self.note_readers(global);
+        }
+    }
+
+    /// The log begins anew at this offset, empty. On the wide side, when no replica is fed from it.
+    fn begin_log_at(&self, global: &mut Global, offset: u64) {
+        let journal = &self.persistence.journal;
+        let mut backlog = self.replication.backlog.lock();
+        *backlog = None;
+        journal.begin_replicas_at(offset);
+        *backlog = Some(journal.reader(Destination::Replicas));
+        drop(backlog);
+        self.note_readers(global);
+    }
+
+    /// The data are those of our primary at this offset of its stream: so the log begins there.
+    pub(crate) fn begin_log_of_primary(&self, offset: u64) {
+        // Replicas of ours were sent away before the snapshot came; the feeder may still be about to do it.
+        while self.persistence.journal.has_readers(Destination::Replicas) && !self.is_ending() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let mut world = self.gates.wide();
+        self.begin_log_at(&mut world.global, offset);
+    }
+
+    /// Nobody needs the log any more. On the wide side.
+    pub(crate) fn drop_log(&self, global: &mut Global) {
+        *self.replication.backlog.lock() = None;
+        self.note_readers(global);
+    }
+
+    /// The backlog lets go of what is beyond its size.
+    fn trim_backlog(&self, size_bytes: u64) {
+        let backlog = self.replication.backlog.lock();
+        if let Some(reader) = &*backlog {
+            let keep_from = self.persistence.journal.tail(Destination::Replicas).saturating_sub(size_bytes);
+            if keep_from > reader.released() {
+                reader.release(keep_from);
+            }
+        }
+    }
+
+    /// Does something with the machine, and what it says.
+    fn with_machine<T>(&self, global: Option<&mut Global>, run: impl FnOnce(&mut Machine, Ms, Log) -> T) -> T {
+        let mut machine = self.replication.machine.lock();
+        let result = run(&mut machine, self.replication.now(), self.replication_log());
+        self.route(machine, global);
+        result
+    }
+
+    /// Hands on what the machine says, in its order.
+    fn route(&self, mut machine: MutexGuard<'_, Machine>, mut global: Option<&mut Global>) {
+        let replication = &self.replication;
+        while let Some(action) = machine.poll_action() {
+            match action {
+                Action::Connect(address) => replication.upstream.send(upstream::Order::Connect(address)),
+                Action::Close => replication.upstream.send(upstream::Order::Close),
+                Action::Send(bytes) => replication.upstream.send(upstream::Order::Send(bytes)),
+                Action::ReceiveSnapshot(framing) => {
+                    let offset = machine.upstream_offset();
+                    replication.upstream.send(upstream::Order::Receive { framing, offset });
+                }
+                Action::Stream => replication.upstream.send(upstream::Order::Stream),
+                Action::Reply(link, bytes) => replication.feeder.send(Order::Reply { link, bytes }),
+                Action::Patience(link) => replication.feeder.send(Order::Patience(link)),
+                Action::Feed { link, from } => replication.feeder.send(Order::Feed { link, from }),
+                Action::Snapshot { links, framing, content } => {
+                    replication.feeder.send(Order::Snapshot { links, framing, content });
+                }
+                Action::Disconnect { link, why } => replication.feeder.send(Order::Disconnect { link, why }),
+                Action::Append(bytes) => {
+                    self.persistence.journal.append_to_replicas(&bytes);
+                }
+                Action::Note(level, text) => note(level, &text),
+                action @ (Action::DropLog
+                | Action::BecomeReplica
+                | Action::BecomePrimary
+                | Action::PauseWrites
+                | Action::ResumeWrites) => match &mut global {
+                    Some(global) => self.change_world(global, &action),
+                    None => replication.feeder.send(Order::Alone(action)),
+                },
+            }
+        }
+        let now = replication.now();
+        replication.lacks_replicas.store(machine.lacks_replicas(now), Relaxed);
+        let is_down = machine.upstream(now).is_some_and(|upstream| upstream.state != LinkState::Connected);
+        replication.is_stale.store(is_down, Relaxed);
+        let deadline = machine.next_deadline().map_or(u64::MAX, |at| at.0);
+        // It looks again when it wakes by itself.
+        if deadline < replication.deadline.load(Relaxed) {
+            replication.deadline.store(deadline, Relaxed);
+            replication.feeder.wake();
+        }
+    }
+
+    /// What concerns everybody. On the wide side.
+    fn change_world(&self, global: &mut Global, action: &Action) {
+        match action {
+            Action::BecomeReplica => {
+                global.role = PartPlayed::Replica;
+                self.persistence.journal.set_relaying(true);
+                LOG.set_role(LogRole::Replica);
+                for client_id in global.waiters.for_role_change() {
+                    blocking::release(global, self, &self.job_stats, client_id, Release::RoleChanged);
+                }
+            }
+            Action::BecomePrimary => {
+                global.role = PartPlayed::Primary;
+                self.persistence.journal.set_relaying(false);
+                // Nobody knows which database the stream has selected.
+                self.persistence.journal.cut(Destination::Replicas);
+                LOG.set_role(LogRole::Primary);
+            }
+            Action::PauseWrites => {
+                self.replication.paused.lock().get_or_insert(global.pause);
+                global.pause = Some(Pause { until: Millis(i64::MAX), writes_only: true });
+            }
+            Action::ResumeWrites => {
+                if let Some(before) = self.replication.paused.lock().take() {
+                    global.pause = before;
+                }
+            }
+            Action::DropLog => self.drop_log(global),
+            _ => unreachable!("what concerns a thread goes to it"),
+        }
+        self.note_readers(global);
+        self.wake_all();
+    }
+
+    /// The configuration has changed.
+    pub(crate) fn apply_replication(&self, global: &mut Global) {
+        let config = config_of(&global.config);
+        *self.replication.limits.lock() = limits_of(&global.config);
+        self.with_machine(Some(global), |machine, now, _| machine.configure(now, config));
+    }
+
+    /// When the data has been loaded: goes on with the stream that it belongs to, and follows whom the configuration names.
+    pub(crate) fn begin_replication(&self) {
+        let mut world = self.gates.wide();
+        let global = &mut world.global;
+        if let Some(StreamPlace { id, offset, db }) = self.replication.restored.lock().take() {
+            self.begin_log_at(global, offset);
+            self.replication.note_stream_db(db);
+            self.with_machine(Some(global), |machine, _, _| machine.restored(id, offset, random_id()));
+        }
+        if let Some(PrimaryAddress { host, port }) = global.config.get(directives::REPLICAOF) {
+            let address = Address { host: String::from_utf8_lossy(host).into_owned(), port: *port };
+            self.with_machine(Some(global), |machine, now, log| machine.follow(now, address, log));
+        }
+    }
+
+    /// The stream has been applied up to the end of our log.
+    fn applied(&self) {
+        let (replication, journal) = (&self.replication, &self.persistence.journal);
+        let offset = journal.tail(Destination::Replicas);
+        let is_asked = replication.is_asked.swap(false, Relaxed);
+        let durable = self.persistence.status.is_published.load(Relaxed).then(|| {
+            let durable = self.persistence.journal_durable();
+            let mut followed = replication.applied_to_file.lock();
+            if followed.len() < FOLLOWED_MAX {
+                followed.push_back((journal.tail(Destination::Aof), offset));
+            }
+            let done = followed.partition_point(|(file, _)| *file <= durable);
+            // The last of them stays: nothing newer may come for long.
+            let at = done.checked_sub(1).map_or(0, |last| followed[last].1);
+            followed.drain(..done.saturating_sub(1));
+            at
+        });
+        let mut machine = replication.machine.lock();
+        let now = replication.now();
+        machine.applied(now, offset, durable);
+        if is_asked {
+            machine.wants_ack(now);
+        }
+        self.route(machine, None);
+    }
+
+    /// What a snapshot says of the stream that it belongs to. The caller is alone.
+    pub(crate) fn tell_of_stream(&self, out: &mut Vec<u8>) {
+        let log = self.replication_log();
+        if log.first.is_none() {
+            return;
+        }
+        let (db, id) = (self.replication.stream_db(), self.replication.machine.lock().history().id);
+        rdb::encode::aux(out, b"repl-stream-db", db.to_string().as_bytes());
+        rdb::encode::aux(out, b"repl-id", id.as_str().as_bytes());
+        rdb::encode::aux(out, b"repl-offset", log.end.to_string().as_bytes());
+    }
+
+    /// The snapshot that is on its way to replicas.
+    pub(crate) fn transfer(&self) -> Option<Arc<Transfer>> {
+        self.replication.transfer.lock().clone()
+    }
+
+    /// The cut of the log that belongs to a snapshot's: these links get what follows it. The caller is alone.
+    pub(crate) fn cut_log(&self, global: &mut Global, links: &[LinkId], form: Form) {
+        self.begin_log(global);
+        let journal = &self.persistence.journal;
+        let is_replica = global.role == PartPlayed::Replica;
+        // What our primary sends is not ours to begin with a SELECT: the snapshot says which database is selected.
+        let offset = if is_replica { journal.tail(Destination::Replicas) } else { journal.cut(Destination::Replicas) };
+        if !is_replica {
+            self.replication.note_stream_db(0);
+        }
+        let readers = links.iter().map(|link| {
+            let reader = journal.reader_at(Destination::Replicas, offset);
+            (*link, reader.expect("the end of a stream is there"))
+        });
+        let readers: Vec<_> = readers.collect();
+        let mailbox = Arc::downgrade(&self.replication.feeder);
+        let wake = move || {
+            if let Some(feeder) = mailbox.upgrade() {
+                feeder.wake();
+            }
+        };
+        let transfer = Arc::new(Transfer::new(form, offset, links, wake));
+        *self.replication.transfer.lock() = Some(transfer.clone());
+        // In this order: the reply, and then the snapshot.
+        self.with_machine(Some(global), |machine, now, _| machine.cut(now, links, offset));
+        self.replication.feeder.send(Order::Cut { transfer, readers });
+    }
+
+    /// A job has ended: another may begin, for replicas.
+    pub(crate) fn tell_feeder_of_end(&self) {
+        self.replication.feeder.send(Order::JobEnded);
+    }
+
+    /// Replicas have acknowledged more: serves who waits for that.
+    fn serve_acknowledged(&self) {
+        let Some(mut world) = self.gates.wide_unless_lent() else {
+            return;
+        };
+        let global = &mut world.global;
+        blocking::serve_safe(global, self, &self.job_stats);
+        self.replication.wanted_acknowledged.store(global.waiters.want_replicas(), Relaxed);
+    }
+}
+
+fn note(level: Level, text: &str) {
+    use config::LogLevel;
+    let level = match level {
+        Level::Debug => LogLevel::Debug,
+        Level::Verbose => LogLevel::Verbose,
+        Level::Notice => LogLevel::Notice,
+        Level::Warning => LogLevel::Warning,
+    };
+    LOG.write(level, text);
+}
+
+fn link_of(client: &Client) -> LinkId {
+    LinkId(client.id)
+}
+
+/// Where a client connects from, without the port.
+fn host_of(client: &Client) -> &str {
+    let host = client.address.rsplit_once(':').map_or(&*client.address, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+impl commands::replication::Replication for Shared {
+    fn follow(&self, alone: Alone<'_, '_>, primary: Option<Address>) -> Result<bool, Error> {
+        Ok(self.with_machine(Some(alone.global), |machine, now, log| match primary {
+            Some(address) => machine.follow(now, address, log),
+            None if *machine.role() == Role::Primary => false,
+            None => {
+                machine.promote(now, random_id(), log);
+                true
+            }
+        }))
+    }
+
+    fn replconf(&self, alone: Alone<'_, '_>, client: &Arc<Client>, words: &[&[u8]]) -> Replconf {
+        if client.id == upstream::STREAM_CLIENT {
+            // In our primary's stream. It is answered when everything before it has been applied.
+            self.replication.is_asked.store(true, Relaxed);
+            return Replconf::Silent;
+        }
+        self.with_machine(Some(alone.global), |machine, now, log| {
+            machine.replconf(now, link_of(client), host_of(client), words, log)
+        })
+    }
+
+    fn sync(&self, alone: Alone<'_, '_>, client: &Arc<Client>, request: SyncRequest<'_>) -> Sync {
+        let mut machine = self.replication.machine.lock();
+        let (now, log) = (self.replication.now(), self.replication_log());
+        let link = link_of(client);
+        let sync = machine.sync(now, link, host_of(client), request, log, random_id());
+        let counters = &self.replication.counters;
+        match &sync {
+            Sync::Refuse(_) => {}
+            Sync::Wait => {
+                counters.full_syncs.fetch_add(1, Relaxed);
+                let asked = matches!(request, SyncRequest::Psync { id, .. } if id != b"?");
+                counters.partial_syncs_refused.fetch_add(asked.into(), Relaxed);
+                self.begin_log(alone.global);
+            }
+            Sync::Continue { reply, from } => {
+                let reader = self.persistence.journal.reader_at(Destination::Replicas, *from);
+                let reader = reader.expect("the machine was told what is in the log");
+                counters.partial_syncs.fetch_add(1, Relaxed);
+                self.replication.feeder.send(Order::Continue { link, reply: reply.clone(), reader, from: *from });
+            }
+        }
+        if !matches!(sync, Sync::Refuse(_)) {
+            client.set_flag(ClientFlags::REPLICA, true);
+            self.replication.links.fetch_add(1, Relaxed);
+        }
+        self.route(machine, Some(alone.global));
+        sync
     }
 
     fn replicas(&self) -> Vec<ReplicaReport> {
-        Vec::new()
+        self.replication.machine.lock().replicas(self.replication.now(), self.replication_log())
     }
 
     fn good_replicas(&self) -> usize {
-        0
-    }
-
-    fn upstream(&self) -> Option<UpstreamReport> {
-        None
+        self.replication.machine.lock().good_replicas(self.replication.now())
     }
 
     fn history(&self) -> History {
-        History::new(ReplicationId::from_random([0; 20]))
+        self.replication.machine.lock().history().clone()
     }
 
     fn log(&self) -> Log {
-        Log { first: None, end: 0 }
-    }
-
-    fn offset(&self) -> u64 {
-        0
+        self.replication_log()
     }
 
     fn figures(&self) -> Figures {
-        Figures::default()
+        let counters = &self.replication.counters;
+        let log = self.replication_log();
+        let kept = self.replication.backlog.lock().as_ref().map_or(0, |reader| log.end - reader.released());
+        Figures {
+            full_syncs: counters.full_syncs.load(Relaxed),
+            partial_syncs: counters.partial_syncs.load(Relaxed),
+            partial_syncs_refused: counters.partial_syncs_refused.load(Relaxed),
+            input_bytes: counters.input_bytes.load(Relaxed),
+            output_bytes: counters.output_bytes.load(Relaxed),
+            log_bytes: kept,
+            buffer_bytes: self.persistence.journal.memory_bytes(Destination::Replicas),
+            ..Figures::default()
+        }
     }
 
-    fn acknowledged(&self, _offset: u64) -> usize {
-        0
+    fn upstream(&self) -> Option<UpstreamReport> {
+        self.replication.machine.lock().upstream(self.replication.now())
     }
 
-    fn acknowledged_on_disk(&self, _offset: u64) -> usize {
-        0
+    fn offset(&self) -> u64 {
+        self.persistence.journal.tail(Destination::Replicas)
     }
 
-    fn want_acknowledged(&self) {}
-
-    fn failover(&self, _alone: Alone<'_, '_>, _request: FailoverRequest) -> Result<(), Error> {
-        Err(Error::text(NOT_YET))
+    fn acknowledged(&self, offset: u64) -> usize {
+        self.replication.machine.lock().acknowledged(offset)
     }
 
-    fn abort_failover(&self, _alone: Alone<'_, '_>) -> Result<(), Error> {
-        Err(Error::text(NOT_YET))
+    fn acknowledged_on_disk(&self, offset: u64) -> usize {
+        self.replication.machine.lock().acknowledged_on_disk(offset)
+    }
+
+    fn want_acknowledged(&self) {
+        self.replication.wanted_acknowledged.store(true, Relaxed);
+        self.with_machine(None, |machine, _, _| machine.ask_for_acks());
+    }
+
+    fn failover(&self, alone: Alone<'_, '_>, request: FailoverRequest) -> Result<(), Error> {
+        self.with_machine(Some(alone.global), |machine, now, log| machine.failover(now, request, log))
+            .map_err(Error::string)
+    }
+
+    fn abort_failover(&self, alone: Alone<'_, '_>) -> Result<(), Error> {
+        self.with_machine(Some(alone.global), |machine, now, _| machine.abort_failover(now)).map_err(Error::string)
     }
 
     fn failover_state(&self) -> FailoverState {
-        FailoverState::None
+        self.replication.machine.lock().failover_state()
     }
 
-    fn change_id(&self, _alone: Alone<'_, '_>) {}
+    fn change_id(&self, alone: Alone<'_, '_>) {
+        self.with_machine(Some(alone.global), |machine, _, _| machine.change_id(random_id()));
+    }
 
     fn lacks_replicas(&self) -> bool {
-        false
+        self.replication.lacks_replicas.load(Relaxed)
     }
 
     fn is_stale(&self) -> bool {
-        false
+        self.replication.is_stale.load(Relaxed)
     }
 }
+

@@ -1,0 +1,674 @@
+//! Our primary: one thread that has the connection to it, speaks as the machine says, loads its snapshot, and applies its stream.
+//!
+//! The stream is executed as its primary has executed it: in order, by a session that is refused nothing, on one thread beside the event loops,
+//! through the same dispatcher. What has been applied goes into our own log in the same access, as it came: whole units only, so that whoever reads our
+//! log (a replica of ours, or the next primary's backlog) never sees half a transaction.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::ToSocketAddrs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use commands::client::Place;
+use commands::{Client, Session, ThreadStats, World};
+use config::{ReplDisklessLoad, directives};
+use keyspace::DbIndex;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use replication::{Address, Framing};
+use resp::Reply;
+
+use super::frames::{Found, Frames};
+use super::*;
+use crate::dispatch::{Dispatcher, Job, Progress, Requests, Scratch};
+use crate::operation::memory;
+use crate::persistence::Incoming;
+use crate::shared::now;
+
+const SOCKET: Token = Token(1);
+/// So much is read at a time.
+const READ_BYTES: usize = 256 << 10;
+/// So many commands are executed before what they were is forgotten.
+const BATCH_MAX: usize = 64;
+/// A line of a handshake is not longer.
+const LINE_BYTES_MAX: usize = 4096;
+
+/// What the thread is told.
+pub(crate) enum Order {
+    Connect(Address),
+    Close,
+    Send(Vec<u8>),
+    Receive { framing: Framing, offset: u64 },
+    Stream,
+}
+
+/// The id of the client that the stream is executed as: no connection has it.
+pub(crate) const STREAM_CLIENT: u64 = 0;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Connecting,
+    Lines,
+    /// A snapshot was announced, and will be asked for.
+    Snapshot,
+    Stream,
+}
+
+struct Upstream {
+    shared: Arc<Shared>,
+    poll: Poll,
+    events: Events,
+    socket: Option<TcpStream>,
+    mode: Mode,
+    /// What has come, and up to where it was looked at, and put into the log.
+    input: Vec<u8>,
+    at: usize,
+    relayed: usize,
+    /// What the socket did not take.
+    output: Vec<u8>,
+    frames: Frames,
+    applier: Applier,
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// The system has no thread for it.
+pub(super) fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
+    let poll = Poll::new().context("Cannot watch sockets")?;
+    shared.replication.upstream.attend(&poll)?;
+    let mut upstream = Upstream {
+        shared: shared.clone(),
+        poll,
+        events: Events::with_capacity(16),
+        socket: None,
+        mode: Mode::Lines,
+        input: Vec::new(),
+        at: 0,
+        relayed: 0,
+        output: Vec::new(),
+        frames: Frames::default(),
+        applier: Applier::new(shared),
+    };
+    std::thread::Builder::new()
+        .name("primary".to_owned())
+        .spawn(move || {
+            memory::count_thread();
+            upstream.run();
+        })
+        .context("Cannot start a thread")?;
+    Ok(())
+}
+
+impl Upstream {
+    fn run(&mut self) {
+        keyspace::slab::use_arena(self.shared.upstream_gate());
+        while !self.shared.is_ending() {
+            self.wait(None);
+            self.carry_out_all();
+            self.go_on();
+            memory::publish();
+        }
+    }
+
+    /// Sleeps until something has come, at most so long.
+    fn wait(&mut self, timeout: Option<Duration>) {
+        let timeout = if self.shared.replication.upstream.is_empty() { timeout } else { Some(Duration::ZERO) };
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => other.expect("the poll of a thread works"),
+        }
+    }
+
+    fn carry_out_all(&mut self) {
+        for order in self.shared.replication.upstream.take() {
+            self.carry_out(order);
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Connect(address) => {
+                self.close();
+                match connect(&address) {
+                    Ok(mut socket) => {
+                        let interest = Interest::READABLE | Interest::WRITABLE;
+                        match self.poll.registry().register(&mut socket, SOCKET, interest) {
+                            Ok(()) => {
+                                self.socket = Some(socket);
+                                self.mode = Mode::Connecting;
+                            }
+                            Err(error) => self.lost(&error.to_string()),
+                        }
+                    }
+                    Err(error) => self.lost(&error.to_string()),
+                }
+            }
+            Order::Close => self.close(),
+            Order::Send(bytes) => {
+                if self.socket.is_some() {
+                    self.output.extend_from_slice(&bytes);
+                    self.flush();
+                }
+            }
+            Order::Receive { framing, offset } => self.receive(framing, offset),
+            Order::Stream => {
+                self.mode = Mode::Stream;
+                self.relayed = self.at;
+            }
+        }
+    }
+
+    /// Ends the connection, without a word to the machine.
+    fn close(&mut self) {
+        if let Some(mut socket) = self.socket.take() {
+            let _ = self.poll.registry().deregister(&mut socket);
+        }
+        self.input.clear();
+        (self.at, self.relayed) = (0, 0);
+        self.output.clear();
+        self.frames = Frames::default();
+        self.applier.forget_unit();
+        self.mode = Mode::Lines;
+    }
+
+    /// The connection has ended by itself.
+    fn lost(&mut self, why: &str) {
+        self.close();
+        self.shared.with_machine(None, |machine, now, _| machine.disconnected(now, why));
+    }
+
+    fn flush(&mut self) {
+        let Some(socket) = &mut self.socket else { return };
+        if self.mode == Mode::Connecting {
+            return;
+        }
+        while !self.output.is_empty() {
+            match socket.write(&self.output) {
+                Ok(written) => drop(self.output.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.lost(&error.to_string()),
+            }
+        }
+    }
+
+    /// Reads and executes until nothing more has come.
+    fn go_on(&mut self) {
+        if self.mode == Mode::Connecting && !self.finish_connecting() {
+            return;
+        }
+        self.flush();
+        loop {
+            if !self.digest() {
+                return;
+            }
+            match self.read() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return self.lost(&error.to_string()),
+            }
+            if !self.shared.replication.upstream.is_empty() {
+                self.carry_out_all();
+            }
+        }
+    }
+
+    fn finish_connecting(&mut self) -> bool {
+        let Some(socket) = &self.socket else { return false };
+        if let Ok(Some(error)) | Err(error) = socket.take_error() {
+            self.lost(&error.to_string());
+            return false;
+        }
+        match socket.peer_addr() {
+            Ok(_) => {}
+            // Not yet.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => return false,
+            Err(error) => {
+                self.lost(&error.to_string());
+                return false;
+            }
+        }
+        self.mode = Mode::Lines;
+        self.shared.with_machine(None, |machine, now, _| machine.connected(now));
+        self.carry_out_all();
+        true
+    }
+
+    /// Reads once. False if there is nothing.
+    fn read(&mut self) -> io::Result<bool> {
+        let Some(socket) = &mut self.socket else { return Ok(false) };
+        // What was put into the log is not needed any more.
+        let done = if self.mode == Mode::Stream { self.relayed } else { self.at };
+        if done > 0 && (done == self.input.len() || done >= READ_BYTES) {
+            self.input.drain(..done);
+            self.at -= done;
+            self.relayed = self.relayed.saturating_sub(done);
+        }
+        let filled = self.input.len();
+        self.input.resize(filled + READ_BYTES, 0);
+        let result = loop {
+            match socket.read(&mut self.input[filled..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        self.input.truncate(filled + *result.as_ref().unwrap_or(&0));
+        match result {
+            Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the primary has closed the connection")),
+            Ok(count) => {
+                self.shared.replication.note_input(count);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Does what can be done with what has come. False when the connection has gone, or waits for an order.
+    fn digest(&mut self) -> bool {
+        loop {
+            if self.socket.is_none() {
+                return false;
+            }
+            match self.mode {
+                Mode::Connecting | Mode::Snapshot => return false,
+                Mode::Lines => {
+                    let rest = &self.input[self.at..];
+                    let Some(len) = rest.iter().position(|&byte| byte == b'\n') else {
+                        if rest.len() > LINE_BYTES_MAX {
+                            self.lost("what should be a line has no end");
+                            return false;
+                        }
+                        return true;
+                    };
+                    let line = rest[..len].strip_suffix(b"\r").unwrap_or(&rest[..len]).to_vec();
+                    self.at += len + 1;
+                    self.shared.with_machine(None, |machine, now, log| machine.line(now, &line, log));
+                    // What follows may be something else than a line.
+                    self.carry_out_all();
+                }
+                Mode::Stream => {
+                    match self.apply() {
+                        Ok(true) => {}
+                        Ok(false) => return true,
+                        Err(reason) => {
+                            self.lost(&format!("its stream cannot be applied: {reason}"));
+                            return false;
+                        }
+                    }
+                    if !self.shared.replication.upstream.is_empty() {
+                        self.carry_out_all();
+                    }
+                }
+            }
+        }
+    }
+
+    // -----------------------------------------------------------------------------------------------------------------
+    // The stream
+    // -----------------------------------------------------------------------------------------------------------------
+
+    /// Executes some of the commands that have come. False if there is no whole one.
+    fn apply(&mut self) -> Result<bool, String> {
+        let Upstream { shared, input, at, relayed, frames, applier, .. } = self;
+        let mut requests = std::mem::take(&mut applier.requests).recycle();
+        let ends = &mut applier.ends;
+        ends.clear();
+        let mut any = false;
+        while requests.len() < BATCH_MAX {
+            let bytes = &input[*at..];
+            match frames.next(bytes)? {
+                Found::Incomplete => break,
+                Found::Nothing(len) => *at += len,
+                Found::Command(len) => {
+                    let first = requests.args.len();
+                    requests.args.extend(frames.args(bytes));
+                    *at += len;
+                    let name = requests.args[first];
+                    if name.eq_ignore_ascii_case(b"MULTI") {
+                        applier.in_unit = true;
+                    } else if name.eq_ignore_ascii_case(b"EXEC") {
+                        applier.in_unit = false;
+                    }
+                    requests.close(0);
+                    // Up to where units are whole behind it: in a transaction, where that begins.
+                    let end = if applier.in_unit { applier.whole } else { *at - *relayed };
+                    applier.whole = end;
+                    ends.push(end);
+                }
+            }
+            any = true;
+        }
+        if requests.is_empty() {
+            applier.requests = requests.recycle();
+            return Ok(any);
+        }
+        let relay = Relay { bytes: &input[*relayed..], ends, done: Cell::new(0) };
+        let executed = applier.executor.execute(shared, &requests, &relay);
+        let done = relay.done.get();
+        *relayed += done;
+        applier.whole -= done;
+        applier.requests = requests.recycle();
+        executed?;
+        shared.applied();
+        Ok(true)
+    }
+
+    // -----------------------------------------------------------------------------------------------------------------
+    // The snapshot
+    // -----------------------------------------------------------------------------------------------------------------
+
+    /// Receives a snapshot and makes it the data. Whatever comes behind it stays in `input`.
+    fn receive(&mut self, framing: Framing, offset: u64) {
+        self.mode = Mode::Snapshot;
+        let shared = self.shared.clone();
+        let began = Instant::now();
+        let (config, is_empty) = {
+            let mut world = shared.gates.wide();
+            let World { global, keyspace } = &mut *world;
+            // SAFETY: all gates are closed, and no other Space exists.
+            let space = unsafe { keyspace.wide() };
+            let keys: usize = (0..space.db_count()).map(|db| space.len(DbIndex(db as u32))).sum();
+            (global.config.clone(), keys == 0)
+        };
+        let from_socket = match config.get(directives::REPL_DISKLESS_LOAD) {
+            ReplDisklessLoad::Disabled => false,
+            ReplDisklessLoad::OnEmptyDb => is_empty,
+            ReplDisklessLoad::Swapdb | ReplDisklessLoad::FlushBeforeLoad => true,
+        };
+        LOG.notice(&format!(
+            "PRIMARY <-> REPLICA sync: receiving {} from primary {}",
+            match framing {
+                Framing::Length(bytes) => format!("{bytes} bytes"),
+                _ => "streamed RDB".to_owned(),
+            },
+            if from_socket { "to parser" } else { "to disk" }
+        ));
+        let incoming = Incoming { offset };
+        let loaded = if from_socket {
+            let mut source = Source::new(self, framing);
+            shared.load_from_primary(&mut source, &incoming).and_then(|rest| source.finish(rest))
+        } else {
+            self.receive_file(framing).and_then(|mut file| {
+                shared.load_from_primary(&mut file, &incoming)?;
+                Ok(())
+            })
+        };
+        // Orders that came meanwhile and end the connection.
+        match loaded {
+            Ok(()) => {
+                LOG.notice(&format!(
+                    "PRIMARY <-> REPLICA sync: finished with success in {:.3} seconds",
+                    began.elapsed().as_secs_f64()
+                ));
+                self.applier.begin_at(shared.replication.stream_db());
+                shared.with_machine(None, |machine, now, _| machine.snapshot_loaded(now));
+            }
+            Err(reason) => {
+                if self.socket.is_some() {
+                    self.close();
+                    shared.with_machine(None, |machine, now, _| machine.snapshot_failed(now, &reason));
+                } else {
+                    LOG.warning(&format!("PRIMARY <-> REPLICA sync: failed: {reason}"));
+                }
+            }
+        }
+    }
+
+    /// Receives a snapshot into a file of its own, which goes with its handle.
+    fn receive_file(&mut self, framing: Framing) -> Result<File, String> {
+        let path = PathBuf::from(format!("temp-{}.{}.rdb", now().0 / 1000, std::process::id()));
+        let text = |error: io::Error| format!("the snapshot cannot be kept on disk: {error}");
+        let mut file = File::options().create(true).truncate(true).read(true).write(true).open(&path).map_err(text)?;
+        std::fs::remove_file(&path).map_err(text)?;
+        let mut source = Source::new(self, framing);
+        let mut buffer = vec![0; READ_BYTES];
+        let mut written = 0u64;
+        match framing {
+            Framing::Mark(mark) => {
+                // The last bytes so far, which may be the beginning of the mark: nothing follows it before we say that we are ready.
+                let mut tail: Vec<u8> = Vec::new();
+                loop {
+                    let count = source.read(&mut buffer).map_err(|error| error.to_string())?;
+                    tail.extend_from_slice(&buffer[..count]);
+                    if tail.ends_with(&mark) {
+                        tail.truncate(tail.len() - mark.len());
+                        file.write_all(&tail).map_err(text)?;
+                        break;
+                    }
+                    let sure = tail.len().saturating_sub(mark.len());
+                    file.write_all(&tail[..sure]).map_err(text)?;
+                    written += sure as u64;
+                    tail.drain(..sure);
+                    if count == 0 {
+                        return Err("the primary has closed the connection in the middle of the snapshot".to_owned());
+                    }
+                }
+            }
+            _ => {
+                while source.left != Some(0) {
+                    match source.read(&mut buffer).map_err(|error| error.to_string())? {
+                        0 => return Err("the primary has closed the connection in the middle of the snapshot".to_owned()),
+                        count => file.write_all(&buffer[..count]).map_err(text)?,
+                    }
+                }
+            }
+        }
+        let _ = written;
+        io::Seek::rewind(&mut file).map_err(text)?;
+        Ok(file)
+    }
+}
+
+/// The connection as the source of a snapshot. While it waits it carries out what the machine says, which also gives it up.
+struct Source<'a> {
+    upstream: &'a mut Upstream,
+    framing: Framing,
+    /// Bytes that are still to come, where that is known.
+    left: Option<u64>,
+    read: u64,
+}
+
+impl Source<'_> {
+    fn new(upstream: &mut Upstream, framing: Framing) -> Source<'_> {
+        let left = match framing {
+            Framing::Length(bytes) => Some(bytes),
+            _ => None,
+        };
+        Source { upstream, framing, left, read: 0 }
+    }
+
+    /// The snapshot was loaded, and the reader had these bytes more: behind them must come the mark.
+    fn finish(mut self, rest: Vec<u8>) -> Result<(), String> {
+        match self.framing {
+            Framing::Mark(mark) => {
+                let mut end = rest;
+                let mut buffer = [0; 4096];
+                while end.len() < mark.len() {
+                    let count = self.read(&mut buffer).map_err(|error| error.to_string())?;
+                    end.extend_from_slice(&buffer[..count]);
+                }
+                if !end.starts_with(&mark) {
+                    return Err("the snapshot does not end with its mark".to_owned());
+                }
+                // What was read beyond it belongs to the stream.
+                let behind = end.split_off(mark.len());
+                let at = self.upstream.at;
+                self.upstream.input.splice(at..at, behind);
+                Ok(())
+            }
+            _ => match (self.left, rest.is_empty()) {
+                (Some(0), true) => Ok(()),
+                _ => Err("the snapshot is longer than what was read of it".to_owned()),
+            },
+        }
+    }
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let max = self.left.map_or(buffer.len(), |left| buffer.len().min(left as usize));
+        if max == 0 {
+            return Ok(0);
+        }
+        loop {
+            let upstream = &mut *self.upstream;
+            if upstream.socket.is_none() || upstream.shared.is_ending() {
+                return Err(io::Error::new(io::ErrorKind::Interrupted, "called off").into_other());
+            }
+            let rest = &upstream.input[upstream.at..];
+            if !rest.is_empty() {
+                let count = rest.len().min(max);
+                buffer[..count].copy_from_slice(&rest[..count]);
+                upstream.at += count;
+                self.read += count as u64;
+                self.left = self.left.map(|left| left - count as u64);
+                return Ok(count);
+            }
+            if !upstream.read()? {
+                upstream.wait(None);
+                upstream.carry_out_all();
+                upstream.flush();
+            }
+            let shared = upstream.shared.clone();
+            let read = self.read;
+            shared.with_machine(None, |machine, now, _| machine.snapshot_progress(now, read));
+            if !shared.replication.upstream.is_empty() {
+                self.upstream.carry_out_all();
+                self.upstream.flush();
+            }
+        }
+    }
+}
+
+/// `Interrupted` would be tried again.
+trait IntoOther {
+    fn into_other(self) -> io::Error;
+}
+
+impl IntoOther for io::Error {
+    fn into_other(self) -> io::Error {
+        io::Error::other(self.to_string())
+    }
+}
+
+fn connect(address: &Address) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", address.host));
+    for address in (address.host.as_str(), address.port).to_socket_addrs()? {
+        match TcpStream::connect(address) {
+            Ok(socket) => {
+                let _ = socket.set_nodelay(true);
+                return Ok(socket);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// What has come of a stream, and up to where it may go into our own log.
+pub(crate) struct Relay<'a> {
+    bytes: &'a [u8],
+    /// For each request: up to where units are whole when it has been executed.
+    ends: &'a [usize],
+    done: Cell<usize>,
+}
+
+impl Relay<'_> {
+    /// The requests before this one have been executed. Under the access that did it.
+    pub(crate) fn executed(&self, shared: &Shared, next: usize) {
+        let Some(end) = next.checked_sub(1).map(|last| self.ends[last]) else { return };
+        let done = self.done.get();
+        if end > done {
+            shared.persistence.journal.append_to_replicas(&self.bytes[done..end]);
+            self.done.set(end);
+        }
+    }
+}
+
+struct Applier {
+    executor: Executor,
+    requests: Requests<'static>,
+    ends: Vec<usize>,
+    /// Between MULTI and EXEC.
+    in_unit: bool,
+    /// Up to where units are whole, from what was relayed.
+    whole: usize,
+}
+
+/// Whoever executes the stream: not a client, but with a session of its own.
+struct Executor {
+    /// The gate.
+    thread: usize,
+    stats: ThreadStats,
+    scratch: Scratch,
+    session: Session,
+    reply: Reply,
+}
+
+impl Applier {
+    fn new(shared: &Arc<Shared>) -> Applier {
+        let thread = shared.upstream_gate();
+        let place = Place { thread: 0, token: usize::MAX };
+        let client = Client::new(STREAM_CLIENT, place, String::new(), String::new(), -1, now());
+        let mut session = Session::new(Arc::new(client), true, true);
+        session.replays = true;
+        let executor = Executor {
+            thread,
+            stats: ThreadStats::new(shared.registry.all().len()),
+            scratch: Scratch::default(),
+            session,
+            reply: Reply::default(),
+        };
+        Applier { executor, requests: Requests::default(), ends: Vec::new(), in_unit: false, whole: 0 }
+    }
+
+    /// The stream goes on in this database.
+    fn begin_at(&mut self, db: u32) {
+        self.forget_unit();
+        self.executor.session.select(DbIndex(db));
+    }
+
+    /// The rest of a transaction will not come.
+    fn forget_unit(&mut self) {
+        self.executor.session.transaction = None;
+        self.in_unit = false;
+        self.whole = 0;
+    }
+}
+
+impl Executor {
+    fn execute(&mut self, shared: &Shared, requests: &Requests<'_>, relay: &Relay<'_>) -> Result<(), String> {
+        let mut next = 0;
+        while next < requests.len() {
+            self.reply.clear();
+            let mut jobs = [Job::new(requests, next, &[], &mut self.session, &mut self.reply)];
+            Dispatcher {
+                shared,
+                thread: self.thread,
+                stats: &self.stats,
+                scratch: &mut self.scratch,
+                front: None,
+                runs_scripts: true,
+                relay: Some(relay),
+            }
+            .run(&mut jobs);
+            let [job] = jobs;
+            match job.progress() {
+                Progress::Done => break,
+                Progress::Full { at } => next = at,
+                Progress::Script { .. } => unreachable!("the stream is alone on its thread"),
+                Progress::Closed | Progress::Gone | Progress::Paused { .. } | Progress::Blocked { .. } => {
+                    return Err("it has a command that ends a connection".to_owned());
+                }
+            }
+        }
+        shared.replication.note_stream_db(self.session.db.0);
+        Ok(())
+    }
+}
