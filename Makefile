@@ -32,7 +32,7 @@ SECOND_NAMES := $(foreach alias,$(ALIASES),\
 	$(if $(wildcard contrib/completion/bash/$(call of,$(alias))),$(call completion,bash/$(call name,$(alias))):$(call of,$(alias))) \
 	$(if $(wildcard contrib/completion/fish/$(call of,$(alias)).fish),$(call completion,fish/$(call name,$(alias)).fish):$(call of,$(alias)).fish))
 
-.PHONY: help build fast peers test units harnesses clients suites cli check oracle coverage compare growth eviction expiry clients-cpu narrow linearize model fuzz payloads full-memory \
+.PHONY: help build fast peers test units harnesses clients suites cli check oracle coverage compare growth eviction expiry clients-cpu narrow linearize simulate model fuzz payloads full-memory \
 	install uninstall clean
 
 help: ## this list
@@ -99,6 +99,10 @@ instant: fast ## snapshots under load are of one instant, with collections of so
 
 model: ## every interleaving of the gate, by loom
 	$(CARGO) test -p spinel-gate --profile fast --features loom,planted --test loom
+
+SEEDS ?= 10000
+simulate: ## SEEDS runs of primaries and replicas in a world of faults, from SEED (about a minute of two cores)
+	SPINEL_SEED=$(SEED) SPINEL_SIM_SEEDS=$(SEEDS) $(CARGO) test $(FAST) -p spinel-sim --test replication whatever -- --nocapture
 
 # Speed is measured on what users get.
 compare: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)
