@@ -100,7 +100,8 @@ impl Global {
     ///
     /// Not while files are loaded: what they hold was there before, whatever the limit is now.
     pub fn may_evict(&self, now: Millis) -> bool {
-        self.role == Role::Primary && !self.loading && !self.settings.import_mode && self.pause_at(now).is_none()
+        let leaves_it_to_primary = self.role == Role::Replica && self.settings.replica_ignore_maxmemory;
+        !leaves_it_to_primary && !self.loading && !self.settings.import_mode && self.pause_at(now).is_none()
     }
 
     /// Whether keys whose time has come are removed without being asked for.

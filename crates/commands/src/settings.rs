@@ -41,6 +41,10 @@ pub struct Settings {
     pub replica_serve_stale_data: bool,
     /// A replica leaves eviction to its primary.
     pub replica_ignore_maxmemory: bool,
+    /// So many replicas must have a write before its reply leaves (`min-replicas-to-acknowledge`).
+    pub acknowledging_replicas: usize,
+    /// After so long it leaves as an error; `None`: never.
+    pub acknowledging_timeout: Option<Duration>,
     pub ticks_per_second: u32,
     pub active_expire_effort: u32,
     pub maxmemory_bytes: u64,
@@ -108,6 +112,11 @@ impl Settings {
             replica_read_only: config.get(directives::REPLICA_READ_ONLY),
             replica_serve_stale_data: config.get(directives::REPLICA_SERVE_STALE_DATA),
             replica_ignore_maxmemory: config.get(directives::REPLICA_IGNORE_MAXMEMORY),
+            acknowledging_replicas: size(config.get(directives::MIN_REPLICAS_TO_ACKNOWLEDGE)),
+            acknowledging_timeout: match config.get(directives::MIN_REPLICAS_TO_ACKNOWLEDGE_TIMEOUT) {
+                ..=0 => None,
+                ms => Some(Duration::from_millis(ms as u64)),
+            },
             ticks_per_second: config.get(directives::HZ).clamp(1, 500) as u32,
             active_expire_effort: config.get(directives::ACTIVE_EXPIRE_EFFORT) as u32,
             maxmemory_bytes,

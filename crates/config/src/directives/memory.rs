@@ -22,10 +22,10 @@ rows! { super::process::END;
     ACTIVE_EXPIRE_EFFORT: i64 = row("active-expire-effort", Kind::Int { min: 1, max: 10 }, "1");
     /// Whether evicted keys leave with UNLINK, for the append-only file and replicas; large values are always freed in the background.
     LAZYFREE_LAZY_EVICTION: bool = row("lazyfree-lazy-eviction", Kind::Bool, "no");
-    /// Whether expired values are freed in the background.
-    LAZYFREE_LAZY_EXPIRE: bool = row("lazyfree-lazy-expire", Kind::Bool, "no").later("persistence and replication, which are told UNLINK instead of DEL; large values are always freed on a thread of their own");
-    /// Whether values that another command replaces are freed in the background.
-    LAZYFREE_LAZY_SERVER_DEL: bool = row("lazyfree-lazy-server-del", Kind::Bool, "no").later("persistence and replication, which are told UNLINK instead of DEL; large values are always freed on a thread of their own");
+    /// Whether files and replicas are told UNLINK instead of DEL when keys expire; large values are always freed on a thread of their own.
+    LAZYFREE_LAZY_EXPIRE: bool = row("lazyfree-lazy-expire", Kind::Bool, "no");
+    /// The same for keys that a command removes besides.
+    LAZYFREE_LAZY_SERVER_DEL: bool = row("lazyfree-lazy-server-del", Kind::Bool, "no");
     /// Whether DEL frees in the background, as UNLINK does.
     LAZYFREE_LAZY_USER_DEL: bool = row("lazyfree-lazy-user-del", Kind::Bool, "no").no_effect("large values are always freed on a thread of their own");
     /// Whether FLUSHALL, FLUSHDB and SCRIPT FLUSH free in the background if they do not say.
