@@ -33,7 +33,7 @@ use crate::context::{Ctx, Host, Outcome, Reach};
 use crate::db::{Db, Manners};
 use crate::effects::Effects;
 use crate::error::{Error, Stop};
-use crate::generic::wait::{is_safe, reply_safety};
+use crate::generic::wait::{is_hopeless, is_safe, reply_safety};
 use crate::global::Global;
 use crate::keys;
 use crate::observation::Executed;
@@ -395,13 +395,19 @@ pub fn finish(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client_
     host.unblock(&waiter.session.client, reply, false, false);
 }
 
-/// Serves who waits in WAIT and WAITAOF, when more is on disk or replicas have acknowledged more.
+/// Serves who waits in WAIT and WAITAOF, when more is on disk, replicas have acknowledged more, or the append-only file is there no more.
 pub fn serve_safe(global: &mut Global, host: &dyn Host, stats: &ThreadStats) {
-    let served: Vec<u64> =
-        global.waiters.for_safety().filter(|(_, safety)| is_safe(safety, host)).map(|(client, _)| client).collect();
-    for client_id in served {
-        // The reply is how far it has come, as when the time is over.
-        release(global, host, stats, client_id, Release::Timeout);
+    let ended = |(client_id, safety): (u64, &Safety)| match is_hopeless(safety, host) {
+        Some(error) => Some((client_id, Err(error))),
+        None => is_safe(safety, host).then_some((client_id, Ok(()))),
+    };
+    let ended: Vec<_> = global.waiters.for_safety().filter_map(ended).collect();
+    for (client_id, result) in ended {
+        match result {
+            // The reply is how far it has come, as when the time is over.
+            Ok(()) => assert!(release(global, host, stats, client_id, Release::Timeout), "it waits"),
+            Err(error) => finish(global, host, stats, client_id, Err(error)),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use resp::Reply;
 
 use crate::blocking::{Block, BlockOn, Safety};
 use crate::context::{Ctx, Host, Outcome};
+use crate::error::Error;
 use crate::global::Role;
 use crate::spec::{Acl, Arg, Flags, Group, Side, Spec};
 
@@ -62,13 +63,13 @@ fn waitaof(cx: &mut Ctx<'_>) -> Outcome {
             "propagated."
         ));
     }
-    let persistence = cx.host.persistence();
-    if local > 0 && !persistence.is_journal_kept() {
-        return cx.fail("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
-    }
-    let journal = Some((persistence.journal_tail(), local > 0));
+    let journal = Some((cx.host.persistence().journal_tail(), local > 0));
     let offset = written(cx);
-    cx.wait_for(Safety { journal, offset, replicas: replicas as usize, on_disk: true }, timeout)
+    let safety = Safety { journal, offset, replicas: replicas as usize, on_disk: true };
+    if let Some(error) = is_hopeless(&safety, cx.host) {
+        return Err(error.into());
+    }
+    cx.wait_for(safety, timeout)
 }
 
 /// Where in the stream of replication the client's last write ends.
@@ -110,6 +111,13 @@ fn replicas_that_have_it(safety: &Safety, host: &dyn Host) -> usize {
         true => host.replication().acknowledged_on_disk(safety.offset),
         false => host.replication().acknowledged(safety.offset),
     }
+}
+
+/// Why it will never be safe here.
+pub(crate) fn is_hopeless(safety: &Safety, host: &dyn Host) -> Option<Error> {
+    let needs_disk = safety.journal.is_some_and(|(_, is_needed)| is_needed);
+    (needs_disk && !host.persistence().is_journal_kept())
+        .then(|| Error::text("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."))
 }
 
 /// Whether somebody has what he has waited for.
