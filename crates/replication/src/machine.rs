@@ -158,6 +158,8 @@ pub struct Machine {
     pub(crate) upstream: Option<Upstream>,
     pub(crate) downstream: Downstream,
     pub(crate) failover: Failover,
+    /// How often we have tried to connect to a primary.
+    pub(crate) sync_attempts: u64,
     actions: VecDeque<Action>,
     /// Where ids come from that the machine needs at moments when nobody passes one in.
     ids: u64,
@@ -175,6 +177,7 @@ impl Machine {
             upstream: None,
             downstream: Downstream::new(now),
             failover: Failover::None,
+            sync_attempts: 0,
             actions: VecDeque::new(),
             ids,
         }

@@ -67,6 +67,15 @@ pub struct UpstreamReport {
     pub sync_last_io_ms_ago: u64,
     /// None while the link is up, and if it never was.
     pub down_since_ms: Option<u64>,
+    /// Since when it is up.
+    pub up_since_ms: Option<u64>,
+    /// For how long it was down, all times together, since it was up for the first time.
+    pub down_total_ms: u64,
+    /// How often it was tried to connect since it was up, or since we follow this primary, and in all.
+    pub attempts: u64,
+    pub attempts_total: u64,
+    /// Up to where the stream has come.
+    pub read_offset: u64,
     /// Up to where the stream was applied.
     pub offset: u64,
 }
@@ -116,6 +125,8 @@ pub(crate) struct Upstream {
     /// When anything was last heard, or began.
     last_io: Ms,
     down_since: Option<Ms>,
+    down_total_ms: u64,
+    attempts: u64,
     /// Where the stream goes on: behind the snapshot on its way, or what was applied.
     offset: u64,
     id: ReplicationId,
@@ -159,6 +170,8 @@ impl Machine {
             state: State::Waiting { until: now },
             last_io: now,
             down_since: None,
+            down_total_ms: 0,
+            attempts: 0,
             offset: log.end,
             id: self.history.id,
             durable: None,
@@ -200,6 +213,8 @@ impl Machine {
         let Some(upstream) = &mut self.upstream else { return };
         upstream.state = State::Connecting;
         upstream.last_io = now;
+        upstream.attempts += 1;
+        self.sync_attempts += 1;
         self.note(Level::Notice, format!("Connecting to MASTER {}:{}", address.host, address.port));
         self.act(Action::Connect(address));
     }
@@ -502,7 +517,9 @@ impl Machine {
         upstream.state = State::Streaming { since: now, ack_at: now };
         upstream.offset = offset;
         upstream.id = id;
+        upstream.down_total_ms += upstream.down_since.map_or(0, |since| now.since(since));
         upstream.down_since = None;
+        upstream.attempts = 0;
         upstream.last_io = now;
         self.act(Action::Stream);
         // At once: a primary that has sent its snapshot with a mark waits for it.
@@ -702,6 +719,14 @@ impl Machine {
             sync_read_bytes,
             sync_last_io_ms_ago: idle_ms,
             down_since_ms: upstream.down_since.map(|since| now.since(since)),
+            up_since_ms: match upstream.state {
+                State::Streaming { since, .. } => Some(now.since(since)),
+                _ => None,
+            },
+            down_total_ms: upstream.down_total_ms + upstream.down_since.map_or(0, |since| now.since(since)),
+            attempts: upstream.attempts,
+            attempts_total: self.sync_attempts,
+            read_offset: upstream.offset,
             offset: upstream.offset,
         })
     }

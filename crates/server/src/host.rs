@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use commands::blocking;
 use commands::generic::migrate::Migration;
 use commands::observation::Observation;
 use commands::observation::hot_keys::Usage;
@@ -142,6 +143,8 @@ impl Host for Shared {
         crash::set_hide_user_data(global.config.get(directives::HIDE_USER_DATA_FROM_LOG));
         self.observation.latency.set_threshold(global.config.get(directives::LATENCY_MONITOR_THRESHOLD).max(0) as u64);
         global.settings = Settings::of(&global.config);
+        // Who waits for the append-only file waits for nothing if there is none any more.
+        blocking::serve_safe(global, self, &self.job_stats);
         self.limit.follow(&global.settings);
         if changes.alters(directives::MAXMEMORY) {
             self.warn_of_small_limit(&global.settings);
@@ -367,6 +370,7 @@ impl Shared {
             operation: &self.operation,
             limit: &self.limit,
             persistence: &self.persistence,
+            replication: global.map(|_| self as &dyn Replication),
             migrate_cached_sockets: self.migrations.cached_sockets.load(Relaxed),
             // Not asked of a thread that has crashed, perhaps with the lock in its hands.
             tls: global.and_then(|_| self.handshakes.terms()),
@@ -399,7 +403,7 @@ impl Shared {
 
     /// What is due ten times a second, on loop 0.
     pub fn tick(&self, now: Millis) {
-        self.operation.sample(now, &self.stats);
+        self.operation.sample(now, &self.stats, &Replication::figures(self));
         self.check_jobs();
         self.look_at_not_counted_bytes();
         self.end_hot_keys(now);

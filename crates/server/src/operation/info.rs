@@ -13,7 +13,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use commands::global::Role;
 use commands::pubsub::{Subscriptions, Topic};
+use commands::replication::{Figures, Replication};
 use commands::scripting::Scripts;
 use commands::stats::{Counter, percentiles_ns};
 use commands::tracking::TrackingFigures;
@@ -23,6 +25,7 @@ use journal::Destination;
 use keyspace::{DbIndex, Millis};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+use replication::{FailoverState, LinkState, ReplicaState};
 
 use super::OperationState;
 use super::memory::{self, AllocatorFigures, MemoryFigures, human};
@@ -43,6 +46,8 @@ pub struct InfoSources<'a> {
     pub operation: &'a OperationState,
     pub limit: &'a Limit,
     pub persistence: &'a Persistence,
+    /// Not asked of a thread that has crashed, perhaps with its locks in its hands.
+    pub replication: Option<&'a dyn Replication>,
     pub migrate_cached_sockets: usize,
     pub tls: Option<Arc<Terms>>,
     /// Behind the gate.
@@ -142,6 +147,10 @@ impl InfoSources<'_> {
     fn sum(&self, counter: impl Fn(&ThreadStats) -> &Counter) -> u64 {
         self.stats.iter().map(|thread| counter(thread).get()).sum()
     }
+
+    fn replication_figures(&self) -> Figures {
+        self.replication.map(|replication| replication.figures()).unwrap_or_default()
+    }
 }
 
 fn server(sources: &InfoSources<'_>, report: &mut Report) {
@@ -219,7 +228,8 @@ fn tracking(sources: &InfoSources<'_>) -> TrackingFigures {
 
 fn clients(sources: &InfoSources<'_>, report: &mut Report) {
     let clients = sources.clients.all();
-    report.field("connected_clients", clients.len());
+    let is_replica = |client: &&Arc<commands::Client>| client.flags().contains(ClientFlags::REPLICA);
+    report.field("connected_clients", clients.len() - clients.iter().filter(is_replica).count());
     report.field("cluster_connections", 0);
     if let Some(global) = sources.global {
         report.field("maxclients", global.config.get(directives::MAXCLIENTS));
@@ -241,7 +251,10 @@ fn clients(sources: &InfoSources<'_>, report: &mut Report) {
     if let Some(global) = sources.global {
         let (reason, actions, left_ms) = match global.pause_at(sources.now) {
             Some(pause) => {
-                ("client_pause", if pause.writes_only { "write" } else { "all" }, pause.until.0 - sources.now.0)
+                let is_failover =
+                    sources.replication.is_some_and(|replication| replication.failover_state() != FailoverState::None);
+                let reason = if is_failover { "failover_in_progress" } else { "client_pause" };
+                (reason, if pause.writes_only { "write" } else { "all" }, pause.until.0 - sources.now.0)
             }
             None => ("none", "none", 0),
         };
@@ -256,10 +269,16 @@ fn memory(sources: &InfoSources<'_>, report: &mut Report) {
     // This text is no part of what it tells about.
     let used = figures.used.saturating_sub(report.text.capacity() as u64);
     let MemoryFigures { resident_set, peak, startup, allocator, .. } = figures;
-    let client_bytes: u64 = sources.clients.all().iter().map(|client| client.memory_bytes.load(Relaxed) as u64).sum();
+    let is_client =
+        |client: &Arc<commands::Client>| !client.flags().intersects(ClientFlags::REPLICA.union(ClientFlags::PRIMARY));
+    let mut clients = sources.clients.all();
+    clients.retain(is_client);
+    let client_bytes: u64 = clients.iter().map(|client| client.memory_bytes.load(Relaxed) as u64).sum();
+    let replication = sources.replication_figures();
     let table = sources.db.map(|db| db.space.keyspace().figures());
     let table_bytes = table.map_or(0, |table| table.table_bytes as u64);
-    let overhead = (startup + client_bytes + table_bytes).min(used);
+    let links_bytes = replication.links_bytes + replication.buffer_bytes;
+    let overhead = (startup + client_bytes + table_bytes + links_bytes).min(used);
     let dataset = used - overhead;
 
     report.bytes("used_memory", used);
@@ -292,12 +311,11 @@ fn memory(sources: &InfoSources<'_>, report: &mut Report) {
     beyond("rss_overhead", resident_set, allocator.resident, report);
     beyond("mem_fragmentation", resident_set, used, report);
     report.field("mem_not_counted_for_evict", sources.limit.not_counted_bytes());
-    report.zeros(&[
-        "mem_replication_backlog",
-        "mem_total_replication_buffers",
-        "mem_replica_full_sync_buffer",
-        "mem_clients_slaves",
-    ]);
+    report.field("mem_replication_backlog", replication.log_bytes);
+    report.field("mem_total_replication_buffers", replication.buffer_bytes);
+    report.field("mem_replica_full_sync_buffer", replication.arrears_bytes);
+    report.field("mem_replicas_repl_buffer", replication.arrears_bytes);
+    report.field("mem_clients_slaves", replication.links_bytes);
     report.field("mem_clients_normal", client_bytes);
     report.zeros(&["mem_cluster_links"]);
     report.field("mem_aof_buffer", sources.persistence.journal.memory_bytes(Destination::Aof));
@@ -396,13 +414,17 @@ fn stats(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("instantaneous_ops_per_sec", rates.commands_per_second());
     report.field("total_net_input_bytes", sources.sum(|thread| &thread.net_input_bytes));
     report.field("total_net_output_bytes", sources.sum(|thread| &thread.net_output_bytes));
-    report.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    let replication = sources.replication_figures();
+    report.field("total_net_repl_input_bytes", replication.input_bytes);
+    report.field("total_net_repl_output_bytes", replication.output_bytes);
     report.fixed2("instantaneous_input_kbps", kilobytes(rates.input_bytes_per_second()));
     report.fixed2("instantaneous_output_kbps", kilobytes(rates.output_bytes_per_second()));
-    report.field("instantaneous_input_repl_kbps", "0.00");
-    report.field("instantaneous_output_repl_kbps", "0.00");
+    report.fixed2("instantaneous_input_repl_kbps", kilobytes(rates.replication_input_bytes_per_second()));
+    report.fixed2("instantaneous_output_repl_kbps", kilobytes(rates.replication_output_bytes_per_second()));
     report.field("rejected_connections", sources.rejected_connections);
-    report.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    report.field("sync_full", replication.full_syncs);
+    report.field("sync_partial_ok", replication.partial_syncs);
+    report.field("sync_partial_err", replication.partial_syncs_refused);
     report.field("expired_subkeys", sources.sum(|thread| &thread.expired_fields));
     report.field("expired_keys", sources.sum(|thread| &thread.expired_keys));
     // Due keys are found without looking at others, in slices of a bounded number of keys: none is left behind for want of time.
@@ -497,24 +519,92 @@ fn scripts(sources: &InfoSources<'_>, report: &mut Report) {
 }
 
 fn replication(sources: &InfoSources<'_>, report: &mut Report) {
-    if let Some(global) = sources.global {
+    let (Some(global), Some(replication)) = (sources.global, sources.replication) else { return };
+    let config = &global.config;
+    report.field("role", if global.role == Role::Primary { "master" } else { "slave" });
+    upstream(global, replication, report);
+    let replicas = replication.replicas();
+    report.field("connected_slaves", replicas.len());
+    if config.get(directives::MIN_REPLICAS_TO_WRITE) > 0 && config.get(directives::MIN_REPLICAS_MAX_LAG) > 0 {
+        report.field("min_slaves_good_slaves", replication.good_replicas());
+    }
+    for (index, replica) in replicas.iter().enumerate() {
+        let (state, lag_ms) = match replica.state {
+            ReplicaState::WaitsForSnapshot => ("wait_bgsave", 0),
+            ReplicaState::ReceivesSnapshot => ("send_bulk", 0),
+            ReplicaState::Online => ("online", replica.lag_ms),
+        };
+        let (host, port, offset, lag) = (&replica.host, replica.port, replica.offset, lag_ms / 1000);
         report.field(
-            "role",
-            match global.role {
-                commands::global::Role::Primary => "master",
-                commands::global::Role::Replica => "slave",
-            },
+            &format!("slave{index}"),
+            format_args!("ip={host},port={port},state={state},offset={offset},lag={lag}"),
         );
     }
-    report.field("connected_slaves", 0);
-    report.field("master_failover_state", "no-failover");
-    report.field("master_repl_offset", 0);
-    report.field("second_repl_offset", -1);
-    report.field("repl_backlog_active", 0);
-    if let Some(global) = sources.global {
-        report.field("repl_backlog_size", global.config.get(directives::REPL_BACKLOG_SIZE));
+    // Snapshot and changes always travel on one connection.
+    report.field("replicas_waiting_psync", 0);
+    let failover = match replication.failover_state() {
+        FailoverState::None => "no-failover",
+        FailoverState::WaitsForSync => "waiting-for-sync",
+        FailoverState::InProgress => "failover-in-progress",
+    };
+    report.field("master_failover_state", failover);
+    let history = replication.history();
+    report.field("master_replid", history.id);
+    match history.second {
+        Some((id, _)) => report.field("master_replid2", id),
+        None => report.field("master_replid2", "0".repeat(40)),
     }
-    report.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+    report.field("master_repl_offset", replication.offset());
+    // The first offset that is not this stream's any more.
+    report.field("second_repl_offset", history.second.map_or(-1, |(_, until)| until as i64 + 1));
+    let log = replication.log();
+    report.field("repl_backlog_active", u8::from(log.first.is_some()));
+    report.field("repl_backlog_size", config.get(directives::REPL_BACKLOG_SIZE));
+    // The protocol counts bytes from 1.
+    report.field("repl_backlog_first_byte_offset", log.first.map_or(0, |first| first + 1));
+    report.field("repl_backlog_histlen", log.first.map_or(0, |first| log.end - first));
+}
+
+/// What a replica says of its primary.
+fn upstream(global: &Global, replication: &dyn Replication, report: &mut Report) {
+    let Some(upstream) = replication.upstream() else { return };
+    let figures = replication.figures();
+    let seconds = |ms: Option<u64>| ms.map_or(-1, |ms| (ms / 1000) as i64);
+    let is_up = upstream.state == LinkState::Connected;
+    report.field("master_host", &upstream.address.host);
+    report.field("master_port", upstream.address.port);
+    report.field("master_link_status", if is_up { "up" } else { "down" });
+    report.field("master_last_io_seconds_ago", seconds(upstream.last_io_ms_ago.filter(|_| is_up)));
+    report.field("master_sync_in_progress", u8::from(upstream.sync_in_progress));
+    report.field("slave_read_repl_offset", upstream.read_offset);
+    report.field("slave_repl_offset", upstream.offset);
+    // Redis's names, and Valkey's for the same.
+    for name in ["replica_full_sync_buffer", "replicas_repl_buffer"] {
+        report.field(&format!("{name}_size"), figures.arrears_bytes);
+        report.field(&format!("{name}_peak"), figures.arrears_bytes_max);
+    }
+    report.field("master_current_sync_attempts", upstream.attempts);
+    report.field("master_total_sync_attempts", upstream.attempts_total);
+    if upstream.sync_in_progress {
+        // -1 before anything is known of the snapshot, 0 where it ends with a mark.
+        let (total, read) =
+            (upstream.sync_total_bytes.map_or(-1, |bytes| bytes as i64), upstream.sync_read_bytes as i64);
+        report.field("master_sync_total_bytes", total);
+        report.field("master_sync_read_bytes", read);
+        report.field("master_sync_left_bytes", total - read);
+        let share = if total == 0 { 0.0 } else { read as f64 / total as f64 };
+        report.fixed2("master_sync_perc", share * 100.0);
+        report.field("master_sync_last_io_seconds_ago", seconds(upstream.last_io_ms_ago));
+    }
+    if is_up {
+        report.field("master_link_up_since_seconds", seconds(upstream.up_since_ms));
+    } else {
+        report.field("master_link_down_since_seconds", seconds(upstream.down_since_ms));
+    }
+    report.field("total_disconnect_time_sec", upstream.down_total_ms / 1000);
+    report.field("slave_priority", global.config.get(directives::REPLICA_PRIORITY));
+    report.field("slave_read_only", u8::from(global.settings.replica_read_only));
+    report.field("replica_announced", u8::from(global.config.get(directives::REPLICA_ANNOUNCED)));
 }
 
 fn cpu(_sources: &InfoSources<'_>, report: &mut Report) {
@@ -672,6 +762,7 @@ mod tests {
                 limit: &limit,
                 operation: &self.operation,
                 persistence: &self.persistence,
+                replication: None,
                 migrate_cached_sockets: 0,
                 tls: None,
                 global: None,

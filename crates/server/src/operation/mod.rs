@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use commands::ThreadStats;
+use commands::replication::Figures;
 use keyspace::Millis;
 
 pub mod banner;
@@ -48,9 +49,9 @@ pub struct OperationState {
 
 impl OperationState {
     /// For the cron, ten times a second.
-    pub fn sample(&self, now: Millis, stats: &[Arc<ThreadStats>]) {
+    pub fn sample(&self, now: Millis, stats: &[Arc<ThreadStats>], replication: &Figures) {
         self.memory.sample(now);
-        self.rates.sample(now, stats);
+        self.rates.sample(now, stats, replication);
     }
 
     /// CONFIG RESETSTAT: peaks start from what is, rates from nothing.

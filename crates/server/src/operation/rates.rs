@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use commands::ThreadStats;
+use commands::replication::Figures;
 use keyspace::Millis;
 use parking_lot::Mutex;
 
@@ -39,9 +40,9 @@ impl Rate {
 }
 
 /// How many counters are watched.
-const RATES: usize = 5;
+const RATES: usize = 7;
 
-/// Rates of commands, of bytes from and to clients, and of the event loops' turns and the time they take. Loop 0 samples them, anybody reads.
+/// Rates of commands, of bytes from and to clients, of the event loops' turns and the time they take, and of bytes from our primary and to replicas. Loop 0 samples them, anybody reads.
 #[derive(Default)]
 pub struct Rates {
     sampled: Mutex<[Rate; RATES]>,
@@ -50,8 +51,8 @@ pub struct Rates {
 
 impl Rates {
     /// To be called about every 100 ms.
-    pub fn sample(&self, now: Millis, stats: &[Arc<ThreadStats>]) {
-        let mut totals = [0u64; RATES];
+    pub fn sample(&self, now: Millis, stats: &[Arc<ThreadStats>], replication: &Figures) {
+        let mut totals = [0, 0, 0, 0, 0, replication.input_bytes, replication.output_bytes];
         for thread in stats {
             let counters = [
                 &thread.commands,
@@ -95,6 +96,14 @@ impl Rates {
     pub fn loop_cycle_us(&self) -> u64 {
         self.means[4].load(Relaxed) / self.loop_cycles_per_second().max(1) / 1000
     }
+
+    pub fn replication_input_bytes_per_second(&self) -> u64 {
+        self.means[5].load(Relaxed)
+    }
+
+    pub fn replication_output_bytes_per_second(&self) -> u64 {
+        self.means[6].load(Relaxed)
+    }
 }
 
 #[cfg(test)]
@@ -123,12 +132,15 @@ mod tests {
     #[test]
     fn all_threads_count() {
         let (rates, stats) = (Rates::default(), [Arc::new(ThreadStats::new(0)), Arc::new(ThreadStats::new(0))]);
-        rates.sample(Millis(0), &stats);
+        let mut replication = Figures::default();
+        rates.sample(Millis(0), &stats, &replication);
         stats[0].commands.add(1000);
         stats[1].commands.add(600);
         stats[1].net_output_bytes.add(16);
-        rates.sample(Millis(1000), &stats);
+        replication.output_bytes = 32;
+        rates.sample(Millis(1000), &stats, &replication);
         assert_eq!((rates.commands_per_second(), rates.output_bytes_per_second()), (100, 1));
+        assert_eq!((rates.replication_input_bytes_per_second(), rates.replication_output_bytes_per_second()), (0, 2));
         rates.reset();
         assert_eq!(rates.commands_per_second(), 0);
     }
