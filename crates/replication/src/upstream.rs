@@ -233,6 +233,7 @@ impl Machine {
         let until = match upstream.state {
             State::Streaming { since, .. } => {
                 upstream.down_since = Some(now);
+                upstream.attempts = 0;
                 // A link that has lasted is mended at once. One that breaks as soon as it stands would otherwise keep both sides busy.
                 if now >= since.plus(SECOND_MS) { now } else { now.plus(SECOND_MS) }
             }
@@ -519,7 +520,6 @@ impl Machine {
         upstream.id = id;
         upstream.down_total_ms += upstream.down_since.map_or(0, |since| now.since(since));
         upstream.down_since = None;
-        upstream.attempts = 0;
         upstream.last_io = now;
         self.act(Action::Stream);
         // At once: a primary that has sent its snapshot with a mark waits for it.

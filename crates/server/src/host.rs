@@ -9,6 +9,7 @@ use commands::observation::Observation;
 use commands::observation::hot_keys::Usage;
 use commands::persistence::{Alone, Persistence};
 use commands::pubsub::{Pending, Subscriptions};
+use commands::replication::Replication;
 use commands::server::memory::MemoryReport;
 use commands::{
     Client, ClientFlags, Clients, Db, Error, Global, Host, Room, Settings, Shutdown, ShutdownOptions, ThreadStats,
@@ -81,7 +82,7 @@ impl Host for Shared {
         self
     }
 
-    fn replication(&self) -> &dyn commands::replication::Replication {
+    fn replication(&self) -> &dyn Replication {
         self
     }
 
