@@ -78,8 +78,8 @@ impl Shared {
     /// Asks the client's event loop to close it. From now on it gets no messages, and counts as no subscriber.
     pub fn kill(&self, client: &Client) {
         client.killed.store(true, Relaxed);
-        if client.flags().contains(ClientFlags::REPLICA) {
-            self.replication.kill(client);
+        if client.flags().intersects(ClientFlags::REPLICA | ClientFlags::PRIMARY) {
+            return self.replication.kill(client);
         }
         self.subscriptions.remove_client(client);
         self.mailboxes[client.thread].send(Mail::Kill { token: client.token, id: client.id });

@@ -32,6 +32,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     }
     let mut hash = cx.db.write_or_create_hash(key, [name])?;
     // As in HINCRBY: a hash that is new has no field that could be wrong.
+    let expires = hash.field(name, now).is_some_and(|field| field.expire_at.is_some());
     let old = match hash.value(name, now) {
         None => LongDouble::from_i64(0),
         Some(value) => LongDouble::parse(value.bytes(&mut IntBuffer::new()))
@@ -46,8 +47,13 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     cx.db.changed(1);
     cx.db.notify(EventClass::HASH, "hincrbyfloat", key.bytes());
     if cx.db.effects.wanted() {
-        // Other servers may round otherwise.
-        cx.db.effects.instead(&[b"HSETEX", key.bytes(), b"KEEPTTL", b"FIELDS", b"1", name, sum.as_bytes()]);
+        // Other servers may round otherwise, and older ones, where no field expires, do not know HSETEX.
+        match expires {
+            true => {
+                cx.db.effects.instead(&[b"HSETEX", key.bytes(), b"KEEPTTL", b"FIELDS", b"1", name, sum.as_bytes()]);
+            }
+            false => cx.db.effects.instead(&[b"HSET", key.bytes(), name, sum.as_bytes()]),
+        }
     }
     cx.reply.bulk(&sum);
     Ok(())

@@ -237,8 +237,13 @@ impl Replication {
         self.feeder.send(Order::Gone(link_of(client)));
     }
 
+    /// CLIENT KILL of a replica's connection, or of that to our primary.
     pub fn kill(&self, client: &Client) {
-        self.feeder.send(Order::Kill(link_of(client)));
+        if client.flags().contains(ClientFlags::PRIMARY) {
+            self.upstream.send(upstream::Order::Kill(client.id));
+        } else {
+            self.feeder.send(Order::Kill(link_of(client)));
+        }
     }
 }
 

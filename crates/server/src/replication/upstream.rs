@@ -8,13 +8,15 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::ToSocketAddrs;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use commands::client::Place;
-use commands::{Client, Session, ThreadStats, World};
+use commands::{Client, ClientFlags, Session, ThreadStats, World};
 use config::{ReplDisklessLoad, directives};
 use keyspace::DbIndex;
 use mio::net::TcpStream;
@@ -44,6 +46,8 @@ pub(crate) enum Order {
     Send(Vec<u8>),
     Receive { framing: Framing, offset: u64 },
     Stream,
+    /// CLIENT KILL.
+    Kill(u64),
 }
 
 /// The id of the client that the stream is executed as: no connection has it.
@@ -63,6 +67,8 @@ struct Upstream {
     poll: Poll,
     events: Events,
     socket: Option<TcpStream>,
+    /// As CLIENT LIST shows it.
+    record: Option<Arc<Client>>,
     mode: Mode,
     /// What has come, and up to where it was looked at, and put into the log.
     input: Vec<u8>,
@@ -86,6 +92,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
         poll,
         events: Events::with_capacity(16),
         socket: None,
+        record: None,
         mode: Mode::Lines,
         input: Vec::new(),
         at: 0,
@@ -160,6 +167,11 @@ impl Upstream {
                 self.mode = Mode::Stream;
                 self.relayed = self.at;
             }
+            Order::Kill(id) => {
+                if self.record.as_ref().is_some_and(|record| record.id == id) {
+                    self.lost("the connection was killed");
+                }
+            }
         }
     }
 
@@ -167,6 +179,10 @@ impl Upstream {
     fn close(&mut self) {
         if let Some(mut socket) = self.socket.take() {
             let _ = self.poll.registry().deregister(&mut socket);
+        }
+        if let Some(record) = self.record.take() {
+            record.killed.store(true, Relaxed);
+            self.shared.clients.remove(record.id);
         }
         self.input.clear();
         (self.at, self.relayed) = (0, 0);
@@ -234,9 +250,23 @@ impl Upstream {
             }
         }
         self.mode = Mode::Lines;
+        self.show();
         self.shared.with_machine(None, |machine, now, _| machine.connected(now));
         self.carry_out_all();
         true
+    }
+
+    /// Makes the connection one that CLIENT LIST shows and CLIENT KILL finds.
+    fn show(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        let text = |address: io::Result<std::net::SocketAddr>| address.map_or_else(|_| String::new(), |it| it.to_string());
+        let (address, local_address) = (text(socket.peer_addr()), text(socket.local_addr()));
+        let place = Place { thread: 0, token: usize::MAX };
+        let id = self.shared.clients.next_id();
+        let client = Arc::new(Client::new(id, place, address, local_address, socket.as_raw_fd(), now()));
+        client.set_flag(ClientFlags::PRIMARY, true);
+        self.shared.clients.insert(client.clone());
+        self.record = Some(client);
     }
 
     /// Reads once. False if there is nothing.
@@ -262,6 +292,10 @@ impl Upstream {
             Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the primary has closed the connection")),
             Ok(count) => {
                 self.shared.replication.note_input(count);
+                if let Some(record) = &self.record {
+                    record.net_input_bytes.add(count as u64);
+                    record.last_interaction.store(now().0, Relaxed);
+                }
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
