@@ -8,6 +8,19 @@ pub struct Effect {
     pub args: Vec<Vec<u8>>,
 }
 
+impl Effect {
+    /// What HINCRBYFLOAT does to a field is told as HSETEX KEEPTTL by Redis 8.2, and by Spinel only where the field expires: older servers do not know
+    /// that command. One form stands for both.
+    pub fn new(db: u32, mut args: Vec<Vec<u8>>) -> Effect {
+        let is_kept = |args: &[Vec<u8>]| args[2].eq_ignore_ascii_case(b"KEEPTTL") && args[4] == b"1";
+        if args.len() == 7 && args[0].eq_ignore_ascii_case(b"HSETEX") && is_kept(&args) {
+            args.drain(2..5);
+            args[0] = b"HSET".to_vec();
+        }
+        Effect { db, args }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Event {
     pub db: u32,

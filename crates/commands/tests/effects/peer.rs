@@ -182,8 +182,8 @@ impl Link {
                 }
                 (b"PUBLISH", None) if args[1] == BARRIER.as_bytes() => return units,
                 (b"PING" | b"REPLCONF", None) => {}
-                (_, Some(effects)) => effects.push(Effect { db: self.db, args }),
-                (_, None) => units.push(vec![Effect { db: self.db, args }]),
+                (_, Some(effects)) => effects.push(Effect::new(self.db, args)),
+                (_, None) => units.push(vec![Effect::new(self.db, args)]),
             }
         }
     }
