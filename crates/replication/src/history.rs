@@ -55,7 +55,7 @@ pub struct Log {
 }
 
 /// The ids of the stream that the data belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History {
     pub id: ReplicationId,
     /// What the stream was called before, and up to which offset (that one included) it is the same stream.
