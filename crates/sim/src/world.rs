@@ -421,7 +421,15 @@ impl<N: Node> World<N> {
             let Some(connection) = world.network.connections.get_mut(&id) else { return };
             let pipe = &mut connection.pipes[1 - side];
             if pipe.on_the_way.front().is_some_and(|(at, _)| *at <= now) {
-                let Some((_, bytes)) = pipe.on_the_way.pop_front() else { return };
+                // Whatever has come is read at once.
+                let mut bytes = Vec::new();
+                while let Some((at, piece)) = pipe.on_the_way.pop_front() {
+                    if at > now {
+                        pipe.on_the_way.push_front((at, piece));
+                        break;
+                    }
+                    bytes.extend(piece);
+                }
                 pipe.bytes -= bytes.len();
                 if std::mem::replace(&mut pipe.is_full, false) {
                     let at = world.arrival(node, other.node);

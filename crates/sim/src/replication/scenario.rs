@@ -68,7 +68,7 @@ pub fn run(seed: u64, is_shown: bool) -> Outcome {
     for place in 0..count {
         let me = NodeId(place);
         let random = world.random();
-        let snapshot_ms_max = *[0, 50, 1000].choose(random).expect("there are some");
+        let snapshot_ms_max = *[0, 50, 1000, 12_000].choose(random).expect("there are some");
         let settings = Settings {
             config: Config { diskless: random.random_bool(0.7), ..common.clone() },
             empties_first: random.random_bool(0.3),
@@ -118,9 +118,9 @@ impl Scenario {
         self.world.trace().say(|| format!("{now:>8} -------- {}", text()));
     }
 
-    fn write(&mut self, node: NodeId) {
+    fn write(&mut self, node: NodeId) -> bool {
         if !self.world.is_up(node) || self.world.is_paused(node) {
-            return;
+            return false;
         }
         let random = self.world.random();
         let parts = if random.random_bool(0.3) { random.random_range(2..=5) } else { 1 };
@@ -128,9 +128,9 @@ impl Scenario {
         self.next_value += 1;
         let value = self.next_value;
         let sets: Vec<(u64, u64)> = keys.into_iter().map(|key| (key, value)).collect();
-        if self.world.with(node, |server, context| server.write(&sets, context)) {
-            self.oracle.borrow_mut().stats.writes += 1;
-        }
+        let is_written = self.world.with(node, |server, context| server.write(&sets, context));
+        self.oracle.borrow_mut().stats.writes += u64::from(is_written);
+        is_written
     }
 
     fn crash(&mut self, node: NodeId) {
@@ -276,20 +276,29 @@ impl Scenario {
             }
         }
         for _ in 0..20 {
-            self.write(primary);
+            assert!(self.write(primary), "a primary takes writes");
             let at = self.world.now().plus(50);
             self.world.run_until(at);
         }
         let deadline = self.world.now().plus(200_000);
         while self.world.now() < deadline {
             if self.is_equal(primary) {
-                return;
+                return self.rest();
             }
             let at = self.world.now().plus(20);
             self.world.run_until(at);
         }
         self.tell_state();
         panic!("node {} is the primary of all, and they do not become equal", primary.0);
+    }
+
+    /// When nothing happens, nobody takes the silence for a fault.
+    fn rest(&mut self) {
+        let count = |stats: Stats| (stats.full, stats.partial);
+        let before = count(self.oracle.borrow().stats);
+        let until = self.world.now().plus(30_000);
+        self.world.run_until(until);
+        assert_eq!(count(self.oracle.borrow().stats), before, "somebody has come anew");
     }
 
     /// Everybody has what the primary has, and hangs on whom he should.

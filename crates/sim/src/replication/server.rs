@@ -31,8 +31,15 @@ pub(crate) struct Settings {
     /// It gives its old data up before it loads others.
     pub(crate) empties_first: bool,
     pub(crate) has_file: bool,
-    /// How long making and loading a snapshot takes at most.
+    /// How long making a snapshot takes at most.
     pub(crate) snapshot_ms_max: u64,
+}
+
+impl Settings {
+    /// How long a third of loading one takes at most: short of the time without progress after which it would be given up.
+    fn load_ms_max(&self) -> u64 {
+        self.snapshot_ms_max.min(self.config.timeout_ms - 1)
+    }
 }
 
 #[derive(Debug)]
@@ -634,7 +641,7 @@ impl Server {
                         self.data = Data::default();
                         self.log.forget();
                     }
-                    self.begin_job(Job::Load(connection), self.settings.snapshot_ms_max, context);
+                    self.begin_job(Job::Load(connection), self.settings.load_ms_max(), context);
                     return;
                 }
                 Mode::Loading { .. } => return,
@@ -656,7 +663,7 @@ impl Server {
         self.machine.snapshot_progress(now, 0);
         *steps -= 1;
         if *steps > 0 {
-            return self.begin_job(Job::Load(connection), self.settings.snapshot_ms_max, context);
+            return self.begin_job(Job::Load(connection), self.settings.load_ms_max(), context);
         }
         if context.random().random_bool(0.03) {
             self.machine.snapshot_failed(now, "it does not please us");
