@@ -635,11 +635,7 @@ impl Machine {
 
         if now >= self.downstream.empty_line_at {
             self.downstream.empty_line_at = now.plus(SECOND_MS);
-            let waits = |link: &Link| match link.state {
-                State::Waiting { .. } => !link.is_old,
-                State::Receiving { .. } => true,
-                _ => false,
-            };
+            let waits = |link: &Link| matches!(link.state, State::Waiting { .. } | State::Receiving { .. });
             let patient: Vec<LinkId> =
                 self.downstream.links.iter().filter(|(_, link)| waits(link)).map(|(id, _)| *id).collect();
             for link in patient {

@@ -70,7 +70,7 @@ fn we_follow_real_primaries() {
             assert_eq!(info(&mut client, "stats", "sync_full"), "1", "{kind}");
 
             // Another id is heard of by another CONTINUE, and the rest of the old stream is ours still.
-            let before = driver.machine.history().clone();
+            let before = *driver.machine.history();
             client.line("REPLICAOF 127.0.0.1 1");
             client.line("REPLICAOF NO ONE");
             client.line("SET promoted again");
