@@ -1,0 +1,258 @@
+//! What the commands of replication reply, and what others reply because of it. Redis 8.2 proves the tests.
+//!
+//! The primary that is named here is never reached: nobody listens at port 1.
+
+use std::io::Write;
+use std::time::Duration;
+
+use robustness::{Place, Wire, against_both};
+use testkit::{Client, Kind, Server, ServerOptions, Value, wait_until};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+const READONLY: &str = "(error) READONLY You can't write against a read only replica.";
+const STALE: &str = "(error) MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+
+/// A reply as people read it, with quotes as they are.
+fn shown(reply: &Value) -> String {
+    reply.to_string().replace("\\'", "'")
+}
+
+/// Each reply begins so.
+#[track_caller]
+fn check(client: &mut Client, steps: &[(&str, &str)]) {
+    for (line, expected) in steps {
+        let reply = shown(&client.line(line));
+        assert!(reply.starts_with(expected), "{line}: {reply}");
+    }
+}
+
+fn eval(client: &mut Client, script: &str) -> String {
+    shown(&client.command(&["EVAL", script, "0"]).expect("a reply"))
+}
+
+fn text(value: &Value) -> String {
+    value.text().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[test]
+fn what_is_asked_wrongly() {
+    against_both(&[], |server| {
+        check(
+            &mut server.client(),
+            &[
+                ("REPLICAOF localhost", "(error) ERR wrong number of arguments for 'replicaof' command"),
+                ("REPLICAOF localhost abc", "(error) ERR Invalid master port"),
+                ("REPLICAOF localhost 65536", "(error) ERR Invalid master port"),
+                ("SLAVEOF localhost -1", "(error) ERR Invalid master port"),
+                ("REPLICAOF no two", "(error) ERR Invalid master port"),
+                ("SLAVEOF NO oNe", "OK"),
+                ("ROLE x", "(error) ERR wrong number of arguments for 'role' command"),
+                ("WAIT x 0", "(error) ERR value is not an integer or out of range"),
+                ("WAIT 0 -1", "(error) ERR timeout is negative"),
+                ("WAIT 1 1.5", "(error) ERR timeout is not an integer or out of range"),
+                ("WAITAOF 2 0 0", "(error) ERR value is out of range, value must between 0 and 1"),
+                ("FAILOVER", "(error) ERR FAILOVER requires connected replicas."),
+                ("FAILOVER ABORT", "(error) ERR No failover in progress."),
+                ("FAILOVER TO a b", "(error) ERR value is not an integer or out of range"),
+                ("FAILOVER TO a 1 TO b 2", "(error) ERR syntax error"),
+                ("FAILOVER TIMEOUT 0", "(error) ERR FAILOVER timeout must be greater than 0"),
+                ("FAILOVER TO a 1 FORCE", "(error) ERR FAILOVER requires connected replicas."),
+                ("PSYNC ?", "(error) ERR wrong number of arguments for 'psync' command"),
+                ("PSYNC ? x", "(error) ERR value is not an integer or out of range"),
+                ("SYNC x", "(error) ERR wrong number of arguments for 'sync' command"),
+                ("DEBUG CHANGE-REPL-ID x", "(error) ERR "),
+                (
+                    "CONFIG SET slaveof x",
+                    "(error) ERR CONFIG SET failed (possibly related to argument 'slaveof') - can't set immutable config",
+                ),
+                ("MULTI", "OK"),
+                ("PSYNC ? -1", "(error) ERR Command not allowed inside a transaction"),
+                ("SYNC", "(error) ERR Command not allowed inside a transaction"),
+                ("DISCARD", "OK"),
+            ],
+        );
+        let mut wire = Wire::connect(&Place::Tcp(server.address())).expect("the server accepts");
+        for name in ["PSYNC ? -1", "SYNC"] {
+            wire.write_all(format!("PING\r\n{name}\r\n").as_bytes()).expect("sent");
+            wire.expect(b"+PONG\r\n-ERR SYNC and PSYNC are invalid with pending output\r\n");
+        }
+    });
+}
+
+#[test]
+fn a_replica_says_whose_it_is_and_takes_no_writes() {
+    against_both(&[], |server| {
+        let mut client = server.client();
+        check(
+            &mut client,
+            &[
+                ("SET a 1", "OK"),
+                ("REPLICAOF 127.0.0.1 1", "OK"),
+                ("REPLICAOF 127.0.0.1 1", "OK Already connected to specified master"),
+                ("SET a 2", READONLY),
+                ("GETEX a", READONLY),
+                ("BITFIELD a GET u8 0", READONLY),
+                ("SORT a", READONLY),
+                ("FLUSHALL", READONLY),
+                ("SWAPDB 0 1", READONLY),
+                ("FUNCTION FLUSH", READONLY),
+                ("RESTORE b 0 x", READONLY),
+                ("GET a", "\"1\""),
+                ("PFCOUNT b", "(integer) 0"),
+                ("PUBLISH a b", "(integer) 0"),
+                ("SCRIPT FLUSH", "OK"),
+                (
+                    "WAIT 0 0",
+                    "(error) ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 ",
+                ),
+                (
+                    "WAITAOF 0 0 0",
+                    "(error) ERR WAITAOF cannot be used with replica instances. Please also note that writes ",
+                ),
+                ("FAILOVER", "(error) ERR FAILOVER is not valid when server is a replica."),
+                ("MULTI", "OK"),
+                ("SET a 3", READONLY),
+                ("EXEC", "(error) EXECABORT Transaction discarded because of previous errors."),
+            ],
+        );
+        let role = client.line("ROLE");
+        let role: Vec<String> = role.elements().expect("an array").iter().map(text).collect();
+        assert_eq!(role[..3], ["slave", "127.0.0.1", "(integer) 1"]);
+        assert_eq!((role[3].starts_with("connect"), &*role[4]), (true, "(integer) -1"));
+        assert!(client.line("CONFIG GET replicaof").to_string().contains("127.0.0.1 1"));
+        assert!(client.line("HELLO").to_string().contains("\"replica\""));
+        assert_eq!(eval(&mut client, "return redis.pcall('SET', 'a', 1)"), READONLY);
+        assert_eq!(eval(&mut client, "#!lua\nreturn 1"), READONLY);
+        assert_eq!(eval(&mut client, "#!lua flags=no-writes\nreturn 1"), "(integer) 1");
+        check(&mut client, &[("CONFIG SET replica-read-only no", "OK"), ("MULTI", "OK"), ("SET a 3", "QUEUED")]);
+        check(&mut server.client(), &[("CONFIG SET replica-read-only yes", "OK")]);
+        let discarded = READONLY.replace("(error) ", "(error) EXECABORT Transaction discarded because of: ");
+        check(&mut client, &[("EXEC", &discarded), ("REPLICAOF NO ONE", "OK"), ("SET a 4", "OK")]);
+    });
+}
+
+#[test]
+fn a_replica_without_its_primary_keeps_silent_where_it_is_told_to() {
+    against_both(&["--replica-serve-stale-data", "no"], |server| {
+        let mut client = server.client();
+        check(
+            &mut client,
+            &[
+                ("SET a 1", "OK"),
+                ("REPLICAOF 127.0.0.1 1", "OK"),
+                ("GET a", STALE),
+                ("SET a 1", READONLY),
+                ("PING", STALE),
+                ("DBSIZE", STALE),
+                ("WAIT 0 0", STALE),
+                ("PSYNC ? -1", STALE),
+                ("BGSAVE", STALE),
+                ("FUNCTION LIST", STALE),
+                ("XREAD STREAMS a 0", STALE),
+                ("ECHO x", "\"x\""),
+                ("PUBLISH a b", "(integer) 0"),
+                ("SELECT 1", "OK"),
+                ("WATCH a", "OK"),
+                ("FCALL f 0", "(error) ERR Function not found"),
+                ("FAILOVER", "(error) ERR FAILOVER is not valid when server is a replica."),
+                ("MULTI", "OK"),
+            ],
+        );
+        assert_eq!(eval(&mut client, "return 1"), "QUEUED");
+        assert_eq!(client.line("EXEC").elements().expect("an array").first().map(shown).as_deref(), Some(STALE));
+        assert_eq!(eval(&mut client, "return 1"), STALE);
+        assert_eq!(eval(&mut client, "#!lua\nreturn 1"), READONLY);
+        assert_eq!(eval(&mut client, "#!lua flags=no-writes\nreturn 1"), STALE);
+        assert_eq!(eval(&mut client, "#!lua flags=allow-stale,no-writes\nreturn 1"), "(integer) 1");
+        let reply = eval(&mut client, "#!lua flags=allow-stale,no-writes\nreturn redis.call('GET', 'a')");
+        assert!(reply.starts_with("(error) ERR Can not execute the command on a stale replica script: "), "{reply}");
+        check(&mut client, &[("REPLICAOF NO ONE", "OK"), ("SELECT 0", "OK"), ("GET a", "\"1\"")]);
+    });
+}
+
+#[test]
+fn who_waits_is_sent_away_when_the_server_becomes_a_replica() {
+    against_both(&[], |server| {
+        let mut waiting = [server.client(), server.client(), server.client()];
+        for (client, line) in waiting.iter_mut().zip(["WAIT 1 0", "BLPOP nothing 0", "WAITAOF 0 1 0"]) {
+            client.line("SET a 1");
+            client.queue(&line.split(' ').collect::<Vec<_>>());
+            client.flush().expect("sent");
+        }
+        assert!(wait_until(DEADLINE, || robustness::info(server, "blocked_clients") == 3));
+        check(&mut server.client(), &[("REPLICAOF 127.0.0.1 1", "OK")]);
+        for client in &mut waiting {
+            assert_eq!(
+                client.receive().expect("a reply").to_string(),
+                "(error) UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
+            );
+            assert!(client.receive().is_err(), "the connection ends");
+        }
+    });
+}
+
+#[test]
+fn who_waits_for_a_disk_is_told_that_there_is_none_any_more() {
+    against_both(&["--appendonly", "yes"], |server| {
+        let mut client = server.client();
+        client.line("SET a 1");
+        client.queue(&["WAITAOF", "1", "1", "0"]);
+        client.flush().expect("sent");
+        assert!(wait_until(DEADLINE, || robustness::info(server, "blocked_clients") == 1));
+        check(&mut server.client(), &[("CONFIG SET appendonly no", "OK")]);
+        assert_eq!(
+            client.receive().expect("a reply").to_string(),
+            "(error) ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
+        );
+    });
+}
+
+/// What REPLICAOF has said outlives a rewrite of the file.
+#[test]
+fn the_file_follows_the_command() {
+    for kind in [Kind::Redis82, Kind::Spinel] {
+        if testkit::program(kind).is_none() {
+            testkit::skip_aloud(&format!("no {kind} here (run tools/peers.sh, or build spinel)"));
+            continue;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("server.conf");
+        std::fs::write(&file, "replicaof 127.0.0.1 2\n").expect("written");
+        // The file comes before all options.
+        let start = format!("exec \"$0\" {} \"$@\"", file.display());
+        let server = ServerOptions::new(kind).wrapper(&["sh", "-c", &start]).start();
+        let server = server.expect("a server that is there starts");
+        let has_line = |line: &str| std::fs::read_to_string(&file).expect("a file").lines().any(|own| own == line);
+        let mut client = server.client();
+        check(&mut client, &[("REPLICAOF 127.0.0.1 1", "OK"), ("CONFIG REWRITE", "OK")]);
+        assert!(has_line("replicaof 127.0.0.1 1"));
+        check(&mut client, &[("REPLICAOF NO ONE", "OK"), ("CONFIG REWRITE", "OK")]);
+        assert!(!std::fs::read_to_string(&file).expect("a file").contains("replicaof 127"));
+    }
+}
+
+/// The names of fields of a section of INFO.
+fn names(server: &Server, section: &str) -> Vec<String> {
+    let reply = server.client().command(&["INFO", section]).expect("a reply");
+    let text = reply.text().expect("INFO is text");
+    text.lines().filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect()
+}
+
+#[test]
+fn info_has_the_fields_of_redis_in_their_order() {
+    let start = |kind: Kind| testkit::program(kind).map(|_| Server::start(kind, &[]).expect("it starts"));
+    let (Some(redis), Some(spinel)) = (start(Kind::Redis82), start(Kind::Spinel)) else {
+        return testkit::skip_aloud("not both servers are here (run tools/peers.sh, or build spinel)");
+    };
+    for primary in ["REPLICAOF NO ONE", "REPLICAOF 127.0.0.1 1"] {
+        for server in [&redis, &spinel] {
+            check(&mut server.client(), &[(primary, "OK")]);
+        }
+        let ours = names(&spinel, "replication");
+        let mut rest = ours.iter();
+        for name in names(&redis, "replication") {
+            assert!(rest.any(|own| *own == name), "no {name} in its place, after {primary}: {ours:?}");
+        }
+    }
+}
