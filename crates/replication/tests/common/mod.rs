@@ -52,7 +52,8 @@ pub fn sent(machine: &mut Machine) -> Vec<String> {
 
 pub fn words(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let words = text.split("\r\n").filter(|word| !word.starts_with(['*', '$']) && !word.is_empty());
+    // Behind the count, every other line is a length.
+    let words = text.split("\r\n").skip(2).step_by(2).filter(|word| !word.is_empty());
     words.collect::<Vec<&str>>().join(" ")
 }
 

@@ -68,12 +68,12 @@ pub fn run(seed: u64, is_shown: bool) -> Outcome {
     for place in 0..count {
         let me = NodeId(place);
         let random = world.random();
-        let snapshot_ms_max = *[0, 50, 1000, 12_000].choose(random).expect("there are some");
+        let snapshot_ms = *[0, 50, 1000, 12_000].choose(random).expect("there are some");
         let settings = Settings {
             config: Config { diskless: random.random_bool(0.7), ..common.clone() },
             empties_first: random.random_bool(0.3),
             has_file: random.random_bool(0.3),
-            snapshot_ms_max,
+            snapshot_ms,
         };
         let follow = (place > 0).then(|| NodeId(random.random_range(0..place)));
         let server = Server::start(me, settings, None, follow, oracle.clone(), Ms(1), world.random());

@@ -31,14 +31,14 @@ pub(crate) struct Settings {
     /// It gives its old data up before it loads others.
     pub(crate) empties_first: bool,
     pub(crate) has_file: bool,
-    /// How long making a snapshot takes at most.
-    pub(crate) snapshot_ms_max: u64,
+    /// How long making a snapshot takes.
+    pub(crate) snapshot_ms: u64,
 }
 
 impl Settings {
-    /// How long a third of loading one takes at most: short of the time without progress after which it would be given up.
-    fn load_ms_max(&self) -> u64 {
-        self.snapshot_ms_max.min(self.config.timeout_ms - 1)
+    /// How long a third of loading one takes: short of the time without progress after which it would be given up.
+    fn load_ms(&self, random: &mut impl Rng) -> u64 {
+        random.random_range(0..=self.snapshot_ms.min(self.config.timeout_ms - 1))
     }
 }
 
@@ -334,7 +334,7 @@ impl Server {
             }
             Action::Send(bytes) => {
                 if bytes.windows(5).any(|word| word == b"PSYNC") {
-                    let history = self.machine.history().clone();
+                    let history = *self.machine.history();
                     let (log, sum, is_forced) = (self.log.view(), self.data.sum, self.is_forced);
                     self.oracle.borrow_mut().asks(self.me, Asked { history, log, sum, is_forced });
                 }
@@ -404,13 +404,12 @@ impl Server {
         self.oracle.borrow_mut().stats.snapshots += 1;
         let links = links.into_iter().map(|link| (link, cut)).collect();
         let job = Job::Snapshot { links, framing, data: self.data.clone() };
-        self.begin_job(job, self.settings.snapshot_ms_max, context);
+        self.begin_job(job, self.settings.snapshot_ms, context);
     }
 
-    fn begin_job(&mut self, job: Job, ms_max: u64, context: &mut Context<'_>) {
+    fn begin_job(&mut self, job: Job, ms: u64, context: &mut Context<'_>) {
         self.next_job += 1;
         self.jobs.insert(self.next_job, job);
-        let ms = context.random().random_range(0..=ms_max);
         context.later(ms, self.next_job);
     }
 
@@ -641,8 +640,8 @@ impl Server {
                         self.data = Data::default();
                         self.log.forget();
                     }
-                    self.begin_job(Job::Load(connection), self.settings.load_ms_max(), context);
-                    return;
+                    let ms = self.settings.load_ms(context.random());
+                    return self.begin_job(Job::Load(connection), ms, context);
                 }
                 Mode::Loading { .. } => return,
                 Mode::Stream { .. } => {
@@ -663,7 +662,8 @@ impl Server {
         self.machine.snapshot_progress(now, 0);
         *steps -= 1;
         if *steps > 0 {
-            return self.begin_job(Job::Load(connection), self.settings.load_ms_max(), context);
+            let ms = self.settings.load_ms(context.random());
+            return self.begin_job(Job::Load(connection), ms, context);
         }
         if context.random().random_bool(0.03) {
             self.machine.snapshot_failed(now, "it does not please us");
