@@ -47,7 +47,19 @@ impl Stats {
     }
 }
 
+/// What goes wrong in a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Climate {
+    /// Everything.
+    Wild,
+    /// Links are cut and held back, nodes stand still, and that is all; the log is large. Nobody needs a second snapshot.
+    Links,
+    /// As links, and places are handed over.
+    Handovers,
+}
+
 struct Scenario {
+    climate: Climate,
     world: World<Server>,
     oracle: Rc<RefCell<Oracle>>,
     nodes: Vec<NodeId>,
@@ -63,7 +75,13 @@ pub fn run(seed: u64, is_shown: bool) -> Outcome {
     let mut world = World::new(seed, 4096, Trace::new(is_shown));
     let count = world.random().random_range(2..=6);
     let oracle = Rc::new(RefCell::new(Oracle::default()));
-    let common = random_config(world.random());
+    let climate = *[Climate::Wild, Climate::Wild, Climate::Links, Climate::Handovers]
+        .choose(world.random())
+        .expect("there are some");
+    let mut common = random_config(world.random());
+    if climate != Climate::Wild {
+        (common.backlog_bytes, common.backlog_ttl_ms) = (10_000_000, 0);
+    }
     let mut nodes = Vec::new();
     for place in 0..count {
         let me = NodeId(place);
@@ -79,7 +97,7 @@ pub fn run(seed: u64, is_shown: bool) -> Outcome {
         let server = Server::start(me, settings, None, follow, oracle.clone(), Ms(1), world.random());
         nodes.push(world.add(server));
     }
-    let mut scenario = Scenario { world, oracle, nodes, next_value: 0 };
+    let mut scenario = Scenario { climate, world, oracle, nodes, next_value: 0 };
     scenario.chaos();
     scenario.heal();
     let stats = scenario.oracle.borrow().stats;
@@ -155,6 +173,12 @@ impl Scenario {
         // How wild it gets.
         let pause_ms_max = *[300, 1000, 4000].choose(self.world.random()).expect("there are some");
         let burst_max = *[1, 10, 80].choose(self.world.random()).expect("there are some");
+        if self.climate != Climate::Wild {
+            // Everybody gets his snapshot.
+            self.world.run_until(Ms(200_000));
+        }
+        let until = self.world.now().plus(until.0);
+        let full = self.oracle.borrow().stats.full;
         while self.world.now() < until {
             let ms = self.world.random().random_range(1..=pause_ms_max);
             let at = self.world.now().plus(ms);
@@ -162,6 +186,9 @@ impl Scenario {
             let node = self.any();
             self.write_some(burst_max);
             self.fault(node);
+        }
+        if self.climate == Climate::Links {
+            assert_eq!(self.oracle.borrow().stats.full, full, "the log held all that was missing");
         }
     }
 
@@ -176,7 +203,11 @@ impl Scenario {
     }
 
     fn fault(&mut self, node: NodeId) {
-        let kind = self.world.random().random_range(0..100);
+        let kind = match self.climate {
+            Climate::Wild => self.world.random().random_range(0..100),
+            Climate::Links => self.world.random().random_range(0..42),
+            Climate::Handovers => (self.world.random().random_range(0..50) + 87) % 98,
+        };
         let (one, other) = self.two();
         let acts = self.world.is_up(node) && !self.world.is_paused(node);
         match kind {
