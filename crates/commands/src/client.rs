@@ -302,6 +302,12 @@ impl Session {
         self.has_written |= changed;
     }
 
+    /// Whether [`written_until`](Self::written_until) is still to be asked since its last write.
+    #[inline]
+    pub fn has_written(&self) -> bool {
+        self.has_written
+    }
+
     /// Where in the stream of replication its last write ends, at the latest: 0 if it has written nothing. `end` is where the stream ends now; the
     /// sooner this is asked after a write, the less of what others have written lies between.
     pub fn written_until(&mut self, end: u64) -> u64 {

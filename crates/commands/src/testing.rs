@@ -266,7 +266,7 @@ impl Rig {
             && let Some(error) = self.refusal(command, args, place)
         {
             resolved = Err(match transaction::is_exec(command) && self.session.end_transaction().is_some() {
-                true => Error::Bytes(transaction::discarded_because_of(&error.render()).into()),
+                true => Error::Bytes(transaction::discarded_because_of(&error.render())),
                 false => error,
             });
         }

@@ -29,7 +29,9 @@ use commands::spec::{Flags, Side};
 use commands::telling::Telling;
 use commands::tracking;
 use commands::transaction::{self, Transaction};
-use commands::{Command, Ctx, Effects, Error, LastCalled, Reach, Registry, Room, Session, Stop, ThreadStats};
+use commands::{
+    ClientFlags, Command, Ctx, Effects, Error, LastCalled, Reach, Registry, Room, Session, Stop, ThreadStats,
+};
 use fastant::Instant;
 use gate::{Alone, Narrow, Wide};
 use journal::{Batch, Destinations};
@@ -334,6 +336,10 @@ impl<'a> Dispatcher<'a> {
                 }
                 if job.progress.is_none() && job.next == job.requests.len() {
                     job.progress = Some(Progress::Done);
+                }
+                if job.session.has_written() {
+                    // What others write from here on is nothing that its WAIT waits for.
+                    job.session.written_until(Replication::offset(self.shared));
                 }
             }
         }
@@ -772,8 +778,8 @@ impl<'a> Dispatcher<'a> {
         let Scratch { effects, script_keys: keys, .. } = &mut *self.scratch;
         if !was_in_transaction {
             effects.begin_transaction();
-            access.script_began_at = Some(stats.dirty.get());
         }
+        access.script_began_at = Some(stats.dirty.get());
         effects.in_script = true;
         let engine = world.global.scripts.engine_for(call);
         {
@@ -1128,7 +1134,7 @@ struct Access {
     in_transaction: bool,
     /// A script calls its commands.
     in_script: bool,
-    /// The changes that had been counted when a script began that is no part of a transaction.
+    /// The changes that had been counted when the script began.
     script_began_at: Option<u64>,
     /// From this time on somebody wants to hear of a command: 0 where all have to be looked at.
     ns_min: u64,
@@ -1171,9 +1177,11 @@ impl Access {
     /// What is to be looked at among the commands of a session's requests, which have so many bytes together.
     #[inline]
     fn look_at(&mut self, session: &Session, global: &Global, request_bytes: usize) {
-        let watching = if session.replays { Watching::NOTHING } else { global.settings.watching };
+        // What our primary does is shown as what clients do, but what a file says was shown when it happened.
+        let is_history = session.replays && !session.has(ClientFlags::PRIMARY);
+        let watching = if is_history { Watching::NOTHING } else { global.settings.watching };
         let is_looked_at = !global.monitors.is_empty() || global.hot_keys.is_some();
-        let looks_at_all = watching.may_hold_large(request_bytes) || is_looked_at && !session.replays;
+        let looks_at_all = watching.may_hold_large(request_bytes) || is_looked_at && !is_history;
         self.ns_min = if looks_at_all { 0 } else { watching.ns_min };
         self.reply_bytes_min = watching.reply_bytes_min;
     }
@@ -1288,7 +1296,7 @@ impl Access {
             }
         };
         // A disk begins to fail at any instant, and half of a transaction or script must not be refused: once it has begun to change something, it
-        // goes on to its end.
+        // goes on to its end. As in Redis, a script in a transaction is judged by itself.
         let is_begun = self.in_transaction && self.script_began_at != Some(stats.dirty.get());
         let mut refusal = self.refusal(cx, command, args, is_begun);
         if cx.session.is_subscriber && !self.in_transaction {

@@ -190,7 +190,10 @@ impl Host for Shared {
 
     fn memory_report(&self, global: &Global, db: &Db<'_>) -> MemoryReport {
         let figures = self.operation.memory.figures(now());
-        let clients = self.clients.all();
+        let mut clients = self.clients.all();
+        let links = ClientFlags::REPLICA.union(ClientFlags::PRIMARY);
+        clients.retain(|client| !client.flags().intersects(links));
+        let replication = Replication::figures(self);
         let client_bytes = || clients.iter().map(|client| client.memory_bytes.load(Relaxed) as u64);
         MemoryReport {
             used: figures.used,
@@ -205,6 +208,9 @@ impl Host for Shared {
             largest_client: client_bytes().max().unwrap_or(0),
             client_count: clients.len() as u64,
             journal: self.persistence.journal.memory_bytes(Destination::Aof),
+            replication_log: replication.log_bytes,
+            replica_links: replication.links_bytes,
+            replication_arrears: replication.arrears_bytes,
             tables: db.space.keyspace().figures().table_bytes as u64,
             cached_scripts: global.scripts.cache.len() as u64,
         }
@@ -334,6 +340,7 @@ impl Shared {
     /// Closes the clients that use the most memory until all together are below the limit.
     pub fn evict_clients(&self, limit_bytes: i64, stats: &ThreadStats) {
         let _alone = self.evicting.lock();
+        let spared = ClientFlags::NO_EVICT.union(ClientFlags::REPLICA).union(ClientFlags::PRIMARY);
         let mut excess_bytes = self.clients_memory_bytes.load(Relaxed) - limit_bytes;
         let mut candidates = Vec::new();
         for client in self.clients.all() {
@@ -341,7 +348,7 @@ impl Shared {
             if client.killed.load(Relaxed) {
                 // Its loop has not closed it yet, so its memory is still counted; nobody else has to go for it.
                 excess_bytes -= bytes as i64;
-            } else if !client.flags().contains(ClientFlags::NO_EVICT) {
+            } else if !client.flags().intersects(spared) {
                 candidates.push((bytes, client));
             }
         }

@@ -172,6 +172,18 @@ mod tests {
     #[test]
     fn replicas_hear_of_it_and_nothing_is_changed() {
         effects(&[("publish a b", "publish a b"), ("SPUBLISH a b", "SPUBLISH a b"), ("SUBSCRIBE a", "")]);
+        effects(&[
+            ("EVAL \"return redis.call('PUBLISH', 'x', 'y')\" 0", "PUBLISH x y"),
+            ("EVAL \"redis.call('SET', 'x', 'y') redis.call('PUBLISH', 'x', 'y')\" 0", "SET x y; PUBLISH x y"),
+            ("MULTI", ""),
+            ("PUBLISH a b", ""),
+            ("GET x", ""),
+            ("SET q 1", ""),
+            ("PUBLISH a c", ""),
+            ("EXEC", "PUBLISH a b; SET q 1; PUBLISH a c"),
+            ("SCRIPT LOAD return", ""),
+            ("SCRIPT FLUSH", ""),
+        ]);
         let mut rig = Rig::recording();
         rig.run("PUBLISH a b");
         assert!(rig.effects.units().flat_map(|unit| unit.iter()).all(|effect| effect.replicas_only));

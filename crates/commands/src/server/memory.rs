@@ -122,6 +122,10 @@ pub struct MemoryReport {
     pub largest_client: u64,
     pub client_count: u64,
     pub journal: u64,
+    /// What is kept of the stream of replication, links to replicas, and what has come from our primary and is still to be applied.
+    pub replication_log: u64,
+    pub replica_links: u64,
+    pub replication_arrears: u64,
     /// Segments and directories of the keyspace's tables.
     pub tables: u64,
     pub cached_scripts: u64,
@@ -135,7 +139,8 @@ impl MemoryReport {
 
     /// What is not data.
     pub fn overhead(&self) -> u64 {
-        (self.startup + self.clients + self.tables + self.journal).min(self.used)
+        let replication = self.replication_log + self.replica_links + self.replication_arrears;
+        (self.startup + self.clients + self.tables + self.journal + replication).min(self.used)
     }
 }
 
@@ -161,9 +166,9 @@ fn stats(cx: &mut Ctx<'_>) -> Outcome {
         ("peak.allocated", bytes(report.peak)),
         ("total.allocated", bytes(report.used)),
         ("startup.allocated", bytes(report.startup)),
-        ("replication.backlog", Bytes(0)),
-        ("replica.fullsync.buffer", Bytes(0)),
-        ("clients.slaves", Bytes(0)),
+        ("replication.backlog", bytes(report.replication_log)),
+        ("replica.fullsync.buffer", bytes(report.replication_arrears)),
+        ("clients.slaves", bytes(report.replica_links)),
         ("clients.normal", bytes(report.clients)),
         ("cluster.links", Bytes(0)),
         ("aof.buffer", bytes(report.journal)),
