@@ -12,6 +12,7 @@ pub mod access;
 pub mod bitmap;
 pub mod blocking;
 pub mod client;
+pub mod cluster;
 pub mod connection;
 pub mod context;
 pub mod db;

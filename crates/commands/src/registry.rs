@@ -7,8 +7,8 @@ use crate::error::{Error, shown};
 use crate::keys::KeyPlan;
 use crate::spec::{Flags, Spec};
 use crate::{
-    bitmap, connection, generic, geo, hash, hyperloglog, list, pubsub, scripting, server, set, sorted_set, stream,
-    string, transactions,
+    bitmap, cluster, connection, generic, geo, hash, hyperloglog, list, pubsub, scripting, server, set, sorted_set,
+    stream, string, transactions,
 };
 
 /// A spec in its place: with an id that counters are indexed by, and its full name.
@@ -51,6 +51,7 @@ pub const GROUPS: &[&[&Spec]] = &[
     transactions::SPECS,
     pubsub::SPECS,
     scripting::SPECS,
+    cluster::SPECS,
 ];
 
 /// What the request before called, and by which name.

@@ -2,7 +2,7 @@
 //! all others once they are there; a row is removed with the work that makes it true. It shrinks to nothing.
 
 /// `(what, work)`: a command, `command|*` for all its subcommands too, or `group:NAME` for a whole group.
-const LATER: &[(&str, &str)] = &[("group:cluster", "cluster")];
+const LATER: &[(&str, &str)] = &[];
 
 /// Commands that came to Redis or Valkey after the versions compared with, and are here as their documentation has them.
 pub const NEWER: &[&str] = &["hotkeys"];

@@ -18,7 +18,7 @@ pub use later::{NEWER, later_work};
 pub use unite::unite;
 
 /// The groups of the server core.
-pub const CORE_GROUPS: [&str; 14] = [
+pub const CORE_GROUPS: [&str; 15] = [
     "connection",
     "generic",
     "string",
@@ -33,6 +33,7 @@ pub const CORE_GROUPS: [&str; 14] = [
     "geo",
     "transactions",
     "pubsub",
+    "cluster",
 ];
 
 /// What must be there: the union of the real servers' catalogues, and both for reference.
