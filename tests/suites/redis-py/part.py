@@ -111,11 +111,12 @@ class Server:
                     [os.environ["SPINEL_BIN"], "--port", str(PORT), "--dir", self.directory, "--save", "", "--enable-debug-command", "yes", *options],
                     cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             deadline = time.monotonic() + 30
-            while not answers(PORT) and self.process.poll() is None:
+            ports = [PORT, TLS_PORT] if options else [PORT]
+            while not all(map(answers, ports)) and self.process.poll() is None:
                 assert time.monotonic() < deadline, self.log()
                 time.sleep(0.01)
             if self.process.poll() is None:
-                self.has_tls = answers(TLS_PORT)
+                self.has_tls = options is tls
                 return
         raise AssertionError(self.log())
 
