@@ -4,6 +4,7 @@
 //! would otherwise fill the memory. As in Redis, the 500 of these used last are kept.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::script::{Script, Sha1};
 
@@ -30,6 +31,8 @@ struct Cached {
 #[derive(Debug, Default)]
 pub struct Cache {
     scripts: HashMap<Sha1, Cached, foldhash::quality::RandomState>,
+    /// The names of all of them by their texts, for EVAL: a name takes far longer to compute than to look up.
+    names: HashMap<Arc<[u8]>, Sha1, foldhash::quality::RandomState>,
     evaluated: usize,
     uses: u64,
 }
@@ -42,6 +45,12 @@ impl Cache {
         self.uses += 1;
         cached.used = self.uses;
         Some(&cached.script)
+    }
+
+    /// The script of this text, which counts as a use.
+    pub fn get_by_text(&mut self, text: &[u8]) -> Option<&Script> {
+        let name = *self.names.get(text)?;
+        self.get(&name)
     }
 
     /// The same for whoever does not run it.
@@ -71,11 +80,14 @@ impl Cache {
             if self.evaluated == EVALUATED_MAX {
                 let evaluated = self.scripts.iter().filter(|(_, cached)| cached.lifetime == Lifetime::Evaluated);
                 gone = evaluated.min_by_key(|(_, cached)| cached.used).map(|(name, _)| *name);
-                gone.map(|name| self.scripts.remove(&name));
+                if let Some(cached) = gone.and_then(|name| self.scripts.remove(&name)) {
+                    self.names.remove(&cached.script.text);
+                }
             } else {
                 self.evaluated += 1;
             }
         }
+        self.names.insert(script.text.clone(), script.sha1);
         self.scripts.insert(script.sha1, Cached { script, lifetime, used });
         gone
     }
@@ -90,7 +102,8 @@ impl Cache {
 
     /// Memory of the scripts' texts, and what is known of them.
     pub fn bytes(&self) -> usize {
-        self.scripts.values().map(|cached| size_of::<(Sha1, Cached)>() + cached.script.text.len()).sum()
+        let known = size_of::<(Sha1, Cached)>() + size_of::<(Arc<[u8]>, Sha1)>();
+        self.scripts.values().map(|cached| known + cached.script.text.len()).sum()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -118,6 +131,8 @@ mod tests {
         }
         assert!(cache.get(&script(1).sha1.to_ascii_uppercase()).is_some());
         assert_eq!(cache.insert(script(1000), Lifetime::Evaluated), Some(script(2).sha1));
+        assert!(cache.get_by_text(b"return 2").is_none());
+        assert_eq!(cache.get_by_text(b"return 1000").unwrap().sha1, script(1000).sha1);
         assert!(cache.contains(&script(0).sha1) && cache.contains(&script(1).sha1) && !cache.contains(b"2"));
         assert_eq!(cache.insert(script(1), Lifetime::Loaded), None);
         assert_eq!(cache.insert(script(1001), Lifetime::Evaluated), None);

@@ -125,7 +125,7 @@ impl Scripts {
     /// The text for the client if it is none.
     pub fn of_text(&mut self, text: &[u8]) -> Result<Script, Error> {
         // What is in the cache has been compiled.
-        if let Some(script) = self.cache.get(&scripting::sha1_of(text)) {
+        if let Some(script) = self.cache.get_by_text(text) {
             return Ok(script.clone());
         }
         let script = Script::parse(text).map_err(Error::Bytes)?;
