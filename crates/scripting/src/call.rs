@@ -19,10 +19,31 @@ use crate::engine::State;
 const NO_ARGUMENT: &str = "ERR Please specify at least one argument for this redis lib call";
 pub const BAD_ARGUMENT: &str = "ERR Lua redis lib command arguments must be strings or integers";
 
+/// Where the texts are that statuses and errors are known by: Lua looks for a text among all that it has, whenever it is given one.
+#[derive(Clone, Copy)]
+pub struct Tags {
+    pub ok: c_int,
+    pub err: c_int,
+}
+
+/// The upvalues of [`call`] and [`pcall`].
+mod upvalue {
+    use std::ffi::c_int;
+
+    use mlua::ffi::lua_upvalueindex;
+
+    pub const STATE: c_int = lua_upvalueindex(1);
+    pub const OK: c_int = lua_upvalueindex(2);
+    pub const ERR: c_int = lua_upvalueindex(3);
+    /// The status that most commands have.
+    pub const STATUS_OK: c_int = lua_upvalueindex(4);
+    pub const COUNT: c_int = 4;
+}
+
 /// `redis.call`: an error of the command is one of the script.
 ///
 /// # Safety
-/// For Lua, with the state as upvalue.
+/// For Lua, as [`push_command`] has made it.
 pub unsafe extern "C-unwind" fn call(lua: *mut ffi::lua_State) -> c_int {
     // SAFETY: the caller's.
     unsafe { if command(lua) { 1 } else { ffi::lua_error(lua) } }
@@ -31,7 +52,7 @@ pub unsafe extern "C-unwind" fn call(lua: *mut ffi::lua_State) -> c_int {
 /// `redis.pcall`: returns the error.
 ///
 /// # Safety
-/// For Lua, with the state as upvalue.
+/// As [`call`].
 pub unsafe extern "C-unwind" fn pcall(lua: *mut ffi::lua_State) -> c_int {
     // SAFETY: the caller's.
     unsafe { command(lua) };
@@ -43,7 +64,7 @@ unsafe fn command(lua: *mut ffi::lua_State) -> bool {
     // SAFETY: the upvalue is the engine's state, which lives for longer than the interpreter. Nobody else uses the state's reply:
     // between here and the end no other script's function runs.
     unsafe {
-        let state = &*ffi::lua_touserdata(lua, ffi::lua_upvalueindex(1)).cast::<State>();
+        let state = &*ffi::lua_touserdata(lua, upvalue::STATE).cast::<State>();
         let counted = ask(lua, state);
         let (bytes, length) = state.reply_bytes();
         let bytes = slice::from_raw_parts(bytes, length);
@@ -149,9 +170,15 @@ unsafe fn push_value(lua: *mut ffi::lua_State, rest: &mut &[u8]) {
                 None => ffi::lua_pushboolean(lua, 0),
             },
             b':' => ffi::lua_pushnumber(lua, integer(line) as f64),
-            b'+' => push_tagged_text(lua, b"ok", line),
-            b'-' => push_tagged_text(lua, b"err", line),
-            b'!' => push_tagged_text(lua, b"err", take_bulk(rest, length(line).unwrap_or(0))),
+            b'+' if line == b"OK" => {
+                ffi::lua_createtable(lua, 0, 1);
+                ffi::lua_pushvalue(lua, upvalue::OK);
+                ffi::lua_pushvalue(lua, upvalue::STATUS_OK);
+                ffi::lua_rawset(lua, -3);
+            }
+            b'+' => push_tagged_text(lua, upvalue::OK, line),
+            b'-' => push_tagged_text(lua, upvalue::ERR, line),
+            b'!' => push_tagged_text(lua, upvalue::ERR, take_bulk(rest, length(line).unwrap_or(0))),
             b'*' | b'>' => match length(line) {
                 Some(length) => push_list(lua, rest, length),
                 None => ffi::lua_pushboolean(lua, 0),
@@ -164,7 +191,12 @@ unsafe fn push_value(lua: *mut ffi::lua_State, rest: &mut &[u8]) {
                 ffi::lua_pushnumber(lua, convert::double(line));
                 ffi::lua_rawset(lua, -3);
             }
-            b'(' => push_tagged_text(lua, b"big_number", line),
+            b'(' => {
+                ffi::lua_createtable(lua, 0, 1);
+                push_text(lua, b"big_number");
+                push_text(lua, line);
+                ffi::lua_rawset(lua, -3);
+            }
             b'=' => {
                 let text = take_bulk(rest, length(line).unwrap_or(0));
                 let (format, text) = text.split_at(text.len().min(4));
@@ -227,11 +259,12 @@ unsafe fn push_list(lua: *mut ffi::lua_State, rest: &mut &[u8], length: usize) {
     }
 }
 
-unsafe fn push_tagged_text(lua: *mut ffi::lua_State, tag: &[u8], text: &[u8]) {
+/// `tag`: the index of the text that it is known by.
+unsafe fn push_tagged_text(lua: *mut ffi::lua_State, tag: c_int, text: &[u8]) {
     // SAFETY: the caller has asked for the places.
     unsafe {
         ffi::lua_createtable(lua, 0, 1);
-        push_text(lua, tag);
+        ffi::lua_pushvalue(lua, tag);
         push_text(lua, text);
         ffi::lua_rawset(lua, -3);
     }
@@ -270,7 +303,7 @@ fn length(line: &[u8]) -> Option<usize> {
 ///
 /// # Safety
 /// The value stands on top of the stack, and there are two free places. Owns nothing.
-pub unsafe fn write_simple(lua: *mut ffi::lua_State, resp3: bool, reply: &mut Reply) -> bool {
+pub unsafe fn write_simple(lua: *mut ffi::lua_State, tags: Tags, resp3: bool, reply: &mut Reply) -> bool {
     // SAFETY: the caller's; a string stays where it is while it stands on the stack.
     unsafe {
         match ffi::lua_type(lua, -1) {
@@ -279,13 +312,13 @@ pub unsafe fn write_simple(lua: *mut ffi::lua_State, resp3: bool, reply: &mut Re
             ffi::LUA_TBOOLEAN if resp3 => reply.boolean(ffi::lua_toboolean(lua, -1) != 0),
             ffi::LUA_TBOOLEAN if ffi::lua_toboolean(lua, -1) != 0 => reply.int(1),
             ffi::LUA_TTABLE => {
-                push_text(lua, b"err");
+                ffi::lua_pushvalue(lua, tags.err);
                 ffi::lua_rawget(lua, -2);
                 if ffi::lua_type(lua, -1) == ffi::LUA_TSTRING {
                     reply.error(convert::until_nul(text_at(lua, -1)));
                     return true;
                 }
-                push_text(lua, b"ok");
+                ffi::lua_pushvalue(lua, tags.ok);
                 ffi::lua_rawget(lua, -3);
                 if ffi::lua_type(lua, -1) == ffi::LUA_TSTRING {
                     convert::write_status(text_at(lua, -1), reply);
@@ -313,14 +346,17 @@ pub unsafe fn text_at<'a>(lua: *mut ffi::lua_State, index: c_int) -> &'a [u8] {
     }
 }
 
-/// `f`, with the state as upvalue.
+/// [`call`] or [`pcall`], with the state and the texts that they need.
 ///
 /// # Safety
-/// There are two free places. Owns nothing.
-pub unsafe fn push_function(lua: *mut ffi::lua_State, f: ffi::lua_CFunction, state: *const State) {
+/// There are so many free places as they have upvalues. Owns nothing; fails without memory.
+pub unsafe fn push_command(lua: *mut ffi::lua_State, f: ffi::lua_CFunction, state: *const State) {
     // SAFETY: the caller's.
     unsafe {
         ffi::lua_pushlightuserdata(lua, state.cast_mut().cast::<c_void>());
-        ffi::lua_pushcclosure(lua, f, 1);
+        for text in [&b"ok"[..], b"err", b"OK"] {
+            push_text(lua, text);
+        }
+        ffi::lua_pushcclosure(lua, f, upvalue::COUNT);
     }
 }

@@ -13,7 +13,7 @@ use mlua::{
 };
 use resp::Reply;
 
-use crate::call::{self, BAD_ARGUMENT, push_text, push_texts, text_at};
+use crate::call::{self, BAD_ARGUMENT, Tags, push_texts, text_at};
 use crate::convert;
 use crate::functions;
 use crate::natives::{self, Scratch};
@@ -24,6 +24,14 @@ const INSTRUCTIONS_A_LOOK: u32 = 100_000;
 
 /// What a script may have in memory at once. Redis knows no limit; here an allocation that fails is an error of the script.
 const MEMORY_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// An object that the collector counts as alive, and never touches: it begins when there is as much garbage as what lives, and all that
+/// lives in an interpreter whose scripts are short is so little that it would begin after every hundred of them.
+const BALLAST_BYTES: usize = 256 * 1024;
+
+/// Keys and arguments up to so many, of so many bytes together, stay until those of the next script take their places.
+const KEPT_TEXTS_MAX: usize = 16;
+const KEPT_TEXT_BYTES_MAX: usize = 4096;
 
 /// What a script ends with that is killed. Functions have the same.
 const KILLED_TEXT: &str = "ERR Script killed by user with SCRIPT KILL...";
@@ -175,35 +183,43 @@ pub struct Engine {
     lua: Lua,
     /// The environment of scripts, as they see it.
     globals: Table,
-    /// Places in Lua's registry.
-    places: Places,
+    /// The place of [`run_script`] in Lua's registry.
+    run: c_int,
     /// In an interpreter for functions.
     loader: Option<Function>,
     /// What is compiled, by numbers that the next is greater than: of references from here to Lua's values there are but 8,000.
     chunks: Table,
     next_chunk: i64,
     compiled: HashMap<Sha1, i64, foldhash::quality::RandomState>,
+    /// The script that was looked up last, which is often the next one too.
+    last: Option<(Sha1, i64)>,
     state: Arc<State>,
     /// Behind `lua`: the interpreter's functions point to it.
     _scratch: Scratch,
 }
 
-/// What a run needs, by its place in Lua's registry.
-#[derive(Clone, Copy, Debug)]
-struct Places {
-    /// Lua's own state is known only inside; this calls it.
-    run: c_int,
+/// The upvalues of [`run_script`].
+mod upvalue {
+    use std::ffi::c_int;
+
+    use mlua::ffi::lua_upvalueindex;
+
     /// The table behind the environment, where `KEYS` and `ARGV` are put.
-    globals: c_int,
-    /// What is compiled, by numbers.
-    chunks: c_int,
+    pub const GLOBALS: c_int = lua_upvalueindex(1);
     /// What is called with an error.
-    handler: c_int,
+    pub const HANDLER: c_int = lua_upvalueindex(2);
+    /// What is compiled, by numbers.
+    pub const CHUNKS: c_int = lua_upvalueindex(3);
+    /// Texts: Lua looks for a text among all that it has, whenever it is given one.
+    pub const KEYS: c_int = lua_upvalueindex(4);
+    pub const ARGV: c_int = lua_upvalueindex(5);
+    pub const OK: c_int = lua_upvalueindex(6);
+    pub const ERR: c_int = lua_upvalueindex(7);
+    pub const COUNT: c_int = 7;
 }
 
 /// One run, as [`run_script`] sees it.
 struct Run<'a> {
-    places: Places,
     chunk: i64,
     /// It gets keys and arguments as its own arguments, not as globals.
     is_function: bool,
@@ -212,6 +228,15 @@ struct Run<'a> {
     state: &'a State,
     reply: &'a mut Reply,
     end: RunEnd,
+}
+
+impl Run<'_> {
+    /// Whether keys and arguments may stay where they are.
+    fn is_small(&self) -> bool {
+        let texts = || self.keys.iter().chain(self.args);
+        self.keys.len() + self.args.len() <= KEPT_TEXTS_MAX
+            && texts().map(|text| text.len()).sum::<usize>() <= KEPT_TEXT_BYTES_MAX
+    }
 }
 
 enum RunEnd {
@@ -230,54 +255,54 @@ const RESULT: &std::ffi::CStr = c"spinel.result";
 ///
 /// Keeps the rule of [`call`](crate::call): nothing that must be dropped is owned here while Lua is called.
 unsafe extern "C-unwind" fn run_script(lua: *mut mlua::lua_State) -> c_int {
-    // SAFETY: `Engine::enter` calls this with a run that lives for longer. Places: 1 the run, 2 the globals, 3 the handler, 4 the
-    // program and then its result.
+    // SAFETY: `Engine::enter` calls this with a run that lives for longer. Places: 1 the run, 2 the handler, 3 the program and then
+    // its result.
     unsafe {
         let run = &mut *ffi::lua_touserdata(lua, 1).cast::<Run<'_>>();
-        ffi::lua_rawgeti(lua, ffi::LUA_REGISTRYINDEX, run.places.globals.into());
-        ffi::lua_rawgeti(lua, ffi::LUA_REGISTRYINDEX, run.places.handler.into());
-        ffi::lua_rawgeti(lua, ffi::LUA_REGISTRYINDEX, run.places.chunks.into());
-        ffi::lua_rawgeti(lua, 4, run.chunk);
-        ffi::lua_replace(lua, 4);
+        ffi::lua_pushvalue(lua, upvalue::HANDLER);
+        ffi::lua_rawgeti(lua, upvalue::CHUNKS, run.chunk);
         let status = if run.is_function {
             push_texts(lua, run.keys);
             push_texts(lua, run.args);
-            ffi::lua_pcall(lua, 2, 1, 3)
+            ffi::lua_pcall(lua, 2, 1, 2)
         } else {
-            for (name, texts) in [(&b"KEYS"[..], run.keys), (b"ARGV", run.args)] {
-                push_text(lua, name);
+            for (name, texts) in [(upvalue::KEYS, run.keys), (upvalue::ARGV, run.args)] {
+                ffi::lua_pushvalue(lua, name);
                 push_texts(lua, texts);
-                ffi::lua_rawset(lua, 2);
+                ffi::lua_rawset(lua, upvalue::GLOBALS);
             }
-            let status = ffi::lua_pcall(lua, 0, 1, 3);
-            for name in [&b"KEYS"[..], b"ARGV"] {
-                push_text(lua, name);
-                ffi::lua_pushnil(lua);
-                ffi::lua_rawset(lua, 2);
+            let status = ffi::lua_pcall(lua, 0, 1, 2);
+            if !run.is_small() {
+                for name in [upvalue::KEYS, upvalue::ARGV] {
+                    ffi::lua_pushvalue(lua, name);
+                    ffi::lua_pushnil(lua);
+                    ffi::lua_rawset(lua, upvalue::GLOBALS);
+                }
             }
             status
         };
         if status == ffi::LUA_OK {
-            if !call::write_simple(lua, run.state.resp3(), run.reply) {
+            let tags = Tags { ok: upvalue::OK, err: upvalue::ERR };
+            if !call::write_simple(lua, tags, run.state.resp3(), run.reply) {
                 ffi::lua_setfield(lua, ffi::LUA_REGISTRYINDEX, RESULT.as_ptr());
                 run.end = RunEnd::Returned;
             }
             return 0;
         }
-        if ffi::lua_type(lua, 4) != ffi::LUA_TTABLE {
+        if ffi::lua_type(lua, 3) != ffi::LUA_TTABLE {
             // There was no memory, or no stack, for the handler.
-            let is_text = ffi::lua_type(lua, 4) == ffi::LUA_TSTRING;
-            let reason = if is_text { text_at(lua, 4) } else { b"unknown error" };
+            let is_text = ffi::lua_type(lua, 3) == ffi::LUA_TSTRING;
+            let reason = if is_text { text_at(lua, 3) } else { b"unknown error" };
             run.end = RunEnd::Failed { text: [b"ERR ", reason].concat(), place: None, counted: false };
             return 0;
         }
         for index in 1..=3 {
-            ffi::lua_rawgeti(lua, 4, index);
+            ffi::lua_rawgeti(lua, 3, index);
         }
         // Nothing below fails.
-        let place = (ffi::lua_type(lua, 6) == ffi::LUA_TSTRING).then(|| text_at(lua, 6).to_vec());
-        let counted = ffi::lua_toboolean(lua, 7) != 0;
-        run.end = RunEnd::Failed { text: text_at(lua, 5).to_vec(), place, counted };
+        let place = (ffi::lua_type(lua, 5) == ffi::LUA_TSTRING).then(|| text_at(lua, 5).to_vec());
+        let counted = ffi::lua_toboolean(lua, 6) != 0;
+        run.end = RunEnd::Failed { text: text_at(lua, 4).to_vec(), place, counted };
         0
     }
 }
@@ -359,7 +384,7 @@ impl Engine {
         let shared = Arc::as_ptr(&state);
         for (name, function) in [("call", call::call as ffi::lua_CFunction), ("pcall", call::pcall)] {
             // SAFETY: the functions follow the rules of Lua, and the state is dropped behind the interpreter.
-            let function: Function = unsafe { lua.exec_raw((), |lua| call::push_function(lua, function, shared))? };
+            let function: Function = unsafe { lua.exec_raw((), |lua| call::push_command(lua, function, shared))? };
             host.raw_set(name, function)?;
         }
         let shared = state.clone();
@@ -392,14 +417,18 @@ impl Engine {
         let sandbox = lua.load(include_str!("sandbox.lua")).set_name("=sandbox");
         let (globals, behind, handler, loader): (Table, Table, Function, Option<Function>) =
             sandbox.call((host, getinfo))?;
-        // SAFETY: it follows the rules of a C function of Lua.
-        let run = unsafe { lua.create_c_function(run_script)? };
-        let places = Places {
-            run: place(&lua, run)?,
-            globals: place(&lua, behind)?,
-            chunks: place(&lua, &chunks)?,
-            handler: place(&lua, handler)?,
+        let upvalues = (behind, handler, &chunks, "KEYS", "ARGV", "ok", "err");
+        // SAFETY: it follows the rules of a C function of Lua, and these are its upvalues.
+        let run: Function =
+            unsafe { lua.exec_raw(upvalues, |lua| ffi::lua_pushcclosure(lua, run_script, upvalue::COUNT))? };
+        let run = place(&lua, run)?;
+        // SAFETY: it makes a value, which is returned.
+        let ballast: LuaValue = unsafe {
+            lua.exec_raw((), |lua| {
+                ffi::lua_newuserdata(lua, BALLAST_BYTES);
+            })?
         };
+        place(&lua, ballast)?;
 
         let shared = state.clone();
         let look = move |_: &Lua, _: &mlua::Debug<'_>| {
@@ -424,7 +453,7 @@ impl Engine {
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(INSTRUCTIONS_A_LOOK), look)?;
         lua.set_memory_limit(MEMORY_BYTES_MAX)?;
         let compiled = HashMap::default();
-        Ok(Engine { lua, globals, places, loader, chunks, next_chunk: 1, compiled, state, _scratch: scratch })
+        Ok(Engine { lua, globals, run, loader, chunks, next_chunk: 1, compiled, last: None, state, _scratch: scratch })
     }
 
     /// Makes a script ready to run.
@@ -437,8 +466,12 @@ impl Engine {
 
     /// The number of the compiled script.
     fn chunk(&mut self, script: &Script) -> Result<i64, Vec<u8>> {
-        if let Some(chunk) = self.compiled.get(&script.sha1) {
-            return Ok(*chunk);
+        if let Some((_, chunk)) = self.last.filter(|(name, _)| *name == script.sha1) {
+            return Ok(chunk);
+        }
+        if let Some(&chunk) = self.compiled.get(&script.sha1) {
+            self.last = Some((script.sha1, chunk));
+            return Ok(chunk);
         }
         let function = self
             .compile_text(script.program(), SCRIPT_SOURCE)
@@ -467,6 +500,7 @@ impl Engine {
     /// Forgets a script.
     pub fn forget(&mut self, name: &Sha1) {
         if let Some(chunk) = self.compiled.remove(name) {
+            self.last = None;
             self.forget_chunk(chunk);
         }
     }
@@ -539,9 +573,9 @@ impl Engine {
         Ok(Ok(functions))
     }
 
-    /// Memory of the interpreter.
+    /// Memory of the interpreter, without what it holds for the collector's sake alone.
     pub fn memory_bytes(&self) -> usize {
-        self.lua.used_memory()
+        self.lua.used_memory() - BALLAST_BYTES
     }
 
     /// Runs a script and writes its reply, which is an error if it fails. After `slow_after` the host is asked from time to time
@@ -610,16 +644,15 @@ impl Engine {
         let host: *mut (dyn Host + '_) = host;
         // SAFETY: only the lifetime changes, and the pointer is taken away below, before the borrow ends.
         let host = unsafe { std::mem::transmute::<*mut (dyn Host + '_), *mut (dyn Host + 'static)>(host) };
-        let places = self.places;
         let is_function = matches!(program, Program::Function(_));
-        let mut run = Run { places, chunk, is_function, keys, args, state, reply, end: RunEnd::Replied };
+        let mut run = Run { chunk, is_function, keys, args, state, reply, end: RunEnd::Replied };
         let pointer: *mut Run<'_> = &mut run;
         state.host.set(Some(host));
         // SAFETY: nobody else is in the interpreter, whose own stack always has a few free places, and nothing here fails but what is
         // protected: `run_script`, which is called with what it expects.
         let failure = unsafe {
             let lua = state.main.get();
-            ffi::lua_rawgeti(lua, ffi::LUA_REGISTRYINDEX, places.run.into());
+            ffi::lua_rawgeti(lua, ffi::LUA_REGISTRYINDEX, self.run.into());
             ffi::lua_pushlightuserdata(lua, pointer.cast::<c_void>());
             let status = ffi::lua_pcall(lua, 1, 0, 0);
             (status != ffi::LUA_OK).then(|| {
