@@ -57,6 +57,31 @@ fn kill(server: &Server) {
     assert!(wait_until(DEADLINE, || client.line("PING").to_string() == "PONG"), "the script was not killed");
 }
 
+/// Who has been served does not wait for another's script, even one that nobody may interrupt.
+#[test]
+fn a_reply_does_not_wait_for_the_next_script() {
+    const SPIN: &str = "local t = redis.call('TIME') while redis.call('TIME')[1] - t[1] < 2 do end";
+    if testkit::program(Kind::Spinel).is_none() {
+        return testkit::skip_aloud("no Spinel here (build spinel)");
+    }
+    let server = Server::start(Kind::Spinel, &["--busy-reply-threshold", "3600000", "--io-threads", "1"]);
+    let server = server.expect("a server that is there starts");
+    let (mut first, mut short, mut endless) = (server.client(), server.client(), server.client());
+    for client in [&mut first, &mut short, &mut endless] {
+        // The event loop knows them as clients that call scripts.
+        for _ in 0..2 {
+            send(client, &["EVAL", "return 1", "0"]);
+            assert_eq!(received(client), "(integer) 1");
+        }
+    }
+    // While this one runs the other two arrive, and then have their turns together.
+    send(&mut first, &["EVAL", SPIN, "0"]);
+    send(&mut short, &["EVAL", "return 2", "0"]);
+    send(&mut endless, &["EVAL", ENDLESS, "0"]);
+    assert_eq!(received(&mut short), "(integer) 2");
+    assert_eq!(received(&mut first), "(nil $-1)");
+}
+
 #[test]
 fn what_is_answered_meanwhile() {
     const LINES: &[&str] = &[

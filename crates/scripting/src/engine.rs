@@ -76,6 +76,8 @@ pub trait Host {
     fn log(&mut self, level: u8, text: &str);
     /// Whether the script's caller may run this command with these arguments. `None`: there is no such command.
     fn permits(&self, args: &[&[u8]]) -> Option<bool>;
+    /// It is none of the shortest. Called between two of its instructions, long before it is slow.
+    fn lasts(&mut self) {}
     /// The script has become slow: others have their turn, between two of its instructions. False if it is to end here.
     fn meanwhile(&mut self) -> bool;
 }
@@ -441,6 +443,10 @@ impl Engine {
                 Some(_) => return Ok(VmState::Continue),
                 None => {
                     shared.slow_from.set(now.checked_add(slow_after));
+                    if shared.host.get().is_some() {
+                        // SAFETY: as below.
+                        unsafe { shared.host() }.lasts();
+                    }
                     return Ok(VmState::Continue);
                 }
             }

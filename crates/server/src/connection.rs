@@ -37,6 +37,8 @@ pub struct Connection {
     pub peer_ended: bool,
     /// What this connection adds to the memory of all clients.
     pub counted_bytes: i64,
+    /// The last that it has sent was or held a script.
+    pub calls_scripts: bool,
 }
 
 /// A reply that must not be sent yet.
@@ -79,6 +81,7 @@ impl Connection {
             soft_limit_since: None,
             peer_ended: false,
             counted_bytes: 0,
+            calls_scripts: false,
         }
     }
 

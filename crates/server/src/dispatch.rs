@@ -234,6 +234,7 @@ pub struct Job<'a> {
     planned: usize,
     /// The next one must be alone in the world.
     wide_next: bool,
+    has_run_scripts: bool,
     progress: Option<Progress>,
 }
 
@@ -257,6 +258,7 @@ impl<'a> Job<'a> {
             next: first,
             planned: 0,
             wide_next: false,
+            has_run_scripts: false,
             progress: None,
         }
     }
@@ -267,15 +269,21 @@ impl<'a> Job<'a> {
         (self.next - self.first) as u64 - u64::from(blocked)
     }
 
+    pub fn has_run_scripts(&self) -> bool {
+        self.has_run_scripts
+    }
+
     /// Where it stopped, once [`Dispatcher::run`] is through.
     pub fn progress(self) -> Progress {
         self.progress.expect("the dispatcher runs every job to its end")
     }
 }
 
-/// What an event loop does while a script of its own is slow.
+/// What an event loop does while a script of its own runs.
 pub trait Attend {
-    /// Turns to whoever has something to say, without waiting for anybody. The world is lent meanwhile.
+    /// Sends what others have been replied already. Touches nothing of the world, which is not lent.
+    fn hand_out(&mut self);
+    /// While it is slow: turns to whoever has something to say, without waiting for anybody. The world is lent meanwhile.
     fn attend(&mut self);
 }
 
@@ -766,6 +774,7 @@ impl<'a> Dispatcher<'a> {
         if access.ns_min == 0 {
             self.tell_monitors(&world.global, command, args, job.session);
         }
+        job.has_run_scripts = true;
         let replied = job.reply.len();
         let (shared, thread, stats) = (self.shared, self.thread, self.stats);
         // A script may select another database for itself.
@@ -964,6 +973,13 @@ impl Executor for ScriptAccess<'_, '_, '_> {
         }
         drop(cx);
         *self.keys = recycle(keys);
+    }
+
+    #[cold]
+    fn lasts(&mut self) {
+        if let Some(front) = &mut self.front {
+            front.hand_out();
+        }
     }
 
     #[cold]

@@ -88,6 +88,12 @@ pub struct EventLoop {
     ready: Vec<usize>,
     /// Connections that may have more to read.
     unfinished: Vec<usize>,
+    /// Connections with something to read that have called scripts the last time: they take their turns one by one, behind all others.
+    scripted: VecDeque<usize>,
+    /// Their replies, until all of them have had their turns: the first one that is sent wakes a client up, who then takes the next one's time.
+    owed: Vec<(usize, Reply)>,
+    /// Empty ones, for those.
+    spare_replies: Vec<Reply>,
     /// Something was read in this turn.
     has_read: bool,
     /// For so many turns nobody has been sent what waits in its inbox.
@@ -141,6 +147,9 @@ impl EventLoop {
             scratch: Scratch::default(),
             ready: Vec::new(),
             unfinished: Vec::new(),
+            scripted: VecDeque::new(),
+            owed: Vec::new(),
+            spare_replies: Vec::new(),
             has_read: false,
             turns_put_off: 0,
             writing: Vec::new(),
@@ -603,16 +612,71 @@ impl EventLoop {
                 ready.push(token);
             }
         }
+        ready.retain(|&token| {
+            let calls_scripts =
+                matches!(self.connections.get(token), Some(Some(connection)) if connection.calls_scripts);
+            if calls_scripts {
+                self.scripted.push_back(token);
+            }
+            !calls_scripts
+        });
         let mut chunks = ready.chunks(SEATS_MAX).peekable();
         while let Some(tokens) = chunks.next() {
-            self.turn(tokens, chunks.peek().is_none());
+            self.turn(tokens, if chunks.peek().is_none() { Turn::Last } else { Turn::Early });
         }
         ready.clear();
         self.ready = ready;
+        self.run_scripted();
     }
 
-    /// Reads from these connections, executes what came side by side, and replies. `is_last`: nobody else is ready.
-    fn turn(&mut self, tokens: &[usize], is_last: bool) {
+    /// Gives those their turns who call scripts, one after the other. During a slow script of one, this goes on with the others.
+    fn run_scripted(&mut self) {
+        while let Some(token) = self.scripted.pop_front() {
+            if self.owed.len() == SEATS_MAX || self.owed.iter().any(|(other, _)| *other == token) {
+                self.send_owed();
+            }
+            self.turn(&[token], Turn::Scripted);
+        }
+        self.send_owed();
+    }
+
+    /// Keeps the reply of a connection until others have had their turns. False where it cannot wait, or has to wait elsewhere.
+    fn owe(&mut self, token: usize) -> bool {
+        let holds_replies = self.shared.persistence.holds_replies();
+        let can_wait = self.connection(token).is_some_and(|connection| {
+            connection.output.is_none()
+                && !holds_replies
+                && connection.undurable.is_empty()
+                && !connection.session.close_after_reply
+        });
+        if can_wait {
+            let empty = self.spare_replies.pop().unwrap_or_default();
+            self.owed.push((token, std::mem::replace(&mut self.reply, empty)));
+        }
+        can_wait
+    }
+
+    /// Sends what is owed. Connections whose replies are owed have had nothing else to do since.
+    fn send_owed(&mut self) {
+        if self.owed.is_empty() {
+            return;
+        }
+        let now = now();
+        let mut owed = std::mem::take(&mut self.owed);
+        for (token, mut reply) in owed.drain(..) {
+            if self.connection(token).is_some() {
+                std::mem::swap(&mut self.reply, &mut reply);
+                self.finish(token, now);
+                std::mem::swap(&mut self.reply, &mut reply);
+            }
+            reply.clear();
+            self.spare_replies.push(reply);
+        }
+        self.owed = owed;
+    }
+
+    /// Reads from these connections, executes what came side by side, and replies.
+    fn turn(&mut self, tokens: &[usize], turn: Turn) {
         let mut desk = self.take_desk();
         let Desk { shared, stats, buffers, requests, scratch, seats, replies } = &mut *desk;
         for &token in tokens {
@@ -646,13 +710,16 @@ impl EventLoop {
             jobs.push(Job::new(requests, 0, &[], session, reply));
         }
         // Nobody waits for a script who could be served first.
-        let runs_scripts = is_last && jobs.len() == 1;
+        let runs_scripts = turn != Turn::Early && jobs.len() == 1;
         Dispatcher { shared, thread: self.index, stats, scratch, front: Some(self), runs_scripts, relay: None }.run(&mut jobs);
-        let progress: SmallVec<[(u64, Progress); SEATS_MAX]> =
-            jobs.into_iter().map(|job| (job.executed(), job.progress())).collect();
+        let progress: SmallVec<[(u64, bool, Progress); SEATS_MAX]> =
+            jobs.into_iter().map(|job| (job.executed(), job.has_run_scripts(), job.progress())).collect();
 
-        for (index, (mut seat, (executed, progress))) in seats.drain(..).zip(progress).enumerate() {
+        for (index, (mut seat, (executed, has_run_scripts, progress))) in seats.drain(..).zip(progress).enumerate() {
             let requests = &decoded[index];
+            if !requests.is_empty() {
+                seat.connection.calls_scripts = has_run_scripts || matches!(progress, Progress::Script { .. });
+            }
             let bytes = &buffers[index][..seat.count];
             let appends = seat.connection.appends_to_output(holds_replies);
             let output = match &seat.connection.output {
@@ -676,7 +743,9 @@ impl EventLoop {
                 }
                 _ => 0,
             };
-            if self.settle(token, bytes, &mut seat.at, seat.end, progress, held_from, now) {
+            let is_over = matches!((&progress, &seat.end), (Progress::Done, GatherEnd::Incomplete));
+            let is_owed = turn == Turn::Scripted && is_over && self.owe(token);
+            if !is_owed && self.settle(token, bytes, &mut seat.at, seat.end, progress, held_from, now) {
                 self.consume(token, bytes, seat.at);
             }
             std::mem::swap(&mut self.reply, &mut replies[index]);
@@ -1465,7 +1534,21 @@ impl EventLoop {
 }
 
 impl Attend for EventLoop {
+    fn hand_out(&mut self) {
+        let now = now();
+        for (token, reply) in &mut self.owed {
+            let Some(Some(connection)) = self.connections.get_mut(*token) else { continue };
+            connection.publish(now);
+            // What the socket does not take, and what ends a connection, is for `send_owed`.
+            if let Ok(Written { bytes, .. }) = write_reply(&mut connection.stream, reply) {
+                self.stats.net_output_bytes.add(bytes as u64);
+                connection.session.client.net_output_bytes.add(bytes as u64);
+            }
+        }
+    }
+
     fn attend(&mut self) {
+        self.send_owed();
         let mut events = Events::with_capacity(64);
         // What fails here fails again where it is reported.
         if self.poll.poll(&mut events, Some(Duration::ZERO)).is_ok() {
@@ -1502,6 +1585,17 @@ impl Desk {
             replies: Vec::with_capacity(SEATS_MAX),
         }
     }
+}
+
+/// Who takes a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Others are ready, and come next.
+    Early,
+    /// The last of those that were ready.
+    Last,
+    /// One that calls scripts: what it is replied may wait for others of its kind.
+    Scripted,
 }
 
 /// A connection that takes its turn.

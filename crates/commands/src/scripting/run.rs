@@ -46,6 +46,8 @@ pub const FIRST_KEY: usize = 3;
 pub trait Executor {
     /// Executes one command, alone in the world.
     fn execute(&mut self, command: &Command, args: &[&[u8]], reply: &mut Reply);
+    /// The script is none of the shortest: whoever has been served must not wait for its end.
+    fn lasts(&mut self) {}
     /// The script has become slow: lets others have the world for what they may do meanwhile. `has_written`: it can have changed
     /// something. False if it is to end here, which it only is if it has not, or if the server ends.
     fn meanwhile(&mut self, has_written: bool) -> bool;
@@ -112,6 +114,10 @@ impl scripting::Host for Commands<'_> {
 
     fn permits(&self, args: &[&[u8]]) -> Option<bool> {
         Some((self.permits)(self.registry.called(args)?, args))
+    }
+
+    fn lasts(&mut self) {
+        self.executor.lasts();
     }
 
     fn meanwhile(&mut self) -> bool {

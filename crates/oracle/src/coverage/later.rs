@@ -9,9 +9,12 @@ pub const NEWER: &[&str] = &["hotkeys"];
 
 /// The later work that brings a command (by its name in lower case and its group), if it is any.
 pub fn later_work(name: &str, group: &str) -> Option<&'static str> {
+    work_among(LATER, name, group)
+}
+
+fn work_among(rows: &[(&'static str, &'static str)], name: &str, group: &str) -> Option<&'static str> {
     let container = name.split('|').next().unwrap_or(name);
-    LATER
-        .iter()
+    rows.iter()
         .find(|(what, _)| match (what.strip_prefix("group:"), what.strip_suffix("|*")) {
             (Some(of), _) => of == group,
             (_, Some(of)) => of == container,
@@ -22,13 +25,15 @@ pub fn later_work(name: &str, group: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::later_work;
+    use super::work_among;
 
     #[test]
     fn commands_subcommands_and_groups() {
-        assert_eq!(later_work("cluster|info", "cluster"), Some("cluster"));
-        assert_eq!(later_work("client|list", "connection"), None);
-        assert_eq!(later_work("lpush", "list"), None);
-        assert_eq!(later_work("get", "string"), None);
+        let rows = [("group:cluster", "cluster"), ("failover", "replication"), ("script|*", "scripts")];
+        assert_eq!(work_among(&rows, "cluster|info", "cluster"), Some("cluster"));
+        assert_eq!(work_among(&rows, "failover", "server"), Some("replication"));
+        assert_eq!(work_among(&rows, "script|load", "scripting"), Some("scripts"));
+        assert_eq!(work_among(&rows, "client|list", "connection"), None);
+        assert_eq!(work_among(&rows, "lpush", "list"), None);
     }
 }
