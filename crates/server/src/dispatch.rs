@@ -547,6 +547,7 @@ impl<'a> Dispatcher<'a> {
         job.wide_next = false;
         // More of the same, as it comes in pipelines of scripts, goes through the gates together, where nobody waits for them.
         let batch_max = if self.shared.loops() == 1 { BATCH_WIDE_ALONE_MAX } else { 1 };
+        prefetch_scripts(job, &alone.keyspace, batch_max);
         for _ in 0..batch_max {
             let name = job.requests.get(job.next)[0];
             self.wide_one(job, &mut alone, &mut keys);
@@ -796,13 +797,6 @@ impl<'a> Dispatcher<'a> {
             let space = unsafe { world.keyspace.wide() };
             let keys = args[scripting::FIRST_KEY..].iter().take(call.key_count.min(PREFETCHED_MAX));
             keys.for_each(|key| space.prefetch_entry(selected, space.key(key)));
-            // In a pipeline of scripts the next one's key is here by then.
-            let following = job.next + 1;
-            if following < job.requests.len()
-                && let Some(key) = job.requests.get(following).get(scripting::FIRST_KEY)
-            {
-                space.prefetch_bucket(selected, space.key(key));
-            }
         }
         // Without anybody in front no other client is heard: it goes on to its end.
         let slow_after = world.global.settings.script_slow_after.filter(|_| self.front.is_some());
@@ -838,8 +832,9 @@ impl<'a> Dispatcher<'a> {
         access.in_transaction = was_in_transaction;
         access.in_script = false;
         access.script_began_at = None;
-        let ns = began.elapsed().as_nanos() as u64;
-        access.began = Instant::now();
+        let finished = Instant::now();
+        let ns = finished.duration_since(began).as_nanos() as u64;
+        access.began = finished;
         stats.commands.add(1);
         let failed = ended != Ended::Returned;
         stats.by_command[command.id as usize].record(ns, failed, access.latency_tracking);
@@ -1125,6 +1120,23 @@ fn prefetch_elements(space: &Space<'_>, db: DbIndex, jobs: &[Job<'_>], plans: &[
         }
     }
     ahead.into_iter().for_each(ElementAhead::prefetch);
+}
+
+/// Asks for what the first keys of the next scripts of a pipeline name: their cache misses overlap, before the first script runs.
+fn prefetch_scripts(job: &Job<'_>, keyspace: &Keyspace, count_max: usize) {
+    let count = count_max.min(job.requests.len() - job.next);
+    let name = job.requests.get(job.next)[0];
+    let is_like_it = |args: &&[&[u8]]| args[0] == name && args.len() > scripting::FIRST_KEY;
+    if count < 2 || !is_like_it(&job.requests.get(job.next)) || !scripting::may_be_call(name) {
+        return;
+    }
+    // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
+    let space = unsafe { keyspace.wide() };
+    let requests = || (job.next..job.next + count).map(|index| job.requests.get(index)).take_while(is_like_it);
+    let keys: SmallVec<[Key<'_>; BATCH_WIDE_ALONE_MAX]> =
+        requests().map(|args| space.key(args[scripting::FIRST_KEY])).collect();
+    keys.iter().for_each(|key| space.prefetch_bucket(job.session.db, *key));
+    keys.iter().for_each(|key| space.prefetch_entry(job.session.db, *key));
 }
 
 /// What the commands of one access have in common.

@@ -67,6 +67,12 @@ pub fn flags_of_call(global: &Global, command: &Command, args: &[&[u8]]) -> Flag
     flags
 }
 
+/// Whether a request of this name calls a script, for whoever has not looked it up: a guess, since commands can have other names.
+pub fn may_be_call(name: &[u8]) -> bool {
+    let begins_with = |word: &[u8]| name.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
+    begins_with(b"eval") || begins_with(b"fcall")
+}
+
 /// Whether this command runs scripts, which may take long.
 pub fn may_take_long(command: &Command, session: &Session) -> bool {
     if let Some(transaction) = &session.transaction {
