@@ -151,6 +151,15 @@ pub fn is_immediate(command: &Command) -> bool {
     matches!(command.spec.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset") && command.parent.is_none()
 }
 
+/// Whether the client will be in a transaction after this command, unless it is refused. `queues`: it is in one before.
+pub fn queues_after(command: &Command, queues: bool) -> bool {
+    match command.spec.name {
+        "multi" if command.parent.is_none() => true,
+        "exec" | "discard" | "reset" | "quit" if command.parent.is_none() => false,
+        _ => queues,
+    }
+}
+
 /// Whether a transaction ends with this command, also where it is refused.
 pub fn is_exec(command: &Command) -> bool {
     command.spec.name == "exec" && command.parent.is_none()

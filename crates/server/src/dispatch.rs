@@ -195,6 +195,8 @@ struct Plan<'a> {
     first_key: u32,
     key_count: u32,
     side: Side,
+    /// It is expected to be queued for EXEC: nobody has looked at its keys.
+    is_queued: bool,
 }
 
 /// Where the execution of a connection's requests stopped.
@@ -391,11 +393,15 @@ impl<'a> Dispatcher<'a> {
                 job.progress = Some(Progress::Closed);
                 continue;
             }
+            let mut queues = job.session.transaction.is_some();
             while job.next + job.planned < job.requests.len() && plans.len() < batch_max && keys.len() < NARROW_KEYS_MAX
             {
                 let first_key = keys.len();
                 let args = job.requests.get(job.next + job.planned);
-                let plan = plan(registry, &world.keyspace, args, &mut last, &mut keys);
+                let plan = plan(registry, &world.keyspace, args, &mut last, queues, &mut keys);
+                if let Ok(command) = plan.command {
+                    queues = transaction::queues_after(command, queues);
+                }
                 if plan.side == Side::Wide {
                     keys.truncate(first_key);
                     if job.planned == 0 {
@@ -571,7 +577,7 @@ impl<'a> Dispatcher<'a> {
             return;
         }
         let World { global, keyspace } = &mut **alone;
-        let plan = plan(&self.shared.registry, keyspace, args, &mut LastCalled::default(), keys);
+        let plan = plan(&self.shared.registry, keyspace, args, &mut LastCalled::default(), false, keys);
         let manners = Manners::of(global, job.session, now);
         let mut access = Access::new(self.shared, self.thread, global, now);
         let effects = &mut self.scratch.effects;
@@ -1039,22 +1045,31 @@ fn recycle<T, U>(mut used: Vec<T>) -> Vec<U> {
     used.into_iter().map(|_| unreachable!("the vector is empty")).collect()
 }
 
-/// Finds command and keys of a request on the narrow side.
+/// Finds command and keys of a request on the narrow side. `queues`: unless something unforeseen happens, the client is in a transaction
+/// by then, and what is queued needs no keys.
 #[inline]
 fn plan<'a, 'k>(
     registry: &'a Registry,
     keyspace: &Keyspace,
     args: &[&'k [u8]],
     last: &mut LastCalled<'a, 'k>,
+    queues: bool,
     found: &mut Vec<Key<'k>>,
 ) -> Plan<'a> {
     match registry.resolve_next(args, last) {
+        Ok(command) if queues && command.spec.side == Side::Narrow && !transaction::is_immediate(command) => Plan {
+            command: Ok(command),
+            first_key: found.len() as u32,
+            key_count: 0,
+            side: Side::Narrow,
+            is_queued: true,
+        },
         Ok(command) => plan_command(command, keyspace, args, found),
         Err(error) => {
             // EXEC gives up its transaction and what it watches even where it has too many arguments.
             let is_exec = registry.called(args).is_some_and(transaction::is_exec);
             let side = if is_exec { Side::Wide } else { Side::Narrow };
-            Plan { command: Err(error), first_key: found.len() as u32, key_count: 0, side }
+            Plan { command: Err(error), first_key: found.len() as u32, key_count: 0, side, is_queued: false }
         }
     }
 }
@@ -1090,7 +1105,7 @@ fn plan_command<'a, 'k>(
     if key_count as usize > NARROW_KEYS_MAX {
         side = Side::Wide;
     }
-    Plan { command: Ok(command), first_key, key_count, side }
+    Plan { command: Ok(command), first_key, key_count, side, is_queued: false }
 }
 
 /// Asks for the elements of large collections that the batch's commands name: their cache misses overlap, also where all of them are in one
@@ -1336,6 +1351,10 @@ impl Access {
         if let Some(error) = refusal {
             self.refuse(cx, args, &error);
             return self.after_reply(cx, mark, None);
+        }
+        if plan.is_queued && cx.session.transaction.is_none() {
+            // MULTI was refused, after all.
+            return Err(BatchEnd::Wide);
         }
         let keys = &keys[plan.first_key as usize..][..plan.key_count as usize];
         if self.is_guarded {
