@@ -609,6 +609,7 @@ pub fn replica(number: u64, offset: u64) -> ReplicaReport {
         offset,
         disk_offset: 0,
         lag_ms: 0,
+        rdb_only: false,
     }
 }
 
@@ -628,6 +629,7 @@ pub fn upstream(state: LinkState) -> UpstreamReport {
         attempts_total: 1,
         read_offset: 60,
         offset: 60,
+        sync_last_io_ms_ago: 0,
     }
 }
 

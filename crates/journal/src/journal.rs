@@ -207,7 +207,8 @@ impl Journal {
     fn wake_feeder(&self, end: u64) {
         // Either the feeder sees the tail that was stored before, or its wish is seen here.
         fence(SeqCst);
-        if end >= self.feed_at.load(Relaxed) && self.feed_at.swap(u64::MAX, Relaxed) <= end
+        if end >= self.feed_at.load(Relaxed)
+            && self.feed_at.swap(u64::MAX, Relaxed) <= end
             && let Some(wake) = self.feeder.get()
         {
             wake();

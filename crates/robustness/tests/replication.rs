@@ -241,8 +241,7 @@ fn live(primary_kind: Kind, replica_kind: Kind, threads: &str) {
             let killed = at.client().line(&format!("CLIENT KILL TYPE {kind}")).to_string();
             assert!(killed.ends_with('1'), "{killed}\n{}", at.log());
             let mut up = primary.client();
-            let healed =
-                wait_for(PATIENCE, || (stat(&mut up, "sync_partial_ok") > partial + round).then_some(()));
+            let healed = wait_for(PATIENCE, || (stat(&mut up, "sync_partial_ok") > partial + round).then_some(()));
             assert!(healed.is_some(), "not healed\n{}\n{}", primary.log(), replica.log());
             wait_linked(&replica);
         }

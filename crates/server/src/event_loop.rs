@@ -711,7 +711,8 @@ impl EventLoop {
         }
         // Nobody waits for a script who could be served first.
         let runs_scripts = turn != Turn::Early && jobs.len() == 1;
-        Dispatcher { shared, thread: self.index, stats, scratch, front: Some(self), runs_scripts, relay: None }.run(&mut jobs);
+        Dispatcher { shared, thread: self.index, stats, scratch, front: Some(self), runs_scripts, relay: None }
+            .run(&mut jobs);
         let progress: SmallVec<[(u64, bool, Progress); SEATS_MAX]> =
             jobs.into_iter().map(|job| (job.executed(), job.has_run_scripts(), job.progress())).collect();
 
@@ -982,7 +983,8 @@ impl EventLoop {
             }
         };
         let mut jobs = [Job::new(requests, first, large, session, reply)];
-        Dispatcher { shared, thread: self.index, stats, scratch, front: Some(self), runs_scripts: true, relay: None }.run(&mut jobs);
+        Dispatcher { shared, thread: self.index, stats, scratch, front: Some(self), runs_scripts: true, relay: None }
+            .run(&mut jobs);
         let [job] = jobs;
         let executed = job.executed();
         let progress = job.progress();

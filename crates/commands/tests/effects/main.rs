@@ -378,9 +378,8 @@ fn play(rig: &mut Rig, command: &[Vec<u8>]) -> Observed {
     let settings = &rig.world.global.settings;
     rig.readers =
         Readers { journal: true, events: settings.events, unlink_expired: settings.unlink_expired, ..Readers::NONE };
-    let effect = |effect: commands::effects::Effect<'_>| {
-        Effect::new(effect.db.0, effect.args().map(<[u8]>::to_vec).collect())
-    };
+    let effect =
+        |effect: commands::effects::Effect<'_>| Effect::new(effect.db.0, effect.args().map(<[u8]>::to_vec).collect());
     let units = rig.effects.units().map(|unit| unit.iter().map(effect).collect()).collect();
     let event = |event: &commands::effects::Event| Event {
         db: event.db.0,

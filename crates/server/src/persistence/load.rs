@@ -13,8 +13,8 @@ use commands::scripting::{Policy, VERSION};
 use commands::tracking;
 use config::directives;
 use keyspace::{DbIndex, Expiry, Held, Key, Keyspace, Millis};
-use replication::ReplicationId;
 use rdb::{Access, Batch, Decoded, Item, Limits, Reader, Value};
+use replication::ReplicationId;
 use smallvec::SmallVec;
 
 use super::save::snapshot_path;

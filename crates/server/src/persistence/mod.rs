@@ -31,8 +31,8 @@ use parking_lot::Mutex;
 
 use self::aof::Status;
 pub use self::figures::Figures;
-use self::jobs::{Jobs, Kind};
 pub use self::jobs::{BeginSync, start, stop};
+use self::jobs::{Jobs, Kind};
 pub use self::load::{Incoming, StreamPlace};
 use crate::shared::Shared;
 

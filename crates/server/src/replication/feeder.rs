@@ -48,20 +48,45 @@ const LOOK: Duration = Duration::from_millis(500);
 /// What the feeder is told.
 pub(crate) enum Order {
     /// A connection that an event loop gives away, with what has not left yet.
-    Adopt { client: Arc<Client>, stream: Stream, output: Option<Box<Reply>> },
+    Adopt {
+        client: Arc<Client>,
+        stream: Stream,
+        output: Option<Box<Reply>>,
+    },
     /// The connection has ended before its event loop could give it away.
     Gone(LinkId),
     /// These bytes, and then the log from here on.
-    Continue { link: LinkId, reply: Vec<u8>, reader: Reader, from: u64 },
-    Reply { link: LinkId, bytes: Vec<u8> },
+    Continue {
+        link: LinkId,
+        reply: Vec<u8>,
+        reader: Reader,
+        from: u64,
+    },
+    Reply {
+        link: LinkId,
+        bytes: Vec<u8>,
+    },
     /// An empty line, as long as it has nothing else.
     Patience(LinkId),
     /// It has its snapshot, and is ready for the log.
-    Feed { link: LinkId, from: u64 },
-    Snapshot { links: Vec<LinkId>, framing: Framing, content: Content },
+    Feed {
+        link: LinkId,
+        from: u64,
+    },
+    Snapshot {
+        links: Vec<LinkId>,
+        framing: Framing,
+        content: Content,
+    },
     /// The cut was made: these links get the snapshot, and then the log from the cut on.
-    Cut { transfer: Arc<Transfer>, readers: Vec<(LinkId, Reader)> },
-    Disconnect { link: LinkId, why: String },
+    Cut {
+        transfer: Arc<Transfer>,
+        readers: Vec<(LinkId, Reader)>,
+    },
+    Disconnect {
+        link: LinkId,
+        why: String,
+    },
     /// CLIENT KILL.
     Kill(LinkId),
     /// What has to be done alone in the world.
@@ -85,11 +110,26 @@ struct Link {
 
 enum Phase {
     Waiting,
-    Snapshot { transfer: Arc<Transfer>, reader: Reader },
-    File { file: Arc<File>, at: u64, len: u64, reader: Reader, offset: u64 },
+    Snapshot {
+        transfer: Arc<Transfer>,
+        reader: Reader,
+    },
+    File {
+        file: Arc<File>,
+        at: u64,
+        len: u64,
+        reader: Reader,
+        offset: u64,
+    },
     /// It has the snapshot, and says when it has loaded it.
-    Ready { reader: Reader, offset: u64 },
-    Online { reader: Reader, at: u64 },
+    Ready {
+        reader: Reader,
+        offset: u64,
+    },
+    Online {
+        reader: Reader,
+        at: u64,
+    },
 }
 
 impl Phase {
@@ -214,7 +254,9 @@ impl Feeder {
     /// Whether replicas that are online lack something of the log.
     fn has_food(&self) -> bool {
         let end = self.shared.persistence.journal.tail(Destination::Replicas);
-        self.links.iter().any(|(_, link)| matches!(link.phase, Phase::Online { at, .. } if at < end && link.pending.is_empty()))
+        self.links
+            .iter()
+            .any(|(_, link)| matches!(link.phase, Phase::Online { at, .. } if at < end && link.pending.is_empty()))
     }
 
     /// Sends what is in the log to those who are online, once there is something and it has waited for company.
@@ -426,7 +468,10 @@ impl Feeder {
                 Ok(Step::Command { consumed }) => bytes = &bytes[consumed..],
                 Ok(Step::Incomplete) => return true,
                 Ok(Step::Owned { .. }) | Err(_) => {
-                    LOG.warning(&format!("Replica {} breaks the protocol: its connection is closed.", link.client.address));
+                    LOG.warning(&format!(
+                        "Replica {} breaks the protocol: its connection is closed.",
+                        link.client.address
+                    ));
                     self.close(token);
                     return false;
                 }
@@ -439,9 +484,9 @@ impl Feeder {
             if name.eq_ignore_ascii_case(b"REPLCONF") {
                 let client = link.client.clone();
                 let is_ack = words.first().is_some_and(|word| word.eq_ignore_ascii_case(b"ACK"));
-                let reply = self.shared.with_machine(None, |machine, now, log| {
-                    machine.replconf(now, id, host_of(&client), words, log)
-                });
+                let reply = self
+                    .shared
+                    .with_machine(None, |machine, now, log| machine.replconf(now, id, host_of(&client), words, log));
                 match reply {
                     Replconf::Silent if is_ack => self.acknowledged(),
                     Replconf::Silent => {}

@@ -131,9 +131,15 @@ mod tests {
 
     #[test]
     fn what_is_no_command_is_refused() {
-        for bytes in
-            [&b"SET a b\r\n"[..], b"*x\r\n", b"*-1\r\n", b"*1\r\n+OK\r\n", b"*1\r\n$2\r\nabc\r\n", b"*1\r\n$-1\r\n", b"*99999999999\r\n"]
-        {
+        for bytes in [
+            &b"SET a b\r\n"[..],
+            b"*x\r\n",
+            b"*-1\r\n",
+            b"*1\r\n+OK\r\n",
+            b"*1\r\n$2\r\nabc\r\n",
+            b"*1\r\n$-1\r\n",
+            b"*99999999999\r\n",
+        ] {
             assert!(Frames::default().next(bytes).is_err(), "{}", bytes.escape_ascii());
         }
         assert!(Frames::default().next(&[b'*'; 40]).is_err());

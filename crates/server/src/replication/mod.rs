@@ -34,8 +34,8 @@ use keyspace::Millis;
 use mio::{Poll, Token, Waker};
 use parking_lot::{Mutex, MutexGuard};
 use replication::{
-    Action, Address, Config, FailoverRequest, FailoverState, History, Level, LinkState, Log, Machine, Ms, ReplicaReport, Replconf,
-    ReplicationId, Role, Sync, SyncRequest, UpstreamReport,
+    Action, Address, Config, FailoverRequest, FailoverState, History, Level, LinkState, Log, Machine, Ms, Replconf,
+    ReplicaReport, ReplicationId, Role, Sync, SyncRequest, UpstreamReport,
 };
 
 use self::feeder::Order;
@@ -599,7 +599,7 @@ impl commands::replication::Replication for Shared {
     }
 
     fn history(&self) -> History {
-        self.replication.machine.lock().history().clone()
+        *self.replication.machine.lock().history()
     }
 
     fn log(&self) -> Log {
@@ -668,4 +668,3 @@ impl commands::replication::Replication for Shared {
         self.replication.is_stale.load(Relaxed)
     }
 }
-

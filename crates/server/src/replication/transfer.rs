@@ -71,12 +71,7 @@ pub enum Next {
 }
 
 impl Transfer {
-    pub fn new(
-        form: Form,
-        offset: u64,
-        links: &[LinkId],
-        wake: impl Fn() + Send + Sync + 'static,
-    ) -> Transfer {
+    pub fn new(form: Form, offset: u64, links: &[LinkId], wake: impl Fn() + Send + Sync + 'static) -> Transfer {
         let state = State { next: links.iter().map(|link| (*link, 0)).collect(), ..State::default() };
         Transfer { form, offset, wake: Box::new(wake), state: Mutex::new(state), room: Condvar::new() }
     }
@@ -171,13 +166,19 @@ mod tests {
         let piece = vec![0; WAITING_BYTES_MAX / 2];
         transfer.write(&piece).unwrap();
         transfer.write(&piece).unwrap();
-        assert_eq!((taken(&transfer, 1), taken(&transfer, 1), taken(&transfer, 1)), (Some(piece.len()), Some(piece.len()), None));
+        assert_eq!(
+            (taken(&transfer, 1), taken(&transfer, 1), taken(&transfer, 1)),
+            (Some(piece.len()), Some(piece.len()), None)
+        );
         std::thread::scope(|scope| {
             let third = scope.spawn(|| transfer.write(&[3; 3]));
             assert_eq!(taken(&transfer, 2), Some(piece.len()));
             third.join().unwrap().unwrap();
         });
-        assert_eq!((taken(&transfer, 2), taken(&transfer, 2), taken(&transfer, 1)), (Some(piece.len()), Some(3), Some(3)));
+        assert_eq!(
+            (taken(&transfer, 2), taken(&transfer, 2), taken(&transfer, 1)),
+            (Some(piece.len()), Some(3), Some(3))
+        );
         transfer.end(End::Whole(None));
         assert!(matches!(transfer.next(LinkId(2)), Next::End(End::Whole(None))));
     }

@@ -44,7 +44,10 @@ pub(crate) enum Order {
     Connect(Address),
     Close,
     Send(Vec<u8>),
-    Receive { framing: Framing, offset: u64 },
+    Receive {
+        framing: Framing,
+        offset: u64,
+    },
     Stream,
     /// CLIENT KILL.
     Kill(u64),
@@ -259,7 +262,8 @@ impl Upstream {
     /// Makes the connection one that CLIENT LIST shows and CLIENT KILL finds.
     fn show(&mut self) {
         let Some(socket) = &self.socket else { return };
-        let text = |address: io::Result<std::net::SocketAddr>| address.map_or_else(|_| String::new(), |it| it.to_string());
+        let text =
+            |address: io::Result<std::net::SocketAddr>| address.map_or_else(|_| String::new(), |it| it.to_string());
         let (address, local_address) = (text(socket.peer_addr()), text(socket.local_addr()));
         let place = Place { thread: 0, token: usize::MAX };
         let id = self.shared.clients.next_id();
@@ -487,7 +491,9 @@ impl Upstream {
             _ => {
                 while source.left != Some(0) {
                     match source.read(&mut buffer).map_err(|error| error.to_string())? {
-                        0 => return Err("the primary has closed the connection in the middle of the snapshot".to_owned()),
+                        0 => {
+                            return Err("the primary has closed the connection in the middle of the snapshot".to_owned());
+                        }
                         count => file.write_all(&buffer[..count]).map_err(text)?,
                     }
                 }
