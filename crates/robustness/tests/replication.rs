@@ -336,3 +336,53 @@ fn a_chain() {
     assert_equal(&first, &second);
     assert_eq!(stat(&mut first.client(), "sync_full"), 0, "{}\n{}", first.log(), second.log());
 }
+
+/// With `min-replicas-to-acknowledge` a reply leaves when so many replicas have the write, and says so when they do not.
+#[test]
+fn a_write_is_answered_when_replicas_have_it() {
+    for replica_kind in [Kind::Spinel, Kind::Redis82] {
+        let Some(primary) = start(Kind::Spinel, &["--io-threads", "2"]) else { return };
+        let Some(mut replica) = start(replica_kind, &[]) else { return };
+        follow(&replica, &primary);
+        wait_linked(&replica);
+        let mut client = primary.client();
+        client.line("CONFIG SET min-replicas-to-acknowledge 1 min-replicas-to-acknowledge-timeout 1500");
+        let (mut reader, began) = (replica.client(), std::time::Instant::now());
+        for number in 0..300 {
+            assert_eq!(client.line(&format!("SET k {number}")).to_string(), "OK");
+            // It is there already: nobody has to wait for it.
+            assert_eq!(reader.line("GET k").to_string(), format!("\"{number}\""));
+        }
+        assert!(began.elapsed() < PATIENCE, "each acknowledgement is asked for");
+        // Reads are held as well where they could tell of what nobody has, and pipelines come whole.
+        for number in 0..100 {
+            client.queue(&["INCR", "n"]);
+            client.queue(&["GET", "n"]);
+            client.queue(&["SET", "k", &number.to_string()]);
+        }
+        client.flush().expect("it is sent");
+        for number in 1..=100 {
+            assert_eq!(client.receive().expect("a reply").integer(), Some(number));
+            assert_eq!(client.receive().expect("a reply").to_string(), format!("\"{number}\""));
+            assert_eq!(client.receive().expect("a reply").to_string(), "OK");
+        }
+        // A replica that hangs.
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(replica.process().0 as i32).expect("a process"),
+            rustix::process::Signal::STOP,
+        )
+        .expect("it is stopped");
+        let reply = client.line("SET k late");
+        assert!(reply.is_error_of("NOREPLICAS") && reply.to_string().contains("min-replicas-to-acknowledge"), "{reply}");
+        assert_eq!(primary.client().line("PING").to_string(), "PONG");
+        // One that is gone: then the write is not begun.
+        replica.kill();
+        let mut other = primary.client();
+        let refused = wait_for(PATIENCE, || {
+            let reply = other.line("SET k never");
+            (reply.bytes() == Some(b"NOREPLICAS Not enough good replicas to write.")).then_some(())
+        });
+        assert!(refused.is_some(), "{}", primary.log());
+        assert_eq!(client.line("GET k").to_string(), "\"late\"");
+    }
+}

@@ -23,7 +23,7 @@ pub struct Connection {
     pub proto: Proto,
     /// What the socket did not take. Replies are appended here as long as it exists.
     pub output: Option<Box<Reply>>,
-    /// Replies that wait until the journal is safe on disk up to an offset, in order: they come behind the output.
+    /// Replies that wait until what they tell of is safe, in order: they come behind the output.
     pub undurable: VecDeque<Undurable>,
     /// So many commands had been answered when a reply last left, or began to wait there.
     commands_answered: u64,
@@ -43,11 +43,29 @@ pub struct Connection {
 
 /// A reply that must not be sent yet.
 pub struct Undurable {
-    /// What it tells of is safe when the journal is so up to here.
-    pub until: u64,
+    /// What it tells of is safe when the streams are so up to here.
+    pub until: Extent,
     pub reply: Reply,
     /// So many commands were answered.
     pub commands: u64,
+    /// One of them has changed something.
+    pub has_changed: bool,
+    pub since: Instant,
+}
+
+/// How far something reaches in the journal's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// In that of our own append-only file: on its disk.
+    pub file: u64,
+    /// In that of replicas: acknowledged by as many as must have it.
+    pub replicas: u64,
+}
+
+impl Extent {
+    pub fn covers(self, other: Extent) -> bool {
+        self.file >= other.file && self.replicas >= other.replicas
+    }
 }
 
 /// The state of a connection whose client is blocked in a command. That it waits, and for what, stands in the world's
@@ -106,9 +124,9 @@ impl Connection {
         (count, std::mem::take(&mut self.session.has_changed))
     }
 
-    /// Keeps the reply to so many commands until the journal is durable up to `until`.
-    pub fn stow(&mut self, reply: Reply, commands: u64, until: u64) {
-        self.undurable.push_back(Undurable { until, reply, commands });
+    /// Keeps the reply to so many commands until the streams are safe up to `until`.
+    pub fn stow(&mut self, reply: Reply, commands: u64, has_changed: bool, until: Extent) {
+        self.undurable.push_back(Undurable { until, reply, commands, has_changed, since: Instant::now() });
     }
 
     /// Where the next reply goes: `reply`, or directly behind what the socket has not taken yet, where nothing can come between.
@@ -117,29 +135,54 @@ impl Connection {
         self.output.is_some() && !holds_replies && self.undurable.is_empty()
     }
 
-    /// Lets out what is durable now.
-    pub fn release(&mut self, durable: u64) {
-        while self.undurable.front().is_some_and(|undurable| undurable.until <= durable)
-            && let Some(mut undurable) = self.undurable.pop_front()
+    /// Lets out what is safe now.
+    pub fn release(&mut self, safe: Extent) {
+        while self.undurable.front().is_some_and(|undurable| safe.covers(undurable.until))
+            && let Some(undurable) = self.undurable.pop_front()
         {
-            match &mut self.output {
-                Some(output) => output.append(&mut undurable.reply),
-                None => self.output = Some(Box::new(undurable.reply)),
+            self.let_out(undurable);
+        }
+    }
+
+    fn let_out(&mut self, mut undurable: Undurable) {
+        match &mut self.output {
+            Some(output) => output.append(&mut undurable.reply),
+            None => self.output = Some(Box::new(undurable.reply)),
+        }
+    }
+
+    /// Gives up on what waits for replicas since before `since`: commands that have changed something get this error instead of their reply.
+    /// Whether there was any.
+    pub fn give_up(&mut self, since: Instant, safe: Extent, error: &str) -> bool {
+        let mut any = false;
+        while self.undurable.front().is_some_and(|it| it.since <= since && safe.replicas < it.until.replicas)
+            && let Some(undurable) = self.undurable.pop_front()
+        {
+            any = true;
+            if undurable.has_changed {
+                self.fail(&undurable, error);
+            } else {
+                self.let_out(undurable);
             }
         }
+        any
     }
 
     /// Nobody knows whether what was done will be safe: every command that is not answered yet gets this error instead.
     pub fn fail_undurable(&mut self, error: &str) {
         for undurable in std::mem::take(&mut self.undurable) {
-            let proto = undurable.reply.proto();
-            let output = self.output.get_or_insert_with(|| {
-                let mut output = Box::new(Reply::default());
-                output.set_proto(proto);
-                output
-            });
-            (0..undurable.commands).for_each(|_| output.error(error));
+            self.fail(&undurable, error);
         }
+    }
+
+    fn fail(&mut self, undurable: &Undurable, error: &str) {
+        let proto = undurable.reply.proto();
+        let output = self.output.get_or_insert_with(|| {
+            let mut output = Box::new(Reply::default());
+            output.set_proto(proto);
+            output
+        });
+        (0..undurable.commands).for_each(|_| output.error(error));
     }
 
     /// Bytes of memory this connection uses: for `maxmemory-clients` and CLIENT LIST.

@@ -642,7 +642,7 @@ impl EventLoop {
 
     /// Keeps the reply of a connection until others have had their turns. False where it cannot wait, or has to wait elsewhere.
     fn owe(&mut self, token: usize) -> bool {
-        let holds_replies = self.shared.persistence.holds_replies();
+        let holds_replies = self.shared.holds_replies();
         let can_wait = self.connection(token).is_some_and(|connection| {
             connection.output.is_none()
                 && !holds_replies
@@ -695,7 +695,7 @@ impl EventLoop {
         while replies.len() < seats.len() {
             replies.push(Reply::default());
         }
-        let holds_replies = shared.persistence.holds_replies();
+        let holds_replies = shared.holds_replies();
         let mut jobs: SmallVec<[Job<'_>; SEATS_MAX]> = SmallVec::new();
         for ((seat, requests), reply) in seats.iter_mut().zip(&decoded).zip(replies.iter_mut()) {
             let appends = seat.connection.appends_to_output(holds_replies);
@@ -905,7 +905,7 @@ impl EventLoop {
                 let client = &connection.session.client;
                 let line = format!("{error} from client id={} addr={}", client.id, client.address);
                 self.shared.log(LogLevel::Verbose, &line);
-                output(connection, &mut self.reply, self.shared.persistence.holds_replies()).error(&text);
+                output(connection, &mut self.reply, self.shared.holds_replies()).error(&text);
                 connection.session.close_after_reply = true;
                 self.finish(token, now);
                 return false;
@@ -972,7 +972,7 @@ impl EventLoop {
         let mut desk = self.take_desk();
         let Desk { shared, stats, scratch, .. } = &mut *desk;
         let mut connection = self.connections[token].take().expect("the connection has no seat");
-        let appends = connection.appends_to_output(shared.persistence.holds_replies());
+        let appends = connection.appends_to_output(shared.holds_replies());
         let mut own = std::mem::take(&mut self.reply);
         let Connection { session, output, proto, .. } = &mut *connection;
         let reply = match output {
@@ -1026,7 +1026,7 @@ impl EventLoop {
         let connection = self.connections[token].as_mut().expect("the connection has no seat");
         // Before the reply leaves: who has read it finds in CLIENT LIST what it did, from whichever thread it looks.
         connection.publish(now);
-        if self.shared.persistence.holds_replies() || !connection.undurable.is_empty() {
+        if self.shared.holds_replies() || !connection.undurable.is_empty() {
             self.stow(token);
         } else {
             connection.take_answered();
@@ -1095,14 +1095,14 @@ impl EventLoop {
         if self.reply.is_empty() {
             return;
         }
-        let until = self.shared.persistence.journal_tail();
+        let until = self.shared.extent();
         let reply = std::mem::take(&mut self.reply);
         let persistence = &self.shared.persistence;
-        let is_durable = !persistence.holds_replies() || until <= persistence.journal.answerable();
+        let is_durable = self.shared.safe_extent().covers(until);
         let is_failing = persistence.is_aof_failing();
         if is_failing && !is_durable && has_changed {
             // It was executed before the failure was known, and nobody can vouch for it.
-            connection.stow(reply, commands, until);
+            connection.stow(reply, commands, has_changed, until);
             connection.fail_undurable(&persistence.status.failure());
             return;
         }
@@ -1111,28 +1111,24 @@ impl EventLoop {
             self.reply = reply;
             return;
         }
-        connection.stow(reply, commands, until);
+        connection.stow(reply, commands, has_changed, until);
         if !self.undurable.contains(&token) {
             self.undurable.push(token);
         }
         self.mailbox.wait_for_durable();
         // It may have become so before anybody knew that this loop waits for it.
-        if until <= self.shared.persistence.journal.answerable() {
+        if self.shared.safe_extent().covers(until) {
             self.mailbox.send(Mail::Durable);
         }
     }
 
     /// Sends what has waited for the journal.
     fn release_durable(&mut self) {
-        let durable = match self.shared.persistence.holds_replies() {
-            true => self.shared.persistence.journal.answerable(),
-            // It does not matter any more.
-            false => u64::MAX,
-        };
+        let safe = self.shared.safe_extent();
         let now = now();
         for token in std::mem::take(&mut self.undurable) {
             let Some(connection) = self.connection(token) else { continue };
-            connection.release(durable);
+            connection.release(safe);
             if !connection.undurable.is_empty() {
                 self.undurable.push(token);
             }
@@ -1142,12 +1138,29 @@ impl EventLoop {
         }
         if !self.undurable.is_empty() {
             self.mailbox.wait_for_durable();
-            if self.shared.persistence.journal.answerable() > durable {
+            if self.shared.safe_extent() != safe {
                 self.mailbox.send(Mail::Durable);
             }
         }
         if self.index == 0 && !self.shared.serve_durable(&self.stats) {
             self.postponed.push(Mail::Durable);
+        }
+    }
+
+    /// Replicas have had their time (`min-replicas-to-acknowledge-timeout`).
+    fn give_up_unacknowledged(&mut self) {
+        let Some((timeout, error)) = self.shared.replication.patience() else { return };
+        let Some(since) = Instant::now().checked_sub(timeout) else { return };
+        let (safe, now) = (self.shared.safe_extent(), now());
+        for token in std::mem::take(&mut self.undurable) {
+            let Some(connection) = self.connection(token) else { continue };
+            let any = connection.give_up(since, safe, &error);
+            if !connection.undurable.is_empty() {
+                self.undurable.push(token);
+            }
+            if any && self.write(token, now) {
+                self.account(token);
+            }
         }
     }
 
@@ -1201,7 +1214,7 @@ impl EventLoop {
         // One that is to be closed gets nothing behind its last reply.
         if !client.killed.load(Relaxed)
             && !connection.session.close_after_reply
-            && client.take_pushes(output(connection, &mut self.reply, self.shared.persistence.holds_replies()))
+            && client.take_pushes(output(connection, &mut self.reply, self.shared.holds_replies()))
         {
             self.finish(token, now);
         }
@@ -1340,7 +1353,7 @@ impl EventLoop {
 
     /// A blocked client has its reply, and goes on with what it has sent meanwhile.
     fn unblocked(&mut self, token: usize, mut reply: Reply, changed: bool, close: bool) {
-        let holds_replies = self.shared.persistence.holds_replies();
+        let holds_replies = self.shared.holds_replies();
         let Some(connection) = self.connection(token) else {
             return;
         };
@@ -1377,6 +1390,9 @@ impl EventLoop {
         }
         if self.expiring.is_none() {
             self.expiring = Some(self.index);
+        }
+        if !self.undurable.is_empty() {
+            self.give_up_unacknowledged();
         }
         memory::publish();
         if self.index == 0 {

@@ -10,6 +10,7 @@ use gate::Gates;
 use keyspace::Millis;
 use parking_lot::Mutex;
 
+use crate::connection::Extent;
 use crate::eviction::Limit;
 use crate::listener::Listener;
 use crate::mailbox::{Mail, Mailbox};
@@ -62,6 +63,26 @@ impl Shared {
     /// The gate of the thread that applies what our primary sends.
     pub fn upstream_gate(&self) -> usize {
         self.loops() + persistence::helper_count()
+    }
+
+    /// Whether replies wait until what they tell of is safe: on disk, or on replicas.
+    #[inline]
+    pub fn holds_replies(&self) -> bool {
+        self.persistence.holds_replies() | self.replication.holds_replies()
+    }
+
+    /// Where the streams end: as far as any reply of this moment can have seen.
+    pub fn extent(&self) -> Extent {
+        let tails = self.persistence.journal.tails();
+        Extent { file: tails.aof, replicas: self.replication.end_of_writes(tails.replicas) }
+    }
+
+    /// Up to where replies may leave.
+    pub fn safe_extent(&self) -> Extent {
+        Extent {
+            file: if self.persistence.holds_replies() { self.persistence.journal.answerable() } else { u64::MAX },
+            replicas: self.replication.answerable(),
+        }
     }
 
     /// Changes to the data since the start.

@@ -40,10 +40,12 @@ const ENOUGH_BYTES: u64 = 64 << 10;
 const TURN_BYTES_MAX: usize = 1 << 20;
 /// So many pieces go into one system call.
 const SLICES_MAX: usize = 32;
+/// So much of the log is kept in memory for a replica that synchronizes; what is beyond that goes to disk.
+const SPILL_BYTES: u64 = 64 << 20;
 /// A replica has nothing to say that is longer.
 const INPUT_BYTES: usize = 16 << 10;
-/// How often output limits and the backlog are looked at, at least.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often output limits and the backlog are looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What the feeder is told.
 pub(crate) enum Order {
@@ -104,6 +106,7 @@ struct Link {
     /// What comes before everything else.
     pending: Reply,
     phase: Phase,
+    spill: Option<Spill>,
     /// Since when it is behind by more than the soft limit.
     soft_limit_since: Option<Instant>,
 }
@@ -133,14 +136,32 @@ enum Phase {
 }
 
 impl Phase {
-    /// Up to where it has the log, and how far behind it is.
-    fn held_from(&self) -> Option<u64> {
+    /// What keeps the log in memory for it.
+    fn reader(&self) -> Option<&Reader> {
         match self {
             Phase::Waiting => None,
-            Phase::Snapshot { reader, .. } => Some(reader.released()),
-            Phase::File { offset, .. } | Phase::Ready { offset, .. } => Some(*offset),
-            Phase::Online { at, .. } => Some(*at),
+            Phase::Snapshot { reader, .. }
+            | Phase::File { reader, .. }
+            | Phase::Ready { reader, .. }
+            | Phase::Online { reader, .. } => Some(reader),
         }
+    }
+}
+
+/// What has been written while a replica synchronizes, beyond what is kept in memory: a file that goes with its handle.
+struct Spill {
+    file: File,
+    /// The place in the log where the file begins, and where it ends.
+    begin: u64,
+    end: u64,
+}
+
+impl Spill {
+    fn new(id: LinkId, begin: u64) -> io::Result<Spill> {
+        let path = format!("temp-repl-{}-{}.log", std::process::id(), id.0);
+        let file = File::options().create(true).truncate(true).read(true).write(true).open(&path)?;
+        std::fs::remove_file(&path)?;
+        Ok(Spill { file, begin, end: begin })
     }
 }
 
@@ -157,6 +178,10 @@ struct Feeder {
     more: Vec<usize>,
     /// When replicas were last sent what is in the log.
     fed: Instant,
+    /// When they were last asked how far they are, whether nobody has answered yet, and where the log ended then.
+    asked: Instant,
+    is_asked: bool,
+    asked_end: u64,
     looked: Instant,
     chunks: Vec<Chunk>,
 }
@@ -184,6 +209,9 @@ pub(super) fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
         wanted: VecDeque::new(),
         more: Vec::new(),
         fed: now,
+        asked: now,
+        is_asked: false,
+        asked_end: 0,
         looked: now,
         chunks: Vec::new(),
     };
@@ -246,7 +274,7 @@ impl Feeder {
             at_most(LOOK);
         }
         if self.has_food() {
-            at_most(TOGETHER.saturating_sub(self.fed.elapsed()));
+            at_most(if self.is_urgent() { Duration::ZERO } else { TOGETHER.saturating_sub(self.fed.elapsed()) });
         }
         timeout
     }
@@ -268,7 +296,12 @@ impl Feeder {
             _ => 0,
         };
         let most = self.links.iter().map(|(_, link)| behind(link)).max().unwrap_or(0);
-        let is_urgent = self.shared.replication.wanted_acknowledged.load(Relaxed);
+        let is_urgent = self.is_urgent();
+        if is_urgent && end > self.asked_end && (!self.is_asked || self.asked.elapsed() >= TOGETHER) {
+            self.shared.with_machine(None, |machine, _, _| machine.ask_for_acks());
+            (self.asked, self.is_asked) = (Instant::now(), true);
+            self.asked_end = journal.tail(Destination::Replicas);
+        }
         if most > 0 && (is_urgent || most >= ENOUGH_BYTES || self.fed.elapsed() >= TOGETHER) {
             self.fed = Instant::now();
             let tokens: Vec<usize> = self.links.iter().map(|(token, _)| token).collect();
@@ -280,6 +313,12 @@ impl Feeder {
         if !journal.wake_feeder_at(wake_at) {
             self.shared.replication.feeder.wake();
         }
+    }
+
+    /// Whether somebody waits for what is in the log to be acknowledged.
+    fn is_urgent(&self) -> bool {
+        let replication = &self.shared.replication;
+        replication.holds_replies() || replication.wanted_acknowledged.load(Relaxed)
     }
 
     fn carry_out(&mut self, order: Order) {
@@ -382,6 +421,7 @@ impl Feeder {
             decoder: Decoder::new(),
             pending,
             phase: Phase::Waiting,
+            spill: None,
             soft_limit_since: None,
         });
         self.by_id.insert(id, token);
@@ -507,7 +547,11 @@ impl Feeder {
     }
 
     /// A replica has acknowledged something.
-    fn acknowledged(&self) {
+    fn acknowledged(&mut self) {
+        self.is_asked = false;
+        if self.shared.replication.holds_replies() {
+            self.shared.announce_acknowledged();
+        }
         if self.shared.replication.wanted_acknowledged.load(Relaxed) {
             self.shared.serve_acknowledged();
         }
@@ -582,18 +626,30 @@ impl Feeder {
 
     /// The backlog, and replicas that are too far behind.
     fn look(&mut self) {
-        if self.looked.elapsed() < LOOK && self.fed < self.looked {
+        if self.looked.elapsed() < LOOK {
             return;
         }
         self.looked = Instant::now();
-        let Limits { backlog_bytes: size, output: limit } = *self.shared.replication.limits.lock();
+        let Limits { backlog_bytes: size, output: limit, .. } = *self.shared.replication.limits.lock();
         self.shared.trim_backlog(size);
         let end = self.shared.persistence.journal.tail(Destination::Replicas);
         let mut too_slow = Vec::new();
+        let mut lost = Vec::new();
         for (token, link) in &mut self.links {
-            let behind = link.phase.held_from().map_or(0, |from| end - from);
+            let behind = link.phase.reader().map_or(0, |reader| end - reader.released());
             link.client.output_bytes.store(behind as usize + link.pending.len(), Relaxed);
-            let Phase::Online { .. } = link.phase else { continue };
+            if link.is_synchronizing() {
+                if behind > SPILL_BYTES
+                    && let Err(error) = link.spill(&mut self.chunks)
+                {
+                    LOG.warning(&format!(
+                        "The log for replica {} cannot be kept on disk: {error}",
+                        link.client.address
+                    ));
+                    lost.push(token);
+                }
+                continue;
+            }
             // As in Redis, what the backlog holds anyway costs nothing.
             let is_hard = limit.hard_bytes > 0 && behind > limit.hard_bytes.max(size);
             let is_soft = limit.soft_bytes > 0 && behind > limit.soft_bytes.max(size);
@@ -604,6 +660,7 @@ impl Feeder {
                 too_slow.push((token, behind));
             }
         }
+        lost.into_iter().for_each(|token| self.close(token));
         for (token, behind) in too_slow {
             let link = &self.links[token];
             LOG.warning(&format!(
@@ -634,6 +691,53 @@ struct Pumped {
 }
 
 impl Link {
+    /// Whether it is on its way to be like us: then it is waited for, however long it takes.
+    fn is_synchronizing(&self) -> bool {
+        self.spill.is_some() || !matches!(self.phase, Phase::Waiting | Phase::Online { .. })
+    }
+
+    /// Writes what is in memory for it to its file.
+    fn spill(&mut self, chunks: &mut Vec<Chunk>) -> io::Result<()> {
+        let Some(reader) = self.phase.reader() else { return Ok(()) };
+        let spill = match &mut self.spill {
+            Some(spill) => spill,
+            None => {
+                LOG.notice(&format!(
+                    "Replica {} synchronizes more slowly than is written here: the log for it goes to disk beyond {} MB.",
+                    self.client.address,
+                    SPILL_BYTES >> 20
+                ));
+                self.spill.insert(Spill::new(self.id, reader.released())?)
+            }
+        };
+        loop {
+            chunks.clear();
+            let end = reader.read(spill.end, TURN_BYTES_MAX, chunks).end;
+            if end == spill.end {
+                return Ok(());
+            }
+            for chunk in chunks.drain(..) {
+                spill.file.write_all_at(&chunk, spill.end - spill.begin)?;
+                spill.end += chunk.len() as u64;
+            }
+            reader.release(spill.end);
+        }
+    }
+
+    /// Reads on in what was spilled. True if the log goes on in memory.
+    fn next_spilled(&mut self) -> io::Result<bool> {
+        let (Some(spill), Phase::Online { at, .. }) = (&self.spill, &mut self.phase) else { return Ok(true) };
+        if *at == spill.end {
+            self.spill = None;
+            return Ok(true);
+        }
+        let mut piece = vec![0; (spill.end - *at).min(256 << 10) as usize];
+        spill.file.read_exact_at(&mut piece, *at - spill.begin)?;
+        *at += piece.len() as u64;
+        self.pending.raw_shared(&Arc::new(piece));
+        Ok(false)
+    }
+
     fn pump(&mut self, chunks: &mut Vec<Chunk>) -> io::Result<Pumped> {
         let mut pumped = Pumped::default();
         loop {
@@ -654,6 +758,10 @@ impl Link {
                 Phase::Waiting | Phase::Ready { .. } => true,
                 Phase::Snapshot { .. } => self.next_piece(&mut pumped)?,
                 Phase::File { .. } => self.next_of_file(&mut pumped)?,
+                Phase::Online { .. } if self.spill.is_some() => {
+                    self.next_spilled()?;
+                    false
+                }
                 Phase::Online { reader, at } => {
                     chunks.clear();
                     let end = reader.read(*at, TURN_BYTES_MAX, chunks).end;

@@ -18,12 +18,12 @@ mod transfer;
 mod upstream;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::{Acquire, Relaxed, Release}};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use commands::blocking::{self, Release};
+use commands::blocking::{self, Release as Released};
 use commands::global::{Pause, Role as PartPlayed};
 use commands::persistence::Alone;
 use commands::replication::Figures;
@@ -42,6 +42,7 @@ use self::feeder::Order;
 pub use self::transfer::{End, Form, Transfer};
 pub(crate) use self::upstream::Relay;
 use crate::listener::Stream;
+use crate::mailbox::Mail;
 use crate::operation::LOG;
 use crate::operation::log::LogRole;
 use crate::persistence::StreamPlace;
@@ -78,6 +79,13 @@ pub struct Replication {
     /// Until when the feeder sleeps, as far as the machine is concerned.
     deadline: AtomicU64,
     limits: Mutex<Limits>,
+    /// Replies wait for replicas.
+    holds_replies: AtomicBool,
+    /// Up to where as many replicas as must have it have acknowledged the stream.
+    acknowledged: AtomicU64,
+    /// Where what was last put into the log for its replicas alone (a PING, a question how far they are) begins and ends.
+    asked_from: AtomicU64,
+    asked_to: AtomicU64,
     /// Where the journal of our own file ended when the stream had been applied so far: (file, stream), for acknowledgements.
     applied_to_file: Mutex<VecDeque<(u64, u64)>>,
     counters: Counters,
@@ -98,6 +106,10 @@ struct Counters {
 struct Limits {
     backlog_bytes: u64,
     output: OutputLimit,
+    /// So many replicas must have a write before its reply leaves; 0: none.
+    to_acknowledge: usize,
+    /// Within this time, or any.
+    patience: Option<Duration>,
 }
 
 /// Applied parts of the stream whose way to disk is followed.
@@ -161,7 +173,12 @@ fn config_of(directives: &Directives) -> Config {
         diskless: directives.get(directives::REPL_DISKLESS_SYNC),
         diskless_delay_ms: number(directives.get(directives::REPL_DISKLESS_SYNC_DELAY)) * 1000,
         diskless_replicas_max: number(directives.get(directives::REPL_DISKLESS_SYNC_MAX_REPLICAS)) as usize,
-        min_replicas: number(directives.get(directives::MIN_REPLICAS_TO_WRITE)) as usize,
+        // What could not be acknowledged anyway is not begun.
+        min_replicas: number(
+            directives
+                .get(directives::MIN_REPLICAS_TO_WRITE)
+                .max(directives.get(directives::MIN_REPLICAS_TO_ACKNOWLEDGE)),
+        ) as usize,
         min_replicas_lag_ms: number(directives.get(directives::MIN_REPLICAS_MAX_LAG)) * 1000,
         user: directives.get(directives::MASTERUSER).to_vec(),
         password: directives.get(directives::MASTERAUTH).to_vec(),
@@ -198,6 +215,10 @@ impl Replication {
             paused: Mutex::default(),
             deadline: AtomicU64::new(0),
             limits: Mutex::new(limits_of(directives)),
+            holds_replies: AtomicBool::new(directives.get(directives::MIN_REPLICAS_TO_ACKNOWLEDGE) > 0),
+            acknowledged: AtomicU64::new(0),
+            asked_from: AtomicU64::new(0),
+            asked_to: AtomicU64::new(0),
             applied_to_file: Mutex::default(),
             counters: Counters::default(),
         }
@@ -211,6 +232,35 @@ impl Replication {
     fn note_input(&self, bytes: usize) {
         self.counters.input_bytes.fetch_add(bytes as u64, Relaxed);
         self.machine.lock().heard(self.now());
+    }
+
+    /// Whether replies wait until replicas have what they tell of.
+    #[inline]
+    pub fn holds_replies(&self) -> bool {
+        self.holds_replies.load(Relaxed)
+    }
+
+    /// Where the last write ends, if the stream ends here.
+    pub fn end_of_writes(&self, end: u64) -> u64 {
+        if end == self.asked_to.load(Acquire) { self.asked_from.load(Relaxed) } else { end }
+    }
+
+    /// Up to where in the stream replies may leave.
+    pub fn answerable(&self) -> u64 {
+        if self.holds_replies() { self.acknowledged.load(Relaxed) } else { u64::MAX }
+    }
+
+    /// How long a reply waits for replicas, if not for ever, and the error that takes its place then.
+    pub fn patience(&self) -> Option<(Duration, String)> {
+        let limits = *self.limits.lock();
+        let timeout = limits.patience?;
+        let error = format!(
+            "NOREPLICAS The write was done here, and {} replicas did not acknowledge it within {} ms: a failover may lose it. \
+             See min-replicas-to-acknowledge.",
+            limits.to_acknowledge,
+            timeout.as_millis()
+        );
+        Some((timeout, error))
     }
 
     /// What a file that was loaded at the start said of itself.
@@ -251,6 +301,11 @@ fn limits_of(directives: &Directives) -> Limits {
     Limits {
         backlog_bytes: u64::try_from(directives.get(directives::REPL_BACKLOG_SIZE)).unwrap_or(0),
         output: directives.get(directives::CLIENT_OUTPUT_BUFFER_LIMIT).replica,
+        to_acknowledge: usize::try_from(directives.get(directives::MIN_REPLICAS_TO_ACKNOWLEDGE)).unwrap_or(0),
+        patience: u64::try_from(directives.get(directives::MIN_REPLICAS_TO_ACKNOWLEDGE_TIMEOUT))
+            .ok()
+            .filter(|&ms| ms > 0)
+            .map(Duration::from_millis),
     }
 }
 
@@ -297,7 +352,7 @@ impl Shared {
     pub(crate) fn begin_log_of_primary(&self, offset: u64) {
         // Replicas of ours were sent away before the snapshot came; the feeder may still be about to do it.
         while self.persistence.journal.has_readers(Destination::Replicas) && !self.is_ending() {
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
         let mut world = self.gates.wide();
         self.begin_log_at(&mut world.global, offset);
@@ -349,7 +404,10 @@ impl Shared {
                 }
                 Action::Disconnect { link, why } => replication.feeder.send(Order::Disconnect { link, why }),
                 Action::Append(bytes) => {
-                    self.persistence.journal.append_to_replicas(&bytes);
+                    let end = self.persistence.journal.append_to_replicas(&bytes);
+                    // Some replicas do not count the question in their answer.
+                    replication.asked_from.store(end - bytes.len() as u64, Relaxed);
+                    replication.asked_to.store(end, Release);
                 }
                 Action::Note(level, text) => note(level, &text),
                 action @ (Action::DropLog
@@ -364,6 +422,12 @@ impl Shared {
         }
         let now = replication.now();
         replication.lacks_replicas.store(machine.lacks_replicas(now), Relaxed);
+        let to_acknowledge = replication.limits.lock().to_acknowledge;
+        let is_primary = *machine.role() == Role::Primary;
+        replication.holds_replies.store(to_acknowledge > 0 && is_primary, Relaxed);
+        if to_acknowledge > 0 {
+            replication.acknowledged.fetch_max(machine.acknowledged_by(to_acknowledge), Relaxed);
+        }
         let is_down = machine.upstream(now).is_some_and(|upstream| upstream.state != LinkState::Connected);
         replication.is_stale.store(is_down, Relaxed);
         let deadline = machine.next_deadline().map_or(u64::MAX, |at| at.0);
@@ -379,10 +443,16 @@ impl Shared {
         match action {
             Action::BecomeReplica => {
                 global.role = PartPlayed::Replica;
+                if self.replication.holds_replies() {
+                    // Nobody will acknowledge it any more.
+                    let error = "NOREPLICAS The write was done here, and this server has become a replica before others had it: \
+                                 it may be lost.";
+                    self.mailboxes.iter().for_each(|mailbox| mailbox.send(Mail::NotDurable(error.into())));
+                }
                 self.persistence.journal.set_relaying(true);
                 LOG.set_role(LogRole::Replica);
                 for client_id in global.waiters.for_role_change() {
-                    blocking::release(global, self, &self.job_stats, client_id, Release::RoleChanged);
+                    blocking::release(global, self, &self.job_stats, client_id, Released::RoleChanged);
                 }
             }
             Action::BecomePrimary => {
@@ -506,7 +576,12 @@ impl Shared {
         self.replication.feeder.send(Order::JobEnded);
     }
 
-    /// Replicas have acknowledged more: serves who waits for that.
+    /// Replicas have acknowledged more: tells the event loops whose replies wait for that.
+    fn announce_acknowledged(&self) {
+        self.mailboxes.iter().filter(|mailbox| mailbox.wants_durable()).for_each(|mailbox| mailbox.send(Mail::Durable));
+    }
+
+    /// Serves who waits in WAIT.
     fn serve_acknowledged(&self) {
         let Some(mut world) = self.gates.wide_unless_lent() else {
             return;

@@ -466,7 +466,6 @@ impl Upstream {
         std::fs::remove_file(&path).map_err(text)?;
         let mut source = Source::new(self, framing);
         let mut buffer = vec![0; READ_BYTES];
-        let mut written = 0u64;
         match framing {
             Framing::Mark(mark) => {
                 // The last bytes so far, which may be the beginning of the mark: nothing follows it before we say that we are ready.
@@ -481,7 +480,6 @@ impl Upstream {
                     }
                     let sure = tail.len().saturating_sub(mark.len());
                     file.write_all(&tail[..sure]).map_err(text)?;
-                    written += sure as u64;
                     tail.drain(..sure);
                     if count == 0 {
                         return Err("the primary has closed the connection in the middle of the snapshot".to_owned());
@@ -492,14 +490,15 @@ impl Upstream {
                 while source.left != Some(0) {
                     match source.read(&mut buffer).map_err(|error| error.to_string())? {
                         0 => {
-                            return Err("the primary has closed the connection in the middle of the snapshot".to_owned());
+                            return Err(
+                                "the primary has closed the connection in the middle of the snapshot".to_owned()
+                            );
                         }
                         count => file.write_all(&buffer[..count]).map_err(text)?,
                     }
                 }
             }
         }
-        let _ = written;
         io::Seek::rewind(&mut file).map_err(text)?;
         Ok(file)
     }
@@ -559,7 +558,7 @@ impl Read for Source<'_> {
         loop {
             let upstream = &mut *self.upstream;
             if upstream.socket.is_none() || upstream.shared.is_ending() {
-                return Err(io::Error::new(io::ErrorKind::Interrupted, "called off").into_other());
+                return Err(io::Error::other("called off"));
             }
             let rest = &upstream.input[upstream.at..];
             if !rest.is_empty() {
@@ -583,17 +582,6 @@ impl Read for Source<'_> {
                 self.upstream.flush();
             }
         }
-    }
-}
-
-/// `Interrupted` would be tried again.
-trait IntoOther {
-    fn into_other(self) -> io::Error;
-}
-
-impl IntoOther for io::Error {
-    fn into_other(self) -> io::Error {
-        io::Error::other(self.to_string())
     }
 }
 
