@@ -388,8 +388,6 @@ const LACKS: &[(&str, &str)] = &[
     ("redis_build_id", "the build is told by spinel_version"),
     ("atomicvar_api", "about C"),
     ("gcc_version", "about C"),
-    ("master_replid", "there is no replication yet"),
-    ("master_replid2", "there is no replication yet"),
     ("module", "there are no modules"),
 ];
 
