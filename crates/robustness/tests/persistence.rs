@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use robustness::info;
+use robustness::{against_both, info};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use testkit::{Client, Kind, Server, ServerOptions, wait_until};
 
@@ -342,4 +342,30 @@ fn fields_that_expire_are_read_by_the_family_that_was_asked_for() {
             }
         }
     }
+}
+
+/// What was queued before the disk has failed is refused as a whole by EXEC where a queued command writes, and by itself in a script, of which nobody
+/// knows what it does.
+#[test]
+fn transactions_are_refused_where_the_disk_fails() {
+    against_both(&["--save", "1000000 1000000"], |server| {
+        let mut clients = [server.client(), server.client()];
+        for client in &mut clients {
+            assert_eq!(client.line("MULTI").to_string(), "OK");
+        }
+        assert_eq!(clients[0].line("SET a 1").to_string(), "QUEUED");
+        for script in ["return 1", "return redis.pcall('SET', 'a', 1)"] {
+            assert_eq!(clients[1].command(&["EVAL", script, "0"]).expect("a reply").to_string(), "QUEUED");
+        }
+        // No file can take its place.
+        fs::create_dir(server.directory().join("dump.rdb")).expect("a folder");
+        server.client().line("BGSAVE");
+        let is_failing = || server.client().line("SET b 1").is_error_of("MISCONF");
+        assert!(wait_until(DEADLINE, is_failing), "{}", server.log());
+        let reply = clients[0].line("EXEC").to_string();
+        assert!(reply.contains("EXECABORT Transaction discarded because of: MISCONF "), "{reply}");
+        let replies = clients[1].line("EXEC");
+        let replies = replies.elements().expect("an array");
+        assert!(replies[0].integer() == Some(1) && replies[1].is_error_of("MISCONF"), "{replies:?}");
+    });
 }
