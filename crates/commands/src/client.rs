@@ -246,6 +246,8 @@ pub struct Session {
     pub commands_skipped: u64,
     /// A command has changed something since this was last taken back: its reply must not leave while nobody can vouch for that.
     pub has_changed: bool,
+    /// A command has looked at data, or changed some, since this was last taken back: its reply may tell of what others have written.
+    pub has_seen: bool,
     /// A command has changed something since [`written_until`](Self::written_until) was last asked, and what that said then.
     has_written: bool,
     written_until: u64,
@@ -278,6 +280,7 @@ impl Session {
             reply_mode: ReplyMode::On,
             commands_skipped: 0,
             has_changed: false,
+            has_seen: false,
             has_written: false,
             written_until: 0,
             becomes_replica: None,
@@ -299,6 +302,7 @@ impl Session {
     #[inline]
     pub fn note_changed(&mut self, changed: bool) {
         self.has_changed |= changed;
+        self.has_seen |= changed;
         self.has_written |= changed;
     }
 

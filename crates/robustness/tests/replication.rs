@@ -372,6 +372,14 @@ fn a_write_is_answered_when_replicas_have_it() {
             rustix::process::Signal::STOP,
         )
         .expect("it is stopped");
+        let tasks = format!("/proc/{}/task", replica.process().0);
+        let has_stopped = || {
+            std::fs::read_dir(&tasks).expect("its threads").all(|task| {
+                let stat = std::fs::read_to_string(task.expect("a thread").path().join("stat")).unwrap_or_default();
+                stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
+            })
+        };
+        assert!(wait_for(PATIENCE, || has_stopped().then_some(())).is_some(), "it does not stop");
         let reply = client.line("SET k late");
         assert!(reply.is_error_of("NOREPLICAS") && reply.to_string().contains("min-replicas-to-acknowledge"), "{reply}");
         assert_eq!(primary.client().line("PING").to_string(), "PONG");
@@ -383,6 +391,7 @@ fn a_write_is_answered_when_replicas_have_it() {
             (reply.bytes() == Some(b"NOREPLICAS Not enough good replicas to write.")).then_some(())
         });
         assert!(refused.is_some(), "{}", primary.log());
-        assert_eq!(client.line("GET k").to_string(), "\"late\"");
+        assert!(other.line("SET refused 1").is_error_of("NOREPLICAS"));
+        assert_eq!(other.line("EXISTS refused").integer(), Some(0));
     }
 }

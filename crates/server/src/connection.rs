@@ -53,6 +53,15 @@ pub struct Undurable {
     pub since: Instant,
 }
 
+/// What the replies that leave now are for.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    /// So many commands.
+    pub count: u64,
+    pub has_changed: bool,
+    pub has_seen: bool,
+}
+
 /// How far something reaches in the journal's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
@@ -114,14 +123,19 @@ impl Connection {
         self.output.as_ref().map_or(0, |output| output.len()) + undurable
     }
 
-    /// The replies so far leave, or wait: says how many commands they are for, and whether these have changed anything.
+    /// The replies so far leave, or wait: says how many commands they are for, and whether these have changed or looked at anything.
     #[inline]
-    pub fn take_answered(&mut self) -> (u64, bool) {
+    pub fn take_answered(&mut self) -> Answered {
         let answered = self.session.client.commands.get() - self.session.commands_skipped;
         // A command whose reply is skipped may not be counted yet.
         let count = answered.saturating_sub(self.commands_answered);
         self.commands_answered = self.commands_answered.max(answered);
-        (count, std::mem::take(&mut self.session.has_changed))
+        let session = &mut self.session;
+        Answered {
+            count,
+            has_changed: std::mem::take(&mut session.has_changed),
+            has_seen: std::mem::take(&mut session.has_seen),
+        }
     }
 
     /// Keeps the reply to so many commands until the streams are safe up to `until`.

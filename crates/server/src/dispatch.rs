@@ -1419,6 +1419,7 @@ impl Access {
         };
         let changed = stats.dirty.get() != dirty_before;
         cx.session.note_changed(changed);
+        cx.session.has_seen |= command.spec.flags.intersects(Flags::READONLY | Flags::WRITE);
         cx.db.effects.end(args, changed);
         cx.db.effects.close_unit();
         self.tell(cx);

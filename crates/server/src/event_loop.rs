@@ -27,7 +27,7 @@ use resp::{Decoder, Limits, Owned, ProtocolError, Reply, Step};
 use slab::Slab;
 use smallvec::SmallVec;
 
-use crate::connection::{Blocked, Connection, Held, Written, write_reply};
+use crate::connection::{Answered, Blocked, Connection, Held, Written, write_reply};
 use crate::dispatch::{Attend, Dispatcher, Job, Progress, REPLY_BYTES_MAX, Requests, Scratch, readers};
 use crate::listener::{Accepted, Listener, Stream};
 use crate::mailbox::{Mail, Mailbox};
@@ -1091,11 +1091,15 @@ impl EventLoop {
     #[cold]
     fn stow(&mut self, token: usize) {
         let connection = self.connections[token].as_mut().expect("the connection has no seat");
-        let (commands, has_changed) = connection.take_answered();
+        let Answered { count: commands, has_changed, has_seen } = connection.take_answered();
         if self.reply.is_empty() {
             return;
         }
-        let until = self.shared.extent();
+        let mut until = self.shared.extent();
+        if !has_seen {
+            // It tells of no data. What replicas have to do may take longer than a disk, and whoever looks why must not wait for it.
+            until.replicas = 0;
+        }
         let reply = std::mem::take(&mut self.reply);
         let persistence = &self.shared.persistence;
         let is_durable = self.shared.safe_extent().covers(until);

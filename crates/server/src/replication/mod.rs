@@ -424,10 +424,10 @@ impl Shared {
         replication.lacks_replicas.store(machine.lacks_replicas(now), Relaxed);
         let to_acknowledge = replication.limits.lock().to_acknowledge;
         let is_primary = *machine.role() == Role::Primary;
-        replication.holds_replies.store(to_acknowledge > 0 && is_primary, Relaxed);
         if to_acknowledge > 0 {
             replication.acknowledged.fetch_max(machine.acknowledged_by(to_acknowledge), Relaxed);
         }
+        replication.holds_replies.store(to_acknowledge > 0 && is_primary, Release);
         let is_down = machine.upstream(now).is_some_and(|upstream| upstream.state != LinkState::Connected);
         replication.is_stale.store(is_down, Relaxed);
         let deadline = machine.next_deadline().map_or(u64::MAX, |at| at.0);
@@ -459,7 +459,9 @@ impl Shared {
                 global.role = PartPlayed::Primary;
                 self.persistence.journal.set_relaying(false);
                 // Nobody knows which database the stream has selected.
-                self.persistence.journal.cut(Destination::Replicas);
+                let end = self.persistence.journal.cut(Destination::Replicas);
+                // What was there before is nobody's to acknowledge.
+                self.replication.acknowledged.fetch_max(end, Relaxed);
                 LOG.set_role(LogRole::Primary);
             }
             Action::PauseWrites => {
@@ -481,7 +483,11 @@ impl Shared {
     /// The configuration has changed.
     pub(crate) fn apply_replication(&self, global: &mut Global) {
         let config = config_of(&global.config);
-        *self.replication.limits.lock() = limits_of(&global.config);
+        let before = std::mem::replace(&mut *self.replication.limits.lock(), limits_of(&global.config));
+        if before.to_acknowledge == 0 {
+            let end = self.persistence.journal.tail(Destination::Replicas);
+            self.replication.acknowledged.fetch_max(end, Relaxed);
+        }
         self.with_machine(Some(global), |machine, now, _| machine.configure(now, config));
     }
 
