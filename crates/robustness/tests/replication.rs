@@ -381,7 +381,10 @@ fn a_write_is_answered_when_replicas_have_it() {
         };
         assert!(wait_for(PATIENCE, || has_stopped().then_some(())).is_some(), "it does not stop");
         let reply = client.line("SET k late");
-        assert!(reply.is_error_of("NOREPLICAS") && reply.to_string().contains("min-replicas-to-acknowledge"), "{reply}");
+        assert!(
+            reply.is_error_of("NOREPLICAS") && reply.to_string().contains("min-replicas-to-acknowledge"),
+            "{reply}"
+        );
         assert_eq!(primary.client().line("PING").to_string(), "PONG");
         // One that is gone: then the write is not begun.
         replica.kill();

@@ -35,9 +35,8 @@ fn follow(replica: &Server, primary: &Server) {
 fn wait_online(primary: &Server, replicas: usize) {
     let mut client = primary.client();
     let is_online = |text: &str| text.lines().filter(|line| line.contains("state=online")).count() == replicas;
-    let online = wait_for(PATIENCE, || {
-        is_online(client.line("INFO replication").text().expect("a text")).then_some(())
-    });
+    let online =
+        wait_for(PATIENCE, || is_online(client.line("INFO replication").text().expect("a text")).then_some(()));
     assert!(online.is_some(), "{}", primary.log());
 }
 

@@ -33,7 +33,7 @@ use crate::operation::memory;
 use crate::persistence::BeginSync;
 
 /// What has been written within this time leaves together, unless somebody waits for it.
-const TOGETHER: Duration = Duration::from_millis(1);
+const TOGETHER: Duration = Duration::from_micros(250);
 /// That much does not wait for more.
 const ENOUGH_BYTES: u64 = 64 << 10;
 /// So much a link gets before others have their turn.
@@ -107,6 +107,8 @@ struct Link {
     pending: Reply,
     phase: Phase,
     spill: Option<Spill>,
+    /// The socket takes nothing more: there will be an event.
+    is_full: bool,
     /// Since when it is behind by more than the soft limit.
     soft_limit_since: Option<Instant>,
 }
@@ -242,7 +244,10 @@ impl Feeder {
                     if event.is_readable() || event.is_read_closed() || event.is_error() {
                         self.read(token);
                     }
-                    if event.is_writable() {
+                    if event.is_writable()
+                        && let Some(link) = self.links.get_mut(token)
+                    {
+                        link.is_full = false;
                         self.pump(token);
                     }
                 }
@@ -274,7 +279,7 @@ impl Feeder {
             at_most(LOOK);
         }
         if self.has_food() {
-            at_most(if self.is_urgent() { Duration::ZERO } else { TOGETHER.saturating_sub(self.fed.elapsed()) });
+            at_most(Duration::ZERO);
         }
         timeout
     }
@@ -282,9 +287,8 @@ impl Feeder {
     /// Whether replicas that are online lack something of the log.
     fn has_food(&self) -> bool {
         let end = self.shared.persistence.journal.tail(Destination::Replicas);
-        self.links
-            .iter()
-            .any(|(_, link)| matches!(link.phase, Phase::Online { at, .. } if at < end && link.pending.is_empty()))
+        let lacks = |link: &Link| matches!(link.phase, Phase::Online { at, .. } if at < end && !link.is_full);
+        self.links.iter().any(|(_, link)| lacks(link))
     }
 
     /// Sends what is in the log to those who are online, once there is something and it has waited for company.
@@ -292,24 +296,31 @@ impl Feeder {
         let journal = self.shared.persistence.journal.clone();
         let end = journal.tail(Destination::Replicas);
         let behind = |link: &Link| match link.phase {
-            Phase::Online { at, .. } => end - at,
+            Phase::Online { at, .. } if !link.is_full => end - at,
             _ => 0,
         };
         let most = self.links.iter().map(|(_, link)| behind(link)).max().unwrap_or(0);
         let is_urgent = self.is_urgent();
+        if most > 0 && most < ENOUGH_BYTES && !is_urgent {
+            // Shorter than a poll can wait.
+            std::thread::sleep(TOGETHER.saturating_sub(self.fed.elapsed()));
+        }
         if is_urgent && end > self.asked_end && (!self.is_asked || self.asked.elapsed() >= TOGETHER) {
             self.shared.with_machine(None, |machine, _, _| machine.ask_for_acks());
             (self.asked, self.is_asked) = (Instant::now(), true);
             self.asked_end = journal.tail(Destination::Replicas);
         }
-        if most > 0 && (is_urgent || most >= ENOUGH_BYTES || self.fed.elapsed() >= TOGETHER) {
+        if most > 0 {
             self.fed = Instant::now();
             let tokens: Vec<usize> = self.links.iter().map(|(token, _)| token).collect();
             tokens.into_iter().for_each(|token| self.pump(token));
         }
-        // From here on the next byte wakes; where some wait for company already, as many as are enough.
-        let waits = if self.has_food() { ENOUGH_BYTES } else { 1 };
-        let wake_at = if self.links.is_empty() { u64::MAX } else { end + waits };
+        // From here on the next byte wakes.
+        let fed_to = |link: &Link| match link.phase {
+            Phase::Online { at, .. } if !link.is_full => Some(at),
+            _ => None,
+        };
+        let wake_at = self.links.iter().filter_map(|(_, link)| fed_to(link)).min().map_or(u64::MAX, |at| at + 1);
         if !journal.wake_feeder_at(wake_at) {
             self.shared.replication.feeder.wake();
         }
@@ -422,6 +433,7 @@ impl Feeder {
             pending,
             phase: Phase::Waiting,
             spill: None,
+            is_full: false,
             soft_limit_since: None,
         });
         self.by_id.insert(id, token);
@@ -750,6 +762,7 @@ impl Link {
                 pumped.bytes += written.bytes;
                 if !self.pending.is_empty() {
                     pumped.wants_more |= written.wants_more;
+                    self.is_full = !written.wants_more;
                     return Ok(pumped);
                 }
                 continue;
@@ -780,8 +793,8 @@ impl Link {
                         pumped.bytes += written;
                         *at += written as u64;
                         reader.release(*at);
-                        // A short write means that the socket is full: there will be an event.
-                        written < wanted
+                        self.is_full = written < wanted;
+                        self.is_full
                     }
                 }
             };
