@@ -31,7 +31,7 @@ pub use downstream::{Content, Replconf, ReplicaReport, ReplicaState, Sync, SyncR
 pub use failover::{FailoverRequest, FailoverState};
 pub use history::{History, Log, ReplicationId};
 pub use machine::{Action, Config, Level, Machine, Role};
-pub use upstream::{Framing, LinkState, UpstreamReport};
+pub use upstream::{Framing, LINE_BYTES_MAX, LinkState, UpstreamReport};
 
 /// Milliseconds of a clock that never goes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

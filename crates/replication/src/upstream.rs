@@ -136,6 +136,9 @@ pub(crate) struct Upstream {
     is_old: bool,
 }
 
+/// No line of a handshake is longer.
+pub const LINE_BYTES_MAX: usize = 1024;
+
 /// The longest line of a primary that goes into our log.
 const LINE_SHOWN_MAX: usize = 200;
 
@@ -278,7 +281,7 @@ impl Machine {
         }
     }
 
-    /// A line of the handshake, without its end. Lines too long to be kept may be cut.
+    /// A line of the handshake, without its end. One that is longer than [`LINE_BYTES_MAX`] is nonsense, and may be cut there.
     pub fn line(&mut self, now: Ms, line: &[u8], log: Log) {
         let Some(upstream) = &mut self.upstream else { return };
         upstream.last_io = now;

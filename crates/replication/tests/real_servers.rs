@@ -153,6 +153,60 @@ fn replicas_that_come_together_share_a_snapshot() {
 }
 
 #[test]
+fn replicas_that_offer_a_second_channel_do_without() {
+    let table = [(Kind::Redis82, "--repl-rdb-channel"), (Kind::Valkey91, "--dual-channel-replication-enabled")];
+    for (kind, option) in table {
+        let mut driver = Driver::new(Config { diskless_delay_ms: 0, ..Config::default() });
+        let replicaof = format!("127.0.0.1 {}", driver.port());
+        let server = server_or_skip!(kind, option, "yes", "--replicaof", &replicaof);
+        driver.until("it is online", |driver| driver.machine.acknowledged(0) == 1);
+        driver.write(&["SELECT", "0"]);
+        driver.write(&["SET", "key", "value"]);
+        let end = driver.log().end;
+        driver.until("it acknowledges", |driver| driver.machine.acknowledged(end) == 1);
+        assert_eq!(server.client().line("GET key").text(), Some("value"), "{kind}");
+    }
+}
+
+#[test]
+fn in_the_middle_of_a_chain_that_loses_its_head() {
+    let pairs = [(Kind::Redis70, Kind::Redis82), (Kind::Redis82, Kind::Valkey91), (Kind::Valkey91, Kind::Redis70)];
+    for (above, below) in pairs {
+        let mut primary = server_or_skip!(above, "--repl-diskless-sync-delay", "0");
+        let mut driver = Driver::new(Config { diskless_delay_ms: 0, ..Config::default() });
+        let (now, log) = (driver.now(), driver.log());
+        driver.machine.follow(now, address(&primary), log);
+        driver.until("we follow", |driver| is_connected(driver));
+        let replicaof = format!("127.0.0.1 {}", driver.port());
+        let replica = server_or_skip!(below, "--replicaof", &replicaof);
+        driver.until("it follows us", |driver| driver.machine.acknowledged(0) == 1);
+
+        let mut client = primary.client();
+        client.line("SET key value");
+        driver.until("the stream goes through", |driver| {
+            contains(driver, "value") && driver.machine.acknowledged(driver.log().end) == 1
+        });
+        let mut below = replica.client();
+        assert_eq!(below.line("GET key").text(), Some("value"));
+        let ids = [info(&mut below, "replication", "master_replid"), info(&mut client, "replication", "master_replid")];
+        assert_eq!(ids[0], ids[1], "it is one stream");
+
+        primary.kill();
+        driver.until("we notice", |driver| !is_connected(driver));
+        let new_id = driver.new_id();
+        let (now, log) = (driver.now(), driver.log());
+        driver.machine.promote(now, new_id, log);
+        driver.write(&["SET", "key", "other"]);
+        let end = driver.log().end;
+        driver.until("it goes on with us", |driver| driver.machine.acknowledged(end) == 1);
+        assert_eq!(below.line("GET key").text(), Some("other"));
+        assert_eq!(info(&mut below, "replication", "master_replid"), new_id.to_string());
+        assert_eq!(info(&mut below, "replication", "master_replid2"), ids[0]);
+        assert_eq!(driver.snapshots, 1, "the rest was enough");
+    }
+}
+
+#[test]
 fn failover_hands_over_both_ways() {
     for kind in [Kind::Redis70, Kind::Redis82, Kind::Valkey91] {
         let server = server_or_skip!(kind, "--repl-diskless-sync-delay", "0");

@@ -44,6 +44,8 @@ fn whatever_happens_all_become_equal() {
     if runs() >= 100 {
         assert!(total.full > 0 && total.partial > 0 && total.failovers > 0 && total.too_slow > 0 && total.crashes > 0);
         assert!(total.snapshots < total.full, "no two replicas ever shared a snapshot");
+        // Somebody who has missed two changes of the id. One in 140 was seen, one in 9 where only one id was kept.
+        assert!(total.full_for_lack_of_ids * 25 < total.full, "ids are forgotten: {total:?}");
     }
 }
 
