@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use sim::replication::{Stats, run};
+use sim::replication::{Stats, run, run_with};
 use testkit::seed;
 
 fn runs() -> u64 {
@@ -57,6 +57,13 @@ fn the_same_seed_gives_the_same_trace() {
         assert_eq!(run(seed, false), run(seed, false), "SPINEL_SEED={seed}");
     }
     assert_ne!(run(first, false).trace, run(first.wrapping_add(1), false).trace);
+}
+
+#[test]
+fn two_hundred_servers_become_equal() {
+    let seed = seed();
+    let outcome = run_with(seed, Some(200), false);
+    println!("{:?}", outcome.stats);
 }
 
 #[cfg(feature = "planted")]

@@ -13,4 +13,4 @@ mod scenario;
 mod server;
 mod wire;
 
-pub use scenario::{Outcome, Stats, run};
+pub use scenario::{Outcome, Stats, run, run_with};

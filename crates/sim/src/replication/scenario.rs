@@ -66,14 +66,24 @@ struct Scenario {
     next_value: u64,
 }
 
-/// One run. The same seed gives the same outcome.
+/// One run with a handful of servers. The same seed gives the same outcome.
 ///
 /// # Panics
 ///
 /// If anything does not hold that has to.
 pub fn run(seed: u64, is_shown: bool) -> Outcome {
+    run_with(seed, None, is_shown)
+}
+
+/// The same with so many servers.
+///
+/// # Panics
+///
+/// If anything does not hold that has to.
+pub fn run_with(seed: u64, servers: Option<usize>, is_shown: bool) -> Outcome {
     let mut world = World::new(seed, 4096, Trace::new(is_shown));
-    let count = world.random().random_range(2..=6);
+    let few = world.random().random_range(2..=6);
+    let count = servers.unwrap_or(few);
     let oracle = Rc::new(RefCell::new(Oracle::default()));
     let climate = *[Climate::Wild, Climate::Wild, Climate::Links, Climate::Handovers]
         .choose(world.random())
@@ -311,7 +321,8 @@ impl Scenario {
             let at = self.world.now().plus(50);
             self.world.run_until(at);
         }
-        let deadline = self.world.now().plus(200_000);
+        // Long enough for a snapshot from each to the next, down the longest chain.
+        let deadline = self.world.now().plus(200_000 + 10_000 * self.nodes.len() as u64);
         while self.world.now() < deadline {
             if self.is_equal(primary) {
                 return self.rest();
