@@ -298,6 +298,11 @@ fn good_replicas_were_heard_of_lately() {
     assert_eq!(machine.good_replicas(Ms(10_999)), 2);
     assert_eq!(machine.good_replicas(Ms(11_000)), 1);
     assert_eq!(machine.good_replicas(Ms(16_000)), 0);
+
+    for (min_replicas, lacks) in [(0, false), (1, false), (2, true)] {
+        machine.configure(Ms(11_000), Config { min_replicas, min_replicas_lag_ms: 10_000, ..config() });
+        assert_eq!(machine.lacks_replicas(Ms(11_000)), lacks);
+    }
 }
 
 #[test]

@@ -260,7 +260,13 @@ fn silence_is_not_waited_out_for_ever() {
     machine.heard(Ms(500));
     machine.handle_timeout(Ms(timeout_ms + 501), log(100, 100));
     assert_eq!(actions(&mut machine), [Action::Close]);
-    assert_eq!(machine.upstream(Ms(timeout_ms + 601)).unwrap().down_since_ms, Some(100));
+    let report = machine.upstream(Ms(timeout_ms + 601)).unwrap();
+    assert_eq!((report.down_since_ms, report.up_since_ms, report.down_total_ms), (Some(100), None, 100));
+    // Tries are counted since the link was up, and in all.
+    assert_eq!((report.attempts, report.attempts_total), (0, 1));
+    machine.handle_timeout(Ms(timeout_ms + 601), log(100, 100));
+    let report = machine.upstream(Ms(timeout_ms + 601)).unwrap();
+    assert_eq!((report.attempts, report.attempts_total), (1, 2));
 }
 
 #[test]
