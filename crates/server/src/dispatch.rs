@@ -485,7 +485,7 @@ impl<'a> Dispatcher<'a> {
         };
         access.is_guarded &= !cx.session.replays;
         cx.may_block = !cx.session.replays;
-        access.look_at(cx.session, global, requests.bytes());
+        access.look_at(cx.session, requests.bytes());
         let mut job = (&*requests, *replied_before, next, planned, progress, wide_next);
         loop {
             let (requests, replied_before, next, planned, progress, wide_next) = job;
@@ -536,7 +536,7 @@ impl<'a> Dispatcher<'a> {
             let Job { requests, large, session, reply, replied_before, next, planned, progress, wide_next, .. } =
                 following;
             cx.db.manners = Manners::of(global, session, now);
-            access.look_at(session, global, requests.bytes());
+            access.look_at(session, requests.bytes());
             cx.large = large;
             cx.session = session;
             cx.reply = reply;
@@ -600,7 +600,7 @@ impl<'a> Dispatcher<'a> {
         };
         access.is_guarded &= !cx.session.replays;
         cx.may_block = !cx.session.replays;
-        access.look_at(cx.session, cx.global(), job.requests.bytes());
+        access.look_at(cx.session, job.requests.bytes());
         let mark = cx.reply.mark();
         match access.run(&mut cx, args, &plan, keys) {
             Ok(()) => {
@@ -676,7 +676,7 @@ impl<'a> Dispatcher<'a> {
         // The pause, if there is one, has let EXEC through.
         access.is_guarded = false;
         access.in_transaction = true;
-        access.look_at(job.session, &world.global, transaction.bytes());
+        access.look_at(job.session, transaction.bytes());
         let mut plans: Vec<Plan<'_>> = recycle(std::mem::take(&mut self.scratch.plans));
         let mut keys: Vec<Key<'_>> = recycle(std::mem::take(&mut self.scratch.unit_keys));
         let mut words: Vec<&[u8]> = Vec::with_capacity(transaction.word_count());
@@ -1179,6 +1179,9 @@ struct Access {
     in_script: bool,
     /// The changes that had been counted when the script began.
     script_began_at: Option<u64>,
+    /// What somebody wants to hear of, and whether that is everything that clients send.
+    watching: Watching,
+    looks_at_all: bool,
     /// From this time on somebody wants to hear of a command: 0 where all have to be looked at.
     ns_min: u64,
     /// The same for the length of its reply.
@@ -1212,6 +1215,8 @@ impl Access {
             in_transaction: false,
             in_script: false,
             script_began_at: None,
+            watching: global.settings.watching,
+            looks_at_all: !global.monitors.is_empty() || global.hot_keys.is_some(),
             ns_min: u64::MAX,
             reply_bytes_min: usize::MAX,
         }
@@ -1219,12 +1224,11 @@ impl Access {
 
     /// What is to be looked at among the commands of a session's requests, which have so many bytes together.
     #[inline]
-    fn look_at(&mut self, session: &Session, global: &Global, request_bytes: usize) {
+    fn look_at(&mut self, session: &Session, request_bytes: usize) {
         // What our primary does is shown as what clients do, but what a file says was shown when it happened.
         let is_history = session.replays && !session.has(ClientFlags::PRIMARY);
-        let watching = if is_history { Watching::NOTHING } else { global.settings.watching };
-        let is_looked_at = !global.monitors.is_empty() || global.hot_keys.is_some();
-        let looks_at_all = watching.may_hold_large(request_bytes) || is_looked_at && !is_history;
+        let watching = if is_history { Watching::NOTHING } else { self.watching };
+        let looks_at_all = watching.may_hold_large(request_bytes) || self.looks_at_all && !is_history;
         self.ns_min = if looks_at_all { 0 } else { watching.ns_min };
         self.reply_bytes_min = watching.reply_bytes_min;
     }

@@ -75,8 +75,9 @@ pub struct EventLoop {
     limits: Limits,
     settings: Settings,
     password_needed: bool,
-    /// The reply of a connection alone. This and what follows is shared among all connections, so that an idle one costs little.
-    reply: Reply,
+    /// The reply of a connection alone. This and what follows is shared among all connections, so that an idle one costs little. Replies
+    /// change places here all the time: boxes are two words to move, they themselves a dozen.
+    reply: Box<Reply>,
     /// The requests of a connection alone.
     spare: Requests<'static>,
     /// For turns. One is taken while commands are executed, so that during a slow script there can be turns beside it.
@@ -91,9 +92,10 @@ pub struct EventLoop {
     /// Connections with something to read that have called scripts the last time: they take their turns one by one, behind all others.
     scripted: VecDeque<usize>,
     /// Their replies, until all of them have had their turns: the first one that is sent wakes a client up, who then takes the next one's time.
-    owed: Vec<(usize, Reply)>,
+    owed: Vec<(usize, Box<Reply>)>,
     /// Empty ones, for those.
-    spare_replies: Vec<Reply>,
+    #[expect(clippy::vec_box, reason = "what is kept are the boxes")]
+    spare_replies: Vec<Box<Reply>>,
     /// Something was read in this turn.
     has_read: bool,
     /// For so many turns nobody has been sent what waits in its inbox.
@@ -141,7 +143,7 @@ impl EventLoop {
             limits: limits(&settings),
             settings,
             password_needed,
-            reply: Reply::default(),
+            reply: Box::default(),
             spare: Requests::default(),
             desks: Vec::new(),
             scratch: Scratch::default(),
@@ -693,7 +695,7 @@ impl EventLoop {
             seat.end = gather(&mut seat.connection, &self.limits, &buffer[..seat.count], &mut seat.at, requests);
         }
         while replies.len() < seats.len() {
-            replies.push(Reply::default());
+            replies.push(Box::default());
         }
         let holds_replies = shared.holds_replies();
         let mut jobs: SmallVec<[Job<'_>; SEATS_MAX]> = SmallVec::new();
@@ -973,7 +975,8 @@ impl EventLoop {
         let Desk { shared, stats, scratch, .. } = &mut *desk;
         let mut connection = self.connections[token].take().expect("the connection has no seat");
         let appends = connection.appends_to_output(shared.holds_replies());
-        let mut own = std::mem::take(&mut self.reply);
+        let empty = self.spare_replies.pop().unwrap_or_default();
+        let mut own = std::mem::replace(&mut self.reply, empty);
         let Connection { session, output, proto, .. } = &mut *connection;
         let reply = match output {
             Some(output) if appends => &mut **output,
@@ -993,7 +996,7 @@ impl EventLoop {
             _ => own.proto(),
         };
         session.client.commands.add(executed);
-        self.reply = own;
+        self.spare_replies.push(std::mem::replace(&mut self.reply, own));
         self.connections[token] = Some(connection);
         self.desks.push(desk);
         progress
@@ -1045,11 +1048,9 @@ impl EventLoop {
                 let result = write_reply(&mut connection.stream, &mut self.reply);
                 if !self.reply.is_empty() {
                     if result.is_ok() {
-                        let mut rest = Box::new(Reply::default());
-                        std::mem::swap(&mut *rest, &mut self.reply);
-                        connection.output = Some(rest);
+                        connection.output = Some(std::mem::take(&mut self.reply));
                     } else {
-                        self.reply = Reply::default();
+                        *self.reply = Reply::default();
                     }
                 }
                 result
@@ -1100,7 +1101,7 @@ impl EventLoop {
             // It tells of no data. What replicas have to do may take longer than a disk, and whoever looks why must not wait for it.
             until.replicas = 0;
         }
-        let reply = std::mem::take(&mut self.reply);
+        let reply = std::mem::take(&mut *self.reply);
         let persistence = &self.shared.persistence;
         let is_durable = self.shared.safe_extent().covers(until);
         let is_failing = persistence.is_aof_failing();
@@ -1112,7 +1113,7 @@ impl EventLoop {
         }
         // While the disk fails, reads tell what is in memory.
         if (is_durable || is_failing) && connection.undurable.is_empty() {
-            self.reply = reply;
+            *self.reply = reply;
             return;
         }
         connection.stow(reply, commands, has_changed, until);
@@ -1592,7 +1593,8 @@ struct Desk {
     requests: Vec<Requests<'static>>,
     scratch: Scratch,
     seats: Vec<Seat>,
-    replies: Vec<Reply>,
+    #[expect(clippy::vec_box, reason = "as those of the event loop, with which they change places")]
+    replies: Vec<Box<Reply>>,
 }
 
 impl Desk {
