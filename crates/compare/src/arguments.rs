@@ -1,7 +1,7 @@
 //! The command line.
 
-use crate::persistence;
 use crate::workload::{ELEMENTS, KEYS, TABLES};
+use crate::{persistence, replication};
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
 use std::path::PathBuf;
@@ -21,13 +21,13 @@ Options:
   --only NAME[,NAME...]     some tables: depth1, depth16, depth64 (or depth for all three), loops1, loops16 (loops), tls1, tls16 (tls),
                             collections, wide, heavy, messages, messages1, memory, elements;
                             persistence-everysec, persistence-files, persistence-always, persistence-sink,
-                            persistence-stall (persistence)
+                            persistence-stall (persistence); replication
   --rows TEXT[,TEXT...]     of each table only the rows whose name holds one of these
   --servers NAME[,NAME...]  spinel, redis82, valkey91, redis70
   --rounds N                rounds, of which the median counts (5)
   --seconds S               length of one measurement (2)
   --connections N           connections of the load generator (50)
-  --keys N                  keys of growth, of the few of expiry and of persistence-stall, instead of their own number
+  --keys N                  keys of growth, of the few of expiry, of persistence-stall and of replication, instead of their own number
   --results FILE            where raw results are appended (results/compare.jsonl)
   --seed N                  of the random keys
   --quick                   everything once and tiny, judging nothing: to see that it works
@@ -154,7 +154,12 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
         _ => vec![Kind::Spinel],
     });
     for name in &options.only {
-        let tables = TABLES.iter().map(|table| table.name).chain([KEYS, ELEMENTS]).chain(persistence::TABLES);
+        let tables = TABLES
+            .iter()
+            .map(|table| table.name)
+            .chain([KEYS, ELEMENTS])
+            .chain(persistence::TABLES)
+            .chain([replication::TABLE]);
         if !tables.into_iter().any(|table| names(name, table)) {
             bail!("there is no table '{name}'");
         }

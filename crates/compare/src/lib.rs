@@ -7,8 +7,8 @@
 //! crates, so that it can never measure something that a client would not get.
 //!
 //! **Start reading** at [`workload`]: a workload is one row of a table, and adding a row is all that a new command needs. [`rounds`]
-//! runs the rows, [`load`] produces the requests, [`report`] judges and prints. [`memory`], [`persistence`], [`growth`],
-//! [`expiry`] and [`eviction`] are the measurements that are not a request loop.
+//! runs the rows, [`load`] produces the requests, [`report`] judges and prints. [`memory`], [`persistence`], [`replication`],
+//! [`growth`], [`expiry`] and [`eviction`] are the measurements that are not a request loop.
 
 pub mod arguments;
 pub mod cpu;
@@ -19,6 +19,7 @@ pub mod growth;
 pub mod load;
 pub mod memory;
 pub mod persistence;
+pub mod replication;
 pub mod reply;
 pub mod report;
 pub mod request;

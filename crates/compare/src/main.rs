@@ -6,7 +6,7 @@ use spinel_compare::cpu::{self, Cores};
 use spinel_compare::floor::Floor;
 use spinel_compare::report::Report;
 use spinel_compare::workload::{ELEMENTS, KEYS, TABLES};
-use spinel_compare::{eviction, expiry, growth, memory, persistence, rounds};
+use spinel_compare::{eviction, expiry, growth, memory, persistence, replication, rounds};
 use std::process::ExitCode;
 use testkit::{Kind, program};
 
@@ -63,7 +63,8 @@ fn run_tables(options: &Options, cores: &Cores, report: &mut Report) -> Result<(
             memory::run(table, options, cores, report)?;
         }
     }
-    persistence::run(options, cores, report)
+    persistence::run(options, cores, report)?;
+    replication::run(options, cores, report)
 }
 
 /// A missing server is said aloud and left out: its absence shows in the table too, as bounds that are not judged.

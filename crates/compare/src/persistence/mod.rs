@@ -7,7 +7,7 @@
 mod always;
 mod files;
 mod sink;
-mod stall;
+pub(crate) mod stall;
 
 use crate::arguments::Options;
 use crate::cpu::{self, Cores};
@@ -32,11 +32,11 @@ const SINK: &str = "persistence-sink";
 const STALL: &str = "persistence-stall";
 
 /// A key of 15 bytes and a value of 32 in which nothing repeats: compressing is tried and does not help, as with most real values so short.
-const SET: &str = "SET key:{n:11} aQ3zX9mK7cT1vB5nR8wL2yF6hJ4gD0sE";
-const KEYS: u64 = 3_000_000;
+pub(crate) const SET: &str = "SET key:{n:11} aQ3zX9mK7cT1vB5nR8wL2yF6hJ4gD0sE";
+pub(crate) const KEYS: u64 = 3_000_000;
 
 /// Nothing here takes so long.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 pub fn run(options: &Options, cores: &Cores, report: &mut Report) -> Result<()> {
     for name in TABLES.into_iter().filter(|name| options.selects(name)) {
@@ -55,7 +55,7 @@ pub fn run(options: &Options, cores: &Cores, report: &mut Report) -> Result<()> 
 
 /// Starts a server that may use two cores from its first instruction on, and waits until it has loaded its data: what it does at its start is
 /// measured, too.
-fn start(kind: Kind, cores: &Cores, arguments: &[&str]) -> Result<Target> {
+pub(crate) fn start(kind: Kind, cores: &Cores, arguments: &[&str]) -> Result<Target> {
     // Children inherit it.
     cpu::pin_self(cores.pair())?;
     let target = Target::start_with(kind, 1, arguments);
@@ -75,12 +75,12 @@ fn start(kind: Kind, cores: &Cores, arguments: &[&str]) -> Result<Target> {
     }
 }
 
-fn fill(target: &Target, request: &str, count: u64) -> Result<()> {
+pub(crate) fn fill(target: &Target, request: &str, count: u64) -> Result<()> {
     load::fill(target.address(), &Template::parse(request)?, count, &mut load::sequence(0)).context("filling")?;
     Ok(())
 }
 
-fn told(client: &mut Client, command: &[&str]) -> Result<()> {
+pub(crate) fn told(client: &mut Client, command: &[&str]) -> Result<()> {
     let reply = client.command(command)?;
     ensure!(!reply.is_error(), "{}: {reply}", command.join(" "));
     Ok(())
@@ -106,15 +106,15 @@ fn wait_for_job(client: &mut Client, under_way: &str, status: &str) -> Result<()
 }
 
 /// One line of a table: figures of servers by rounds, of which the medians and the ratio are shown.
-struct Line<'a> {
-    table: &'a str,
-    name: &'a str,
-    unit: &'static str,
-    bound: Bound,
+pub(crate) struct Line<'a> {
+    pub(crate) table: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) unit: &'static str,
+    pub(crate) bound: Bound,
 }
 
 impl Line<'_> {
-    fn report(self, servers: &[Kind], figures: &[Vec<f64>], report: &mut Report) -> Result<()> {
+    pub(crate) fn report(self, servers: &[Kind], figures: &[Vec<f64>], report: &mut Report) -> Result<()> {
         let labels: Vec<&str> = servers.iter().map(|kind| kind.name()).collect();
         report.figure(Figure {
             table: self.table.into(),

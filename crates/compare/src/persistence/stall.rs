@@ -11,6 +11,8 @@ const QUIET_TIME: Duration = Duration::from_secs(6);
 /// Its worst reply may be so much worse.
 const WORSE_MS_MAX: f64 = 2.0;
 const GROWTH_PERCENT_MAX: f64 = 8.0;
+/// What the independent client asks for in turns.
+const ASKED: &[&[&str]] = &[&["GET", "key:00000000000"], &["HGET", "big:hash", "field:000000000"]];
 /// At most: it has one request in flight.
 const REQUESTS_PER_SECOND: u32 = 2_000;
 
@@ -108,7 +110,7 @@ fn measure(target: &Target, phase: &Phase, keys: u64, options: &Options, report:
     let pressure = Pressure::start(target, &[SET, HSET], keys, options.seed)?;
     let mut seen = Seen::default();
     for round in 0..options.rounds {
-        let quiet = watched(target, || {
+        let quiet = watched(target, ASKED, || {
             let end = Instant::now() + options.shortened(QUIET_TIME);
             // Asking for INFO as often as below.
             while Instant::now() < end {
@@ -120,7 +122,7 @@ fn measure(target: &Target, phase: &Phase, keys: u64, options: &Options, report:
         let before = target.resident_bytes()?;
         let began = Instant::now();
         let mut grown = 0;
-        let during = watched(target, || {
+        let during = watched(target, ASKED, || {
             (_, grown) = growth_while(target, || {
                 told(&mut client, &[phase.command])?;
                 wait_for_job(&mut client, phase.under_way, phase.status)
@@ -164,8 +166,12 @@ fn measure(target: &Target, phase: &Phase, keys: u64, options: &Options, report:
     Ok(seen)
 }
 
-/// What an independent client sees while `work` lasts, in nanoseconds.
-fn watched(target: &Target, work: impl FnOnce() -> Result<()>) -> Result<Histogram<u64>> {
+/// What an independent client that asks these in turns sees while `work` lasts, in nanoseconds.
+pub(crate) fn watched(
+    target: &Target,
+    requests: &[&[&str]],
+    work: impl FnOnce() -> Result<()>,
+) -> Result<Histogram<u64>> {
     let mut client = target.client()?;
     client.set_timeout(PATIENCE)?;
     let is_over = AtomicBool::new(false);
@@ -175,7 +181,7 @@ fn watched(target: &Target, work: impl FnOnce() -> Result<()>) -> Result<Histogr
             let mut histogram = Histogram::new_with_bounds(1, 60_000_000_000, 3)?;
             let period = Duration::from_secs(1) / REQUESTS_PER_SECOND;
             let mut due = Instant::now();
-            for request in 0u64.. {
+            for request in requests.iter().cycle() {
                 if is_over.load(Relaxed) {
                     break;
                 }
@@ -184,10 +190,7 @@ fn watched(target: &Target, work: impl FnOnce() -> Result<()>) -> Result<Histogr
                     std::thread::sleep(wait);
                     due = Instant::now();
                 }
-                let reply = match request % 2 {
-                    0 => client.command(&["GET", "key:00000000000"])?,
-                    _ => client.command(&["HGET", "big:hash", "field:000000000"])?,
-                };
+                let reply = client.command(request)?;
                 ensure!(!reply.is_error() && !reply.is_null(), "the independent client got {reply}");
                 histogram.saturating_record(due.elapsed().as_nanos() as u64);
                 // A late reply counts once. Were the requests that it delays due all the same, a server that is a little slower than they come would
