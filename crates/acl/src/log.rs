@@ -79,8 +79,11 @@ pub struct Log {
 }
 
 impl Log {
-    /// Notes an incident, and forgets the oldest entries beyond `entries_max`.
+    /// Notes an incident. A new entry makes the oldest beyond `entries_max` go; one that has an entry already leaves all there, as in Redis.
     pub fn add(&mut self, incident: Incident, now_ms: i64, entries_max: usize) {
+        if entries_max == 0 {
+            return self.clear();
+        }
         let is_same = |entry: &Entry| {
             let other = &entry.incident;
             (other.reason, other.context) == (incident.reason, incident.context)
@@ -99,11 +102,11 @@ impl Log {
             None => {
                 let id = self.next_id;
                 self.next_id += 1;
+                self.entries.truncate(entries_max - 1);
                 Entry { incident, count: 1, id, created_ms: now_ms, updated_ms: now_ms }
             }
         };
         self.entries.push_front(entry);
-        self.entries.truncate(entries_max);
     }
 
     /// The latest first.
@@ -161,8 +164,10 @@ mod tests {
         log.add(incident("a"), 0, 128);
         assert_eq!(log.iter().len(), 12);
         assert_eq!(shown(&log)[..2], [(11, 1, "a".into()), (1, 2, "b".into())]);
+        log.add(incident("a"), 0, 2);
+        assert_eq!(log.iter().len(), 12, "what is counted makes nothing go");
         log.add(incident("z"), 0, 2);
-        assert_eq!(shown(&log), [(12, 1, "z".into()), (11, 1, "a".into())]);
+        assert_eq!(shown(&log), [(12, 1, "z".into()), (11, 2, "a".into())]);
         log.add(incident("z"), 0, 0);
         assert_eq!(shown(&log), []);
     }

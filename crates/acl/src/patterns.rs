@@ -109,15 +109,6 @@ impl ChannelPatterns {
             || patterns.any(|pattern| if is_pattern { **pattern == *name } else { glob_match(pattern, name, false) })
     }
 
-    /// Whether each of these patterns is permitted by `others` as well.
-    pub fn are_within<'a>(&self, mut others: impl Iterator<Item = &'a ChannelPatterns> + Clone) -> bool {
-        if self.all {
-            return others.any(|other| other.all);
-        }
-        let mut patterns = self.patterns.iter();
-        patterns.all(|pattern| others.clone().any(|other| other.all || other.patterns.contains(pattern)))
-    }
-
     /// The patterns with `&` before each.
     pub fn describe(&self, text: &mut Vec<u8>) {
         if self.all {

@@ -183,10 +183,9 @@ impl User {
         self.all_selectors().any(|selector| selector.permits_channel(name, is_pattern))
     }
 
-    /// Whether every channel this user may use, `successor` may use too, so that none of his subscriptions has to end.
-    pub fn keeps_channels_as(&self, successor: &User) -> bool {
-        let others = successor.all_selectors().map(Selector::channels);
-        self.all_selectors().all(|selector| selector.channels().are_within(others.clone()))
+    /// Whether any selector permits any channel.
+    pub fn has_channels(&self) -> bool {
+        self.all_selectors().any(|selector| !selector.channels().is_empty())
     }
 
     /// The flags, as ACL GETUSER shows them.

@@ -348,6 +348,10 @@ impl Session {
     /// Keeps a command for EXEC.
     pub fn queue(&mut self, command: &Command, flags: Flags, args: &[&[u8]]) {
         let transaction = self.transaction.as_mut().expect("only a transaction queues");
+        // What EXEC will not run need not be kept.
+        if transaction.is_broken() || self.client.flags().contains(ClientFlags::DIRTY_WATCH) {
+            return;
+        }
         transaction.push(command, flags, args);
         self.client.queued_commands.store(transaction.len(), Relaxed);
         self.client.queued_bytes.store(transaction.bytes(), Relaxed);

@@ -668,6 +668,10 @@ impl<'a> Dispatcher<'a> {
         now: Millis,
     ) {
         let registry = &*self.shared.registry;
+        let args = job.requests.get(job.next);
+        let exec = registry.resolve(args).expect("EXEC was found once");
+        // What a user is refused meanwhile is logged as tried by EXEC; likewise by a script.
+        job.session.client.last_command.store(exec.id, Relaxed);
         // Whether EXEC's own reply is kept is settled here: a command of the transaction may change it for what follows.
         let mark = job.reply.mark();
         let keeps_reply = job.session.keeps_reply();
@@ -740,8 +744,6 @@ impl<'a> Dispatcher<'a> {
         let telling = Telling::of(&world.global, self.shared, self.stats, self.thread);
         telling.tell_own(&mut self.scratch.effects, &job.session.client);
         tracking::end_caching(job.session, None, false);
-        let args = job.requests.get(job.next);
-        let exec = registry.resolve(args).expect("EXEC was found once");
         let ns = began.elapsed().as_nanos() as u64;
         self.stats.commands.add(1);
         self.stats.by_command[exec.id as usize].record(ns, false, access.latency_tracking);
@@ -787,6 +789,9 @@ impl<'a> Dispatcher<'a> {
         // A script may select another database for itself.
         let selected = job.session.db;
         let (was_guarded, was_in_transaction) = (access.is_guarded, access.in_transaction);
+        if !was_in_transaction {
+            job.session.client.last_command.store(command.id, Relaxed);
+        }
         access.is_guarded = false;
         access.in_transaction = true;
         access.in_script = true;

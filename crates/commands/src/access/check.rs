@@ -194,11 +194,15 @@ fn note_denial(cx: &Ctx<'_>, command: &Command, denial: Denial, object: Vec<u8>,
     };
     counter.add(1);
     if place == Where::TopLevel || place == Where::Queued {
-        // The log shows what the client has tried; of a script and of EXEC it shows these.
-        cx.session.client.last_command.store(command.id, std::sync::atomic::Ordering::Relaxed);
+        note_tried(cx, command);
     }
     let username = cx.session.user_name().to_vec();
     note(cx, reason, place.context(), object, username);
+}
+
+/// The log shows what the client has tried; of a script and of EXEC it shows these.
+fn note_tried(cx: &Ctx<'_>, command: &Command) {
+    cx.session.client.last_command.store(command.id, std::sync::atomic::Ordering::Relaxed);
 }
 
 fn note(cx: &Ctx<'_>, reason: Reason, context: Context, object: Vec<u8>, username: Vec<u8>) {
@@ -213,6 +217,9 @@ fn note(cx: &Ctx<'_>, reason: Reason, context: Context, object: Vec<u8>, usernam
 pub(crate) fn note_failed_login(cx: &Ctx<'_>, user: &[u8]) {
     cx.db.stats.acl_denied_auth.add(1);
     let context = if cx.may_block { Context::TopLevel } else { Context::Multi };
+    if cx.may_block {
+        note_tried(cx, cx.command);
+    }
     note(cx, Reason::Auth, context, cx.args[0].to_vec(), user.to_vec());
 }
 

@@ -59,9 +59,7 @@ fn load(cx: &mut Ctx<'_>) -> Outcome {
     super::close_clients(cx, |client| {
         let name = client.text.lock().user.clone();
         match (old.get(&name), users.get(&name)) {
-            (Some(before), Some(now)) => {
-                !before.keeps_channels_as(now) && super::receives_what_is_forbidden(client, now)
-            }
+            (Some(before), Some(now)) => before.has_channels() && super::receives_what_is_forbidden(client, now),
             (_, now) => now.is_none(),
         }
     })?;

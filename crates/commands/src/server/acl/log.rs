@@ -113,6 +113,8 @@ mod tests {
         assert_eq!((stats.acl_denied_auth.get(), stats.acl_denied_command.get()), (2, 1));
         assert_eq!((stats.acl_denied_key.get(), stats.acl_denied_channel.get()), (3, 1));
         assert!(rig.run("ACL LOG 1").starts_with("*1 "));
+        let first = reply.split("*20 ").nth(6).unwrap();
+        assert!(first.contains(" cmd=auth user=default "), "{first}");
         rig.script(&[("ACL LOG -1", "*0"), ("ACL LOG RESET", "+OK"), ("ACL LOG", "*0")]);
         rig.script(&[("CONFIG SET acllog-max-len 0", "+OK"), ("AUTH u wrong", WRONG), ("ACL LOG", "*0")]);
     }

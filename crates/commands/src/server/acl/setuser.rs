@@ -48,7 +48,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     }
     let needed_password = global.access.password_needed();
     global.access.set_user(user.clone());
-    if before.is_some_and(|before| !before.keeps_channels_as(&user)) {
+    if before.is_some_and(|before| before.has_channels()) {
         super::close_clients(cx, |client| {
             client.text.lock().user == name && super::receives_what_is_forbidden(client, &user)
         })?;
@@ -153,5 +153,19 @@ mod tests {
         assert_eq!(killed(), (false, true));
         rig.script(&[("ACL SETUSER u clearselectors", "+OK")]);
         assert_eq!(killed(), (true, true));
+    }
+
+    /// As in Redis 8.2, whatever the change is about; but nobody looks where the user had no channels at all.
+    #[test]
+    fn who_brought_subscriptions_of_another_user_is_sent_away_by_the_next_change() {
+        for (rules, is_killed) in [("&a", true), ("(&a)", true), ("resetchannels", false), ("&*", false)] {
+            let mut rig = Rig::new();
+            rig.script(&[(&format!("ACL SETUSER u on nopass +@all {rules}"), "+OK")]);
+            rig.client(2).script(&[("SUBSCRIBE b", "*3 $9 subscribe $1 b :1")]);
+            let client = rig.session.client.clone();
+            rig.session.client.text.lock().user = b"u".to_vec();
+            rig.client(1).script(&[("ACL SETUSER u on", "+OK")]);
+            assert_eq!(client.killed.load(Relaxed), is_killed, "{rules}");
+        }
     }
 }
