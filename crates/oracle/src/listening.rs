@@ -1,10 +1,11 @@
 //! Playing a script of talkers: connections of their own that listen to channels, track keys, and change what others listen to.
 //!
-//! After each step every talker is asked with PING until where it has heard everything, and what it has heard is compared: replies,
-//! messages and invalidations, in order. A push that a command causes is on its way before the command's reply, on both servers, so
+//! After each step every talker calls what does not exist, by which it knows how far it has heard (that is the answer to whoever it is, and
+//! whatever he may), and what it has heard is compared: replies, messages and invalidations, in order, and whether it was sent away. A push that a command causes is on its way before the command's reply, on both servers, so
 //! nothing depends on who is faster.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -21,6 +22,9 @@ pub const TALKERS: usize = 5;
 
 /// Where clients of RESP2 hear of invalidations.
 const CHANNEL: &[u8] = b"__redis__:invalidate";
+
+/// Users that scripts make.
+pub const USERS: [&str; 3] = ["u", "v", "w"];
 
 /// What keys live that are to be gone when [`Talk::TimePasses`].
 pub const SHORT_LIFE_MS: u64 = 3;
@@ -67,6 +71,8 @@ struct Room {
 #[derive(Default)]
 struct Heard {
     replies: Vec<Value>,
+    /// The server has closed the connection.
+    is_sent_away: bool,
     /// Each with the number of replies before it.
     messages: Vec<(usize, Value)>,
     invalidations: Vec<(usize, Value)>,
@@ -74,7 +80,7 @@ struct Heard {
 
 impl Room {
     fn open(side: &mut Side) -> Result<Room> {
-        side.command(CONTROL, &["CONFIG", "SET", "notify-keyspace-events", ""])?;
+        restore(side)?;
         let mut room = Room { talkers: Vec::new(), ids: Vec::new(), who: HashMap::new(), count: 0 };
         for talker in 0..TALKERS {
             let (client, id) = room.enter(side, talker)?;
@@ -98,7 +104,7 @@ impl Room {
 
     fn close(self, side: &mut Side) -> Result<()> {
         drop(self.talkers);
-        side.command(CONTROL, &["CONFIG", "SET", "notify-keyspace-events", ""])?;
+        restore(side)?;
         self.ids.iter().try_for_each(|id| wait_until_gone(side, *id))
     }
 
@@ -117,9 +123,8 @@ impl Room {
                         .collect();
                     self.talkers[*talker].queue(&command);
                 }
-                self.talkers[*talker].flush()?;
-                // By then everything is done that was sent at once. PING with it would be answered before what is sent at the end.
-                first = Some((*talker, self.talkers[*talker].receive()?));
+                // By then everything is done that was sent at once. The marker with it would be answered before what is sent at the end.
+                first = Some((*talker, unless_sent_away(answer(&mut self.talkers[*talker]))?));
             }
             Talk::Leaves { talker } => {
                 let (client, id) = self.enter(side, *talker)?;
@@ -129,23 +134,27 @@ impl Room {
             }
             Talk::TimePasses => pass_time(side)?,
         }
-        let marker = format!("marker {}", self.count);
-        for talker in &mut self.talkers {
-            talker.queue(&["PING", &marker]);
-            talker.flush()?;
-        }
+        let marker = format!("marker-{}", self.count);
         let mut all = Vec::new();
-        for (number, talker) in self.talkers.iter_mut().enumerate() {
+        for number in 0..TALKERS {
             let mut heard = Heard::default();
             if let Some((_, value)) = first.take_if(|(who, _)| *who == number) {
-                heard.hear(value, &self.who);
+                heard.is_sent_away = value.is_none();
+                value.into_iter().for_each(|value| heard.hear(value, &self.who));
             }
-            loop {
-                let value = talker.receive().with_context(|| format!("asking talker {number}"))?;
-                if is_marker(&value, marker.as_bytes()) {
-                    break;
-                }
+            let talker = &mut self.talkers[number];
+            talker.queue(&[&marker]);
+            let mut next = if heard.is_sent_away { None } else { unless_sent_away(answer(talker))? };
+            while let Some(value) = next.take_if(|value| !is_marker(value, &marker)) {
                 heard.hear(value, &self.who);
+                next = unless_sent_away(talker.receive()).with_context(|| format!("asking talker {number}"))?;
+            }
+            if next.is_none() {
+                heard.is_sent_away = true;
+                let (client, id) = self.enter(side, number)?;
+                self.talkers[number] = client;
+                let before = std::mem::replace(&mut self.ids[number], id);
+                wait_until_gone(side, before)?;
             }
             heard.tidy();
             all.push(heard);
@@ -187,15 +196,35 @@ fn pass_time(side: &mut Side) -> Result<()> {
     failed.map_or(Ok(()), Err)
 }
 
-fn is_marker(value: &Value, marker: &[u8]) -> bool {
-    match value {
-        Value::Bulk(text) => text == marker,
-        // Of a subscriber in RESP2.
-        Value::Array(elements) => {
-            matches!(elements.as_slice(), [Value::Bulk(pong), Value::Bulk(text)] if pong == b"pong" && text == marker)
-        }
-        _ => false,
+/// Sends what is queued, and waits for the first that comes.
+fn answer(talker: &mut Client) -> io::Result<Value> {
+    talker.flush()?;
+    talker.receive()
+}
+
+/// Nothing from whom the server has closed the connection.
+fn unless_sent_away(answer: io::Result<Value>) -> io::Result<Option<Value>> {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    match answer {
+        Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof) => Ok(None),
+        other => other.map(Some),
     }
+}
+
+/// What scripts have changed is as at the start.
+fn restore(side: &mut Side) -> Result<()> {
+    let delete: Vec<&str> = ["ACL", "DELUSER"].into_iter().chain(USERS).collect();
+    side.command(CONTROL, &delete)?;
+    side.command(CONTROL, &["ACL", "LOG", "RESET"])?;
+    let settings = ["notify-keyspace-events", "", "acl-pubsub-default", "resetchannels", "acllog-max-len", "128"];
+    let configure: Vec<&str> = ["CONFIG", "SET"].into_iter().chain(settings).collect();
+    side.command(CONTROL, &configure)?;
+    Ok(())
+}
+
+fn is_marker(value: &Value, marker: &str) -> bool {
+    let answer = format!("ERR unknown command '{marker}'");
+    matches!(value, Value::Error(text) if text.starts_with(answer.as_bytes()))
 }
 
 impl Heard {
@@ -293,6 +322,10 @@ fn compare(talk: &Talk, ours: &[Heard], theirs: &[Heard]) -> Option<(String, Str
             });
         if !same {
             return Some((format!("the replies to talker {number}"), all(ours), all(theirs)));
+        }
+        if ours.is_sent_away != theirs.is_sent_away {
+            let text = |heard: &Heard| if heard.is_sent_away { "is sent away" } else { "stays" };
+            return Some((format!("what becomes of talker {number}"), text(ours).into(), text(theirs).into()));
         }
         let at_once = matches!(talk, Talk::Commands { commands, .. } if commands.len() > 1);
         for (what, ours, theirs) in [

@@ -78,7 +78,7 @@ pub const NORMALISERS: &[Normaliser] = &[
     },
     Normaliser {
         name: "identity",
-        commands: &["CLIENT ID", "CLIENT LIST", "CLIENT INFO", "HELLO"],
+        commands: &["CLIENT ID", "CLIENT LIST", "CLIENT INFO", "HELLO", "ACL LOG"],
         reason: "ids, addresses, buffers, versions and ages are each server's own; the fields, their order, and the values \
                  that a client has chosen (name, db, user, resp, library, flags, cmd) are compared",
         same: same_identity,
@@ -344,9 +344,12 @@ const CLIENT_FIELDS_COMPARED: [&str; 12] =
 /// Fields of HELLO that are not the server's identity.
 const HELLO_FIELDS_COMPARED: [&str; 4] = ["server", "proto", "mode", "role"];
 
-fn same_identity(_arguments: &[Vec<u8>], subject: &Value, reference: &Value) -> bool {
+fn same_identity(arguments: &[Vec<u8>], subject: &Value, reference: &Value) -> bool {
     if !same_type(subject, reference) {
         return false;
+    }
+    if arguments[0].eq_ignore_ascii_case(b"ACL") {
+        return same_refusals(subject, reference);
     }
     if let (Some(ours), Some(theirs)) = (subject.pairs(), reference.pairs()) {
         let names = |pairs: &[(&Value, &Value)]| pairs.iter().map(|(key, _)| (*key).clone()).collect::<Vec<_>>();
@@ -367,9 +370,50 @@ fn same_identity(_arguments: &[Vec<u8>], subject: &Value, reference: &Value) -> 
     lines(ours) == lines(theirs)
 }
 
+/// A client as the log of refusals shows it. While EXEC executes, Redis's client is still in its transaction (`flags`, `multi`), and Spinel's is not.
+fn tried_by(line: &str, with_all_names: bool) -> Vec<String> {
+    let mut fields = client_line(line, with_all_names);
+    if fields.iter().any(|field| field == "cmd=exec") {
+        fields.retain(|field| !field.starts_with("flags=") && !field.starts_with("multi="));
+    }
+    fields
+}
+
+/// Entries of ACL LOG.
+fn same_refusals(subject: &Value, reference: &Value) -> bool {
+    let same_field = |ours: (&Value, &Value), theirs: (&Value, &Value)| {
+        ours.0 == theirs.0
+            && match ours.0.text() {
+                Some("age-seconds" | "entry-id" | "timestamp-created" | "timestamp-last-updated") => {
+                    same_type(ours.1, theirs.1)
+                }
+                Some("client-info") => match (ours.1.text(), theirs.1.text()) {
+                    (Some(ours), Some(theirs)) => {
+                        let with_all_names = !theirs.contains(" capa=");
+                        tried_by(ours, with_all_names) == tried_by(theirs, with_all_names)
+                    }
+                    _ => false,
+                },
+                _ => ours.1 == theirs.1,
+            }
+    };
+    let (Some(ours), Some(theirs)) = (subject.elements(), reference.elements()) else { return false };
+    ours.len() == theirs.len()
+        && ours.iter().zip(theirs).all(|(ours, theirs)| match (ours.pairs(), theirs.pairs()) {
+            (Some(ours), Some(theirs)) => {
+                ours.len() == theirs.len()
+                    && ours.into_iter().zip(theirs).all(|(ours, theirs)| same_field(ours, theirs))
+            }
+            _ => false,
+        })
+}
+
 /// A line of CLIENT LIST as the fields whose values are compared, and the names of the others.
 fn client_line(line: &str, with_all_names: bool) -> Vec<String> {
+    // Once one of the keys was touched, Redis watches none any more, unless FLUSHALL or SWAPDB did it.
+    let is_dirty = line.split(' ').any(|field| field.strip_prefix("flags=").is_some_and(|flags| flags.contains('d')));
     line.split(' ')
+        .filter(|field| !is_dirty || !field.starts_with("watch="))
         .filter_map(|field| match field.split_once('=') {
             Some((name, value)) if CLIENT_FIELDS_COMPARED.contains(&name) => Some(format!("{name}={value}")),
             Some((name, _)) => with_all_names.then(|| name.to_owned()),
@@ -421,6 +465,22 @@ mod tests {
         assert!(same(&command("CLIENT INFO"), &ours, &theirs));
         assert!(!same(&command("CLIENT INFO"), &ours, &bulk("id=7 name=b db=1")));
         assert!(!same(&command("CLIENT INFO"), &ours, &bulk("id=7 db=1 name=a")));
+    }
+
+    #[test]
+    fn of_the_log_of_refusals_only_ages_and_identities_are_free() {
+        let entry = |count, object: &str, age: &str, client: &str| {
+            let fields =
+                [bulk("count"), Value::Integer(count), bulk("object"), bulk(object), bulk("age-seconds"), bulk(age)];
+            Value::Array(vec![Value::Array([&fields[..], &[bulk("client-info"), bulk(client)]].concat())])
+        };
+        let ours = entry(1, "get", "0.001", "id=3 addr=x cmd=get user=u");
+        let log = command("ACL LOG");
+        assert!(same(&log, &ours, &entry(1, "get", "0.2", "id=4 addr=y cmd=get user=u")));
+        assert!(!same(&log, &ours, &entry(2, "get", "0.001", "id=3 addr=x cmd=get user=u")));
+        assert!(!same(&log, &ours, &entry(1, "set", "0.001", "id=3 addr=x cmd=get user=u")));
+        assert!(!same(&log, &ours, &entry(1, "get", "0.001", "id=3 addr=x cmd=get user=v")));
+        assert!(!same(&log, &ours, &Value::Array(Vec::new())));
     }
 
     #[test]

@@ -12,15 +12,15 @@ use testkit::{Kind, ServerOptions, random_from};
 use crate::{
     coverage::facts,
     dataset,
-    generate::{Generator, persistence},
+    generate::{Generator, USERS, persistence},
     minimise::minimise,
     normalise::NORMALISERS,
     pair::{Difference, Pair, PairOptions},
     step::Step,
 };
 
-/// Groups of commands that are implemented, or on their way: what the subject does not have is not sent.
-const GROUPS: [&str; 14] = [
+/// Groups of commands that are implemented, or on their way: what the subject does not have is not sent. And users.
+const GROUPS: [&str; 16] = [
     "string",
     "generic",
     "connection",
@@ -35,6 +35,8 @@ const GROUPS: [&str; 14] = [
     "geo",
     "transactions",
     "scripting",
+    "pubsub",
+    USERS,
 ];
 
 /// Steps after which the data sets are compared, all is flushed and new connections are opened. A failure is looked for

@@ -4,13 +4,13 @@ use rand::{Rng, seq::IndexedRandom};
 use testkit::Random;
 
 use crate::{
-    listening::{SHORT_LIFE_MS, TALKERS},
+    listening::{SHORT_LIFE_MS, TALKERS, USERS},
     step::{Step, Talk, client_id_of},
 };
 
 /// What one talker sends at once: commands with `;` between them. Who changes something in a transaction does so with the last word: what is
 /// told at the end of a turn, each server tells when it likes.
-type Line = &'static str;
+pub(super) type Line = &'static str;
 
 const TRACKING: &[Line] = &[
     "CLIENT TRACKING ON",
@@ -52,7 +52,7 @@ const TRACKING: &[Line] = &[
     "CLIENT GETREDIR",
 ];
 
-const READS: &[Line] = &[
+pub(super) const READS: &[Line] = &[
     "GET {key}",
     "GET {key}",
     "GET {key}",
@@ -84,7 +84,7 @@ const READS: &[Line] = &[
     "MULTI;GET {key};GET {key};EXEC",
 ];
 
-const WRITES: &[Line] = &[
+pub(super) const WRITES: &[Line] = &[
     "SET {key} {value}",
     "SET {key} {value}",
     "SET {key} {value} NX",
@@ -112,6 +112,7 @@ const WRITES: &[Line] = &[
     "MOVE {key} 1",
     "LPUSH {key} {value} {value}",
     "RPUSHX {key} {value}",
+    "RPUSH {sorted} {value}",
     "LPOP {key}",
     "LMOVE {key} {key} LEFT RIGHT",
     "LREM {key} 0 {value}",
@@ -136,7 +137,7 @@ const WRITES: &[Line] = &[
     "XTRIM {key} MAXLEN 0",
     "PFADD {key} {value}",
     "PFMERGE {key} {key}",
-    "SORT {key} ALPHA STORE {key}",
+    "SORT {sorted} ALPHA STORE {key}",
     "BITOP AND {key} {key} {key}",
     "BITFIELD {key} INCRBY u8 0 1",
     "FLUSHALL",
@@ -161,7 +162,7 @@ const SHORT_LIVES: &[Line] = &[
     "MULTI;GET {key};PEXPIRE {key} {short};EXEC",
 ];
 
-const MESSAGES: &[Line] = &[
+pub(super) const MESSAGES: &[Line] = &[
     "SUBSCRIBE {channel}",
     "SUBSCRIBE {channel} {channel}",
     "PSUBSCRIBE {pattern}",
@@ -193,7 +194,7 @@ const MESSAGES: &[Line] = &[
     "CONFIG SET notify-keyspace-events ''",
 ];
 
-const CONNECTION: &[Line] = &["HELLO 3", "HELLO 2", "RESET", "SELECT 0", "SELECT 1", "PING"];
+pub(super) const CONNECTION: &[Line] = &["HELLO 3", "HELLO 2", "RESET", "SELECT 0", "SELECT 1", "PING"];
 
 /// A script.
 pub fn script(random: &mut Random) -> Vec<Step> {
@@ -225,17 +226,22 @@ pub fn script(random: &mut Random) -> Vec<Step> {
     steps
 }
 
-fn fill(random: &mut Random, command: &str) -> Vec<Vec<u8>> {
+pub(super) fn fill(random: &mut Random, command: &str) -> Vec<Vec<u8>> {
     let pick = |random: &mut Random, from: &[&str]| from.choose(random).expect("some").as_bytes().to_vec();
     command
         .split(' ')
         .map(|word| match word {
             "{key}" => pick(random, &["a", "ab", "abc", "b", "ba", "c"]),
+            // Never a sorted set: Redis gives one that it sorts the large encoding for good.
+            "{sorted}" => pick(random, &["as", "bs"]),
             "{prefix}" => pick(random, &["a", "ab", "b", "ba", "c", "x", ""]),
             "{value}" => pick(random, &["1", "2", "x"]),
             "{channel}" => pick(random, &["one", "two", "three", "__redis__:invalidate", "__keyspace@0__:a"]),
             "{pattern}" => pick(random, &["t*", "*", "one", "__key*__:*", "nosuch"]),
             "{client}" => client_id_of(random.random_range(0..TALKERS)),
+            "{known}" => pick(random, &USERS),
+            "{user}" => pick(random, &["u", "u", "v", "w", "nosuch"]),
+            "{password}" => pick(random, &["p1", "p1", "p2", "x"]),
             "{short}" => SHORT_LIFE_MS.to_string().into_bytes(),
             "''" => Vec::new(),
             word => word.as_bytes().to_vec(),

@@ -17,6 +17,7 @@ pub mod persistence;
 mod pools;
 mod scripts;
 mod transactions;
+mod users;
 
 use std::collections::BTreeSet;
 
@@ -34,6 +35,9 @@ use collections::Ticks;
 /// Groups that hold commands on connections and the server: these come from forms alone, because what their arguments
 /// do is not harmless (SHUTDOWN, CLIENT KILL, CONFIG SET dir …).
 const FORM_GROUPS: [&str; 7] = ["connection", "server", "pubsub", "transactions", "scripting", "cluster", "sentinel"];
+
+/// Scripts of users, which are about commands of all groups: `--groups` takes it beside the groups of commands.
+pub const USERS: &str = "users";
 
 /// Commands of the other groups that the grammar must not make, and why.
 const NOT_FROM_GRAMMAR: &[(&str, &str)] = &[
@@ -256,12 +260,12 @@ impl Generator {
 
     /// Whether there is anything to generate.
     pub fn is_empty(&self) -> bool {
-        self.commands.is_empty() && self.forms.is_empty() && !self.only_listens()
+        self.commands.is_empty() && self.forms.is_empty() && !self.only_talks()
     }
 
-    /// Where nothing but messages is asked for, everything is a script of those who listen.
-    fn only_listens(&self) -> bool {
-        self.groups == ["pubsub"] && self.reference == Kind::Redis82
+    /// Where nothing but messages is asked for, or nothing but users, everything is scripts of those who talk.
+    fn only_talks(&self) -> bool {
+        self.groups == ["pubsub"] && self.reference == Kind::Redis82 || self.groups == [USERS]
     }
 
     /// The steps of one episode.
@@ -324,7 +328,7 @@ impl Generator {
     }
 
     fn draw(&mut self, random: &mut Random, connection: usize) -> Step {
-        if (self.only_listens() || random.random_range(0..100) == 0)
+        if (self.only_talks() || random.random_range(0..100) == 0)
             && let Some(step) = self.special(random, connection)
         {
             return step;
@@ -409,7 +413,11 @@ impl Generator {
     fn special(&mut self, random: &mut Random, connection: usize) -> Option<Step> {
         let has = |group: &str| self.has_group(group);
         let exists = |name: &str| self.exists(name);
-        let kind = if self.only_listens() { 23 } else { random.random_range(0..24) };
+        let kind = match () {
+            () if has(USERS) && self.only_talks() => 24,
+            () if self.only_talks() => 23,
+            () => random.random_range(0..25),
+        };
         match kind {
             10..=11 => {
                 let is_known = |name: &str| self.reference_has.contains(name) && !self.missing.contains(name);
@@ -425,6 +433,12 @@ impl Generator {
             // The order in which pushes of several kinds come is Redis's.
             9 | 23 if has("pubsub") && self.reference == Kind::Redis82 => {
                 let mut script = listening::script(random);
+                script.reverse();
+                self.next = script;
+                self.next.pop()
+            }
+            24 if has(USERS) => {
+                let mut script = users::script(random, self.reference);
                 script.reverse();
                 self.next = script;
                 self.next.pop()
