@@ -15,7 +15,7 @@
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
@@ -505,7 +505,7 @@ pub(crate) unsafe fn should_move(memory: NonNull<u8>, size: usize) -> bool {
     let arena = &ARENAS[unsafe { (*page).arena } as usize];
     let mut state = arena.state.lock();
     // SAFETY: the arena is locked.
-    unsafe {
+    let moves = unsafe {
         let class = &mut state.classes[(*page).class as usize];
         match (*page).state {
             PageState::Evacuating => true,
@@ -518,7 +518,10 @@ pub(crate) unsafe fn should_move(memory: NonNull<u8>, size: usize) -> bool {
             }
             _ => false,
         }
-    }
+    };
+    drop(state);
+    if moves { &COMPACTION.moved } else { &COMPACTION.left }.fetch_add(1, Relaxed);
+    moves
 }
 
 /// A copy in a denser page, where compaction should move what lies here. Who uses it frees the old one.
@@ -767,6 +770,59 @@ static STUCK_FREE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// What all walks up to the last one gave back.
 static EVACUATED_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// What compaction has done.
+struct CompactionCounts {
+    moved: AtomicU64,
+    left: AtomicU64,
+    keys_moved: AtomicU64,
+    keys_left: AtomicU64,
+}
+
+static COMPACTION: CompactionCounts = CompactionCounts {
+    moved: AtomicU64::new(0),
+    left: AtomicU64::new(0),
+    keys_moved: AtomicU64::new(0),
+    keys_left: AtomicU64::new(0),
+};
+
+/// What compaction has done since the start, or since [`reset_compaction_figures`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompactionFigures {
+    /// Allocations: moved to a denser page, and left where they were.
+    pub moved: u64,
+    pub left: u64,
+    /// Keys of which anything was moved, and those of which nothing was.
+    pub keys_moved: u64,
+    pub keys_left: u64,
+}
+
+pub fn compaction_figures() -> CompactionFigures {
+    CompactionFigures {
+        moved: COMPACTION.moved.load(Relaxed),
+        left: COMPACTION.left.load(Relaxed),
+        keys_moved: COMPACTION.keys_moved.load(Relaxed),
+        keys_left: COMPACTION.keys_left.load(Relaxed),
+    }
+}
+
+/// For CONFIG RESETSTAT.
+pub fn reset_compaction_figures() {
+    for count in [&COMPACTION.moved, &COMPACTION.left, &COMPACTION.keys_moved, &COMPACTION.keys_left] {
+        count.store(0, Relaxed);
+    }
+}
+
+/// Allocations that compaction has moved: whoever looks before and after knows whether it has moved any of a key's.
+pub(crate) fn moved() -> u64 {
+    COMPACTION.moved.load(Relaxed)
+}
+
+/// A walk has been at so many keys, and has moved something of so many of them.
+pub(crate) fn note_compacted_keys(visited: u64, moved: u64) {
+    COMPACTION.keys_moved.fetch_add(moved, Relaxed);
+    COMPACTION.keys_left.fetch_add(visited - moved, Relaxed);
+}
 
 /// Whether a walk of [`Keyspace::compact`](crate::Keyspace::compact) is likely to give back a worthwhile share: enough of the pages is free
 /// room, and not just the room that the last walk found in pages too full to be moved. Cheap enough for every tick.

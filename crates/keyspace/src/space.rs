@@ -913,7 +913,7 @@ impl<'a> Space<'a> {
         let around = self.keyspace.around(shard, &None);
         let (tables, _) = self.tables_mut(shard);
         let mut next: Option<u64> = None;
-        let mut visited = 0;
+        let (mut visited, mut moved_keys) = (0, 0);
         let mut sparse = Vec::new();
         for index in 0..tables.count() {
             let Some(table) = tables.get_mut(index) else { continue };
@@ -924,6 +924,7 @@ impl<'a> Space<'a> {
             // Tables are walked side by side, from one cursor: go on where the slowest stopped.
             next = [next, end].into_iter().flatten().min();
             for (place, mut entry) in sparse.drain(..) {
+                let moved_before = slab::moved();
                 // SAFETY: the entry is in the table alone, which learns of the copy at once.
                 unsafe {
                     if let Some(moved) = entry.moved_to_denser_page() {
@@ -936,9 +937,11 @@ impl<'a> Space<'a> {
                         walk.inside.push(Inside { db, key: entry.key().into(), position });
                     }
                 }
+                moved_keys += u64::from(slab::moved() != moved_before);
             }
             table.compact_segments(&around, cursor.position(), end);
         }
+        slab::note_compacted_keys(visited as u64, moved_keys);
         *left = left.saturating_sub(visited);
         next.map_or(Cursor::after(shard), |position| Cursor::at(shard, position))
     }

@@ -1406,6 +1406,7 @@ impl EventLoop {
             self.scratch.must_evict = self.shared.limit.is_set();
             if self.compacting.is_none() && keyspace::slab::wants_compaction() {
                 self.compacting = Some(Compaction::default());
+                self.shared.operation.note_compaction(now, true);
             }
         }
     }
@@ -1552,6 +1553,7 @@ impl EventLoop {
         };
         if !world.keyspace.compact(walk, COMPACT_SLICE_ENTRIES) {
             self.compacting = None;
+            self.shared.operation.note_compaction(now(), false);
         }
     }
 }

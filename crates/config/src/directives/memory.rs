@@ -33,21 +33,21 @@ rows! { super::process::END;
     /// Whether tables that grow are moved in idle time too.
     ACTIVEREHASHING: bool = row("activerehashing", Kind::Bool, "yes").no_effect("a table grows by splitting small segments, one at a time");
     /// Whether memory is defragmented while the server runs.
-    ACTIVEDEFRAG: bool = row("activedefrag", Kind::Bool, "no").later("defragmentation");
+    ACTIVEDEFRAG: bool = row("activedefrag", Kind::Bool, "no").no_effect("sparse pages are emptied as soon as that is worth it, always");
     /// Bytes of fragmentation below which nothing is done.
-    ACTIVE_DEFRAG_IGNORE_BYTES: i64 = row("active-defrag-ignore-bytes", Kind::UnsignedMemory { min: 1, max: i64::MAX }, "100mb").later("defragmentation");
+    ACTIVE_DEFRAG_IGNORE_BYTES: i64 = row("active-defrag-ignore-bytes", Kind::UnsignedMemory { min: 1, max: i64::MAX }, "100mb").no_effect("sparse pages are emptied in slices of a fixed number of keys, between requests");
     /// Percentage of fragmentation at which defragmentation begins.
-    ACTIVE_DEFRAG_THRESHOLD_LOWER: i64 = row("active-defrag-threshold-lower", Kind::Int { min: 0, max: 1000 }, "10").later("defragmentation");
+    ACTIVE_DEFRAG_THRESHOLD_LOWER: i64 = row("active-defrag-threshold-lower", Kind::Int { min: 0, max: 1000 }, "10").no_effect("sparse pages are emptied in slices of a fixed number of keys, between requests");
     /// Percentage of fragmentation at which it works hardest.
-    ACTIVE_DEFRAG_THRESHOLD_UPPER: i64 = row("active-defrag-threshold-upper", Kind::Int { min: 0, max: 1000 }, "100").later("defragmentation");
+    ACTIVE_DEFRAG_THRESHOLD_UPPER: i64 = row("active-defrag-threshold-upper", Kind::Int { min: 0, max: 1000 }, "100").no_effect("sparse pages are emptied in slices of a fixed number of keys, between requests");
     /// Least share of the processor it takes, in percent.
-    ACTIVE_DEFRAG_CYCLE_MIN: i64 = row("active-defrag-cycle-min", Kind::Int { min: 1, max: 99 }, "1").later("defragmentation");
+    ACTIVE_DEFRAG_CYCLE_MIN: i64 = row("active-defrag-cycle-min", Kind::Int { min: 1, max: 99 }, "1").no_effect("sparse pages are emptied in slices of a fixed number of keys, between requests");
     /// Greatest share of the processor it takes, in percent.
-    ACTIVE_DEFRAG_CYCLE_MAX: i64 = row("active-defrag-cycle-max", Kind::Int { min: 1, max: 99 }, "25").later("defragmentation");
+    ACTIVE_DEFRAG_CYCLE_MAX: i64 = row("active-defrag-cycle-max", Kind::Int { min: 1, max: 99 }, "25").no_effect("sparse pages are emptied in slices of a fixed number of keys, between requests");
     /// Length of one round in microseconds.
-    ACTIVE_DEFRAG_CYCLE_US: i64 = row("active-defrag-cycle-us", Kind::Int { min: 0, max: 100_000 }, "500").valkey().later("defragmentation");
+    ACTIVE_DEFRAG_CYCLE_US: i64 = row("active-defrag-cycle-us", Kind::Int { min: 0, max: 100_000 }, "500").valkey().no_effect("sparse pages are emptied in slices of a fixed number of keys, between requests");
     /// Elements of one collection moved at once.
-    ACTIVE_DEFRAG_MAX_SCAN_FIELDS: i64 = row("active-defrag-max-scan-fields", Kind::Int { min: 1, max: i64::MAX }, "1000").later("defragmentation");
+    ACTIVE_DEFRAG_MAX_SCAN_FIELDS: i64 = row("active-defrag-max-scan-fields", Kind::Int { min: 1, max: i64::MAX }, "1000").no_effect("sparse pages are emptied in slices of a fixed number of keys, between requests");
     /// Whether the allocator returns memory from a thread of its own.
     JEMALLOC_BG_THREAD: bool = row("jemalloc-bg-thread", Kind::Bool, "yes").no_effect("the allocator returns memory in its own way");
 }

@@ -321,7 +321,9 @@ fn memory(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("mem_aof_buffer", sources.persistence.journal.memory_bytes(Destination::Aof));
     report.field("mem_allocator", AllocatorFigures::name());
     // Tables split a segment at a time: nothing is held twice while they grow.
-    report.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
+    report.zeros(&["mem_overhead_db_hashtable_rehashing"]);
+    // In Redis the share of the processor in percent; here a walk goes on in slices between requests, or it does not.
+    report.field("active_defrag_running", u8::from(sources.operation.compacting_ms(sources.now).0.is_some()));
     report.field("lazyfree_pending_objects", sources.operation.lazyfree_pending.load(Relaxed));
     report.field("lazyfreed_objects", sources.operation.lazyfreed.load(Relaxed));
     report.field("slab_entry_bytes", figures.slab.entry_bytes);
@@ -448,15 +450,16 @@ fn stats(sources: &InfoSources<'_>, report: &mut Report) {
     }
     report.zeros(&["latest_fork_usec", "total_forks"]);
     report.field("migrate_cached_sockets", sources.migrate_cached_sockets);
-    report.zeros(&[
-        "slave_expires_tracked_keys",
-        "active_defrag_hits",
-        "active_defrag_misses",
-        "active_defrag_key_hits",
-        "active_defrag_key_misses",
-        "total_active_defrag_time",
-        "current_active_defrag_time",
-    ]);
+    report.zeros(&["slave_expires_tracked_keys"]);
+    // Compaction does that work, whatever `activedefrag` says.
+    let compaction = keyspace::slab::compaction_figures();
+    report.field("active_defrag_hits", compaction.moved);
+    report.field("active_defrag_misses", compaction.left);
+    report.field("active_defrag_key_hits", compaction.keys_moved);
+    report.field("active_defrag_key_misses", compaction.keys_left);
+    let (compacting_ms, compacted_ms) = sources.operation.compacting_ms(sources.now);
+    report.field("total_active_defrag_time", compacted_ms);
+    report.field("current_active_defrag_time", compacting_ms.unwrap_or(0));
     let tracking = tracking(sources);
     report.field("tracking_total_keys", tracking.keys);
     report.field("tracking_total_items", tracking.items);

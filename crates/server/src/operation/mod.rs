@@ -10,7 +10,7 @@
 //! 5. [`checks::at_start`], [`process::raise_open_files`], [`process::PidFile::create`], the listeners;
 //! 6. [`process::Supervisor::ready`].
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -45,6 +45,9 @@ pub struct OperationState {
     /// Keys and values on their way to the thread that frees them, and those it has freed.
     lazyfree_pending: AtomicU64,
     lazyfreed: AtomicU64,
+    /// Since when the compaction of memory walks, 0 while it does not, and for how long it has walked before.
+    compacting_since: AtomicI64,
+    compacted_ms: AtomicU64,
 }
 
 impl OperationState {
@@ -60,11 +63,28 @@ impl OperationState {
         self.memory.reset_peak(Millis(since.as_millis() as i64));
         self.rates.reset();
         self.lazyfreed.store(0, Relaxed);
+        self.compacted_ms.store(0, Relaxed);
+        keyspace::slab::reset_compaction_figures();
     }
 
     /// So many keys were handed to the thread that frees.
     pub fn note_free_later(&self, objects: u64) {
         self.lazyfree_pending.fetch_add(objects, Relaxed);
+    }
+
+    /// The compaction of memory begins or ends a walk. One event loop walks.
+    pub fn note_compaction(&self, now: Millis, walks: bool) {
+        let since = self.compacting_since.swap(if walks { now.0.max(1) } else { 0 }, Relaxed);
+        if since != 0 {
+            self.compacted_ms.fetch_add((now.0 - since).max(0) as u64, Relaxed);
+        }
+    }
+
+    /// For how long it has walked, in this walk and all in all, in milliseconds. `None` in the place of the first: it does not walk.
+    pub fn compacting_ms(&self, now: Millis) -> (Option<u64>, u64) {
+        let since = self.compacting_since.load(Relaxed);
+        let current = (since != 0).then(|| (now.0 - since).max(0) as u64);
+        (current, self.compacted_ms.load(Relaxed) + current.unwrap_or(0))
     }
 
     /// It has freed them.
