@@ -32,11 +32,11 @@ SECOND_NAMES := $(foreach alias,$(ALIASES),\
 	$(if $(wildcard contrib/completion/bash/$(call of,$(alias))),$(call completion,bash/$(call name,$(alias))):$(call of,$(alias))) \
 	$(if $(wildcard contrib/completion/fish/$(call of,$(alias)).fish),$(call completion,fish/$(call name,$(alias)).fish):$(call of,$(alias)).fish))
 
-.PHONY: help build fast peers test units harnesses clients suites cli check oracle coverage compare growth eviction expiry clients-cpu narrow linearize simulate model fuzz payloads full-memory \
+.PHONY: help build fast peers test units harnesses clients suites cli check oracle coverage compare growth fragmentation eviction expiry clients-cpu narrow linearize simulate model fuzz payloads full-memory \
 	install uninstall clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the program as users get it: target/release/spinel
 	$(CARGO) build --release -p spinel
@@ -112,6 +112,10 @@ compare: peers build ## CPU and memory beside the real servers (about twelve min
 growth: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)
 growth: build ## to 50 million keys and back
 	$(CARGO) run --profile fast -p spinel-compare -- growth
+
+fragmentation: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)
+fragmentation: peers build ## what stays resident when most of millions of keys are deleted, beside Redis
+	$(CARGO) run --profile fast -p spinel-compare -- fragmentation --servers spinel,redis82
 
 eviction: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)
 eviction: peers build ## new keys in full memory: CPU per SET, and hit rates beside the real servers

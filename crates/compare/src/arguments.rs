@@ -15,6 +15,7 @@ Usage: compare [run] [OPTIONS]    CPU per request and resident bytes per key, al
        compare growth [OPTIONS]   grow to 50 million keys and back: counted work, memory given back
        compare expiry [OPTIONS]   a million keys at once, a thousand among 20 million: on time, unnoticed
        compare eviction [OPTIONS] new keys in full memory: CPU per SET, hit rates under a Zipf load
+       compare fragmentation [OPTIONS] 2 million keys of all kinds, four fifths deleted at random: memory given back
        compare floor              the empty server, for `run`
 
 Options:
@@ -39,6 +40,7 @@ pub enum Mode {
     Growth,
     Expiry,
     Eviction,
+    Fragmentation,
     /// With the length of a request.
     Floor(usize),
     Help,
@@ -135,6 +137,7 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
                     "growth" => Mode::Growth,
                     "expiry" => Mode::Expiry,
                     "eviction" => Mode::Eviction,
+                    "fragmentation" => Mode::Fragmentation,
                     "floor" => Mode::Floor(0),
                     other => bail!("unknown command '{other}'"),
                 });

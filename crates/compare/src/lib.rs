@@ -8,13 +8,14 @@
 //!
 //! **Start reading** at [`workload`]: a workload is one row of a table, and adding a row is all that a new command needs. [`rounds`]
 //! runs the rows, [`load`] produces the requests, [`report`] judges and prints. [`memory`], [`persistence`], [`replication`],
-//! [`growth`], [`expiry`] and [`eviction`] are the measurements that are not a request loop.
+//! [`growth`], [`expiry`], [`fragmentation`] and [`eviction`] are the measurements that are not a request loop.
 
 pub mod arguments;
 pub mod cpu;
 pub mod eviction;
 pub mod expiry;
 pub mod floor;
+pub mod fragmentation;
 pub mod growth;
 pub mod load;
 pub mod memory;

@@ -6,7 +6,7 @@ use spinel_compare::cpu::{self, Cores};
 use spinel_compare::floor::Floor;
 use spinel_compare::report::Report;
 use spinel_compare::workload::{ELEMENTS, KEYS, TABLES};
-use spinel_compare::{eviction, expiry, growth, memory, persistence, replication, rounds};
+use spinel_compare::{eviction, expiry, fragmentation, growth, memory, persistence, replication, rounds};
 use std::process::ExitCode;
 use testkit::{Kind, program};
 
@@ -35,7 +35,7 @@ fn run() -> Result<bool> {
             floor.serve()?;
             return Ok(true);
         }
-        Mode::Run | Mode::Growth | Mode::Expiry | Mode::Eviction => {}
+        Mode::Run | Mode::Growth | Mode::Expiry | Mode::Eviction | Mode::Fragmentation => {}
     }
     keep_those_that_are_here(&mut options);
     let cores = Cores::allowed()?;
@@ -46,6 +46,7 @@ fn run() -> Result<bool> {
         Mode::Growth => growth::run(&options, &cores, &mut report),
         Mode::Expiry => expiry::run(&options, &cores, &mut report),
         Mode::Eviction => eviction::run(&options, &cores, &mut report),
+        Mode::Fragmentation => fragmentation::run(&options, &cores, &mut report),
         _ => run_tables(&options, &cores, &mut report),
     };
     // What was measured before something went wrong is worth seeing.

@@ -77,11 +77,11 @@ fn every_measurement_with_real_servers() {
     let results = Results::new("servers");
     succeeded(compare(&["run", "--quick", "--servers", &here.join(",")], &results.0));
     // These are about one server; Spinel, if it is here.
-    for mode in ["growth", "expiry", "eviction"] {
+    for mode in ["growth", "expiry", "eviction", "fragmentation"] {
         succeeded(compare(&[mode, "--quick", "--servers", here[0]], &results.0));
     }
     let lines = results.lines();
-    for kind in ["sample", "memory", "growth", "expiry", "eviction", "figure"] {
+    for kind in ["sample", "memory", "growth", "expiry", "eviction", "fragmentation", "figure"] {
         assert!(lines.iter().any(|line| line["kind"] == kind), "no line of kind {kind}");
     }
 }
