@@ -167,7 +167,7 @@ fn payloads_of_old() {
 #[test]
 fn payloads_of_functions() {
     let mut random = testkit::random_from(testkit::seed());
-    for () in rounds(18) {
+    for () in rounds(1) {
         let codes: Vec<Vec<u8>> = (0..random.random_range(0..4)).map(|_| random_text(&mut random)).collect();
         let whole = dump::dump_functions(codes.iter().map(Vec::as_slice), random.random());
         for _ in 0..DAMAGES {
