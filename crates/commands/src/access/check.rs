@@ -81,7 +81,8 @@ impl<'a> Attempt<'a> {
     /// What ACL LOG and ACL DRYRUN name: the command, or the argument that was refused.
     pub fn object(&self, denial: Denial) -> Vec<u8> {
         match denial {
-            Denial::Command => self.command.full_name.clone().into_bytes(),
+            // No argument names the database that a connection is in.
+            Denial::Command | Denial::Database(0) => self.command.full_name.clone().into_bytes(),
             _ => self.args[denial.index()].to_vec(),
         }
     }
