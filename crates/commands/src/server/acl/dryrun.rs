@@ -46,6 +46,8 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         Denial::Channel(_) => (b"access the '", b"' channel"),
         Denial::Database(_) => (b"access database ", b""),
     };
+    // The log has the command's own name here, this reply what was typed.
+    let object = if let Denial::Database(index) = denial { words[index].to_vec() } else { object };
     let text = [b"User ", shown(name), b" has no permissions to ", before, shown(&object), after].concat();
     cx.reply.bulk(text);
     Ok(())
