@@ -32,7 +32,7 @@ SECOND_NAMES := $(foreach alias,$(ALIASES),\
 	$(if $(wildcard contrib/completion/bash/$(call of,$(alias))),$(call completion,bash/$(call name,$(alias))):$(call of,$(alias))) \
 	$(if $(wildcard contrib/completion/fish/$(call of,$(alias)).fish),$(call completion,fish/$(call name,$(alias)).fish):$(call of,$(alias)).fish))
 
-.PHONY: help build fast peers test units harnesses clients suites cli check oracle coverage compare growth fragmentation eviction expiry clients-cpu narrow linearize simulate model fuzz payloads full-memory \
+.PHONY: help build fast peers test units harnesses clients suites cli check oracle coverage compare growth fragmentation eviction expiry clients-cpu narrow linearize simulate model fuzz payloads flaps full-memory \
 	install uninstall clean
 
 help: ## this list
@@ -133,6 +133,10 @@ narrow: ## two threads beside one without sockets, and what wide commands cost
 
 full-memory: fast ## twice as much data as fits, from ten thousand clients of which a thousand hardly read
 	SPINEL_CLIENTS=10000 SPINEL_LIMIT_MIB=512 $(CARGO) test $(FAST) -p spinel-robustness --test full_memory -- --nocapture
+
+FLAPS ?= 100
+flaps: fast ## replicas behind a network that delays, loses, and fails FLAPS times under load
+	SPINEL_FLAPS=$(FLAPS) $(CARGO) test $(FAST) -p spinel-robustness --test replication_network -- --nocapture
 
 payloads: fast ## 10,000 damaged payloads of every type through RESTORE into a running server
 	SPINEL_PAYLOADS=10000 $(CARGO) test $(FAST) -p spinel-robustness --test payloads damaged -- --nocapture

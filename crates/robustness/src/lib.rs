@@ -2,14 +2,16 @@
 //!
 //! Owns: connections as raw bytes ([`Wire`]), crowds of idle and busy clients ([`crowd`]), clients that never read,
 //! send a byte a second or send garbage ([`nuisance`]), and the measurement of what a well-behaved client sees
-//! meanwhile ([`meter`]). Must not know: anything of Spinel's inside. The tests of limits also run against Redis 8.2,
+//! meanwhile ([`meter`]); pairs of primary and replica ([`replicas`]), and a bad network between them ([`network`]). Must not know: anything of Spinel's inside. The tests of limits also run against Redis 8.2,
 //! which proves the tests.
 //!
 //! Start at `tests/crowd.rs`; `tests/limits.rs` has a test for each limit.
 
 pub mod crowd;
 pub mod meter;
+pub mod network;
 pub mod nuisance;
+pub mod replicas;
 pub mod values;
 mod wire;
 
