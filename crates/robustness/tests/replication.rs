@@ -194,3 +194,28 @@ fn a_write_is_answered_when_replicas_have_it() {
         assert_eq!(other.line("EXISTS refused").integer(), Some(0));
     }
 }
+
+/// `tls-replication`, on both sides of the real Redis that speaks TLS here, and with certificates that are asked for.
+#[test]
+fn over_tls() {
+    let authority = testkit::tls::Authority::new("replication");
+    for (primary_kind, replica_kind) in
+        [(Kind::Spinel, Kind::Spinel), (Kind::Redis70, Kind::Spinel), (Kind::Spinel, Kind::Redis70)]
+    {
+        let start = |kind| TlsServer::start(kind, &authority, &["--tls-replication", "yes", "--repl-diskless-sync-delay", "0"]);
+        let (Some(primary), Some(replica)) = (start(primary_kind), start(replica_kind)) else {
+            testkit::skip_aloud("no such servers here");
+            continue;
+        };
+        let seed = testkit::seed();
+        fill(&mut random_from(seed), &mut primary.server.client());
+        let reply = replica.server.client().line(&format!("REPLICAOF 127.0.0.1 {}", primary.address.port()));
+        assert_eq!(reply.to_string(), "OK");
+        wait_linked(&replica.server);
+        under_load(&primary.server, seed, || {
+            primary.server.client().line("CLIENT KILL TYPE replica");
+            wait_linked(&replica.server);
+        });
+        assert_equal(&primary.server, &replica.server);
+    }
+}

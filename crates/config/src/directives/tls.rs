@@ -15,11 +15,11 @@ rows! { super::cluster::END;
     /// Password of that key.
     TLS_KEY_FILE_PASS: [u8] = row("tls-key-file-pass", Kind::Text, "").secret();
     /// File of the certificate for outgoing connections.
-    TLS_CLIENT_CERT_FILE: [u8] = row("tls-client-cert-file", Kind::Text, "").later("outgoing TLS");
+    TLS_CLIENT_CERT_FILE: [u8] = row("tls-client-cert-file", Kind::Text, "");
     /// File of its private key.
-    TLS_CLIENT_KEY_FILE: [u8] = row("tls-client-key-file", Kind::Text, "").later("outgoing TLS");
+    TLS_CLIENT_KEY_FILE: [u8] = row("tls-client-key-file", Kind::Text, "");
     /// Password of that key.
-    TLS_CLIENT_KEY_FILE_PASS: [u8] = row("tls-client-key-file-pass", Kind::Text, "").secret().later("outgoing TLS");
+    TLS_CLIENT_KEY_FILE_PASS: [u8] = row("tls-client-key-file-pass", Kind::Text, "").secret();
     /// File of Diffie-Hellman parameters.
     TLS_DH_PARAMS_FILE: [u8] = row("tls-dh-params-file", Kind::Text, "").no_effect("keys are exchanged over elliptic curves, never by the older Diffie-Hellman");
     /// File of the trusted authorities.
@@ -33,7 +33,7 @@ rows! { super::cluster::END;
     /// Seconds between two looks for renewed certificates; 0 means never.
     TLS_AUTO_RELOAD_INTERVAL: i64 = row("tls-auto-reload-interval", COUNT_I32, "0").valkey();
     /// Whether the connection to the primary is encrypted.
-    TLS_REPLICATION: bool = row("tls-replication", Kind::Bool, "no").later("replication");
+    TLS_REPLICATION: bool = row("tls-replication", Kind::Bool, "no");
     /// Whether the cluster bus is encrypted.
     TLS_CLUSTER: bool = row("tls-cluster", Kind::Bool, "no").later("cluster");
     /// Versions of the protocol that are spoken.

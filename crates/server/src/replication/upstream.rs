@@ -23,6 +23,8 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use replication::{Address, Framing};
 use resp::Reply;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 
 use super::frames::{Found, Frames};
 use super::*;
@@ -30,6 +32,7 @@ use crate::dispatch::{Dispatcher, Job, Progress, Requests, Scratch};
 use crate::operation::memory;
 use crate::persistence::Incoming;
 use crate::shared::now;
+use crate::tls::TlsDirectives;
 
 const SOCKET: Token = Token(1);
 /// So much is read at a time.
@@ -65,11 +68,59 @@ enum Mode {
     Stream,
 }
 
+/// The connection to our primary.
+enum Socket {
+    Plain(TcpStream),
+    /// `tls-replication`.
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Socket {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Socket::Plain(stream) => stream,
+            Socket::Tls(stream) => &stream.sock,
+        }
+    }
+
+    fn tcp_mut(&mut self) -> &mut TcpStream {
+        match self {
+            Socket::Plain(stream) => stream,
+            Socket::Tls(stream) => &mut stream.sock,
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Plain(stream) => stream.read(buffer),
+            Socket::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Plain(stream) => stream.write(bytes),
+            Socket::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Socket::Plain(_) => Ok(()),
+            Socket::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
 struct Upstream {
     shared: Arc<Shared>,
     poll: Poll,
     events: Events,
-    socket: Option<TcpStream>,
+    socket: Option<Socket>,
     /// As CLIENT LIST shows it.
     record: Option<Arc<Client>>,
     mode: Mode,
@@ -144,10 +195,10 @@ impl Upstream {
         match order {
             Order::Connect(address) => {
                 self.close();
-                match connect(&address) {
+                match self.connect(&address) {
                     Ok(mut socket) => {
                         let interest = Interest::READABLE | Interest::WRITABLE;
-                        match self.poll.registry().register(&mut socket, SOCKET, interest) {
+                        match self.poll.registry().register(socket.tcp_mut(), SOCKET, interest) {
                             Ok(()) => {
                                 self.socket = Some(socket);
                                 self.mode = Mode::Connecting;
@@ -181,7 +232,7 @@ impl Upstream {
     /// Ends the connection, without a word to the machine.
     fn close(&mut self) {
         if let Some(mut socket) = self.socket.take() {
-            let _ = self.poll.registry().deregister(&mut socket);
+            let _ = self.poll.registry().deregister(socket.tcp_mut());
         }
         if let Some(record) = self.record.take() {
             record.killed.store(true, Relaxed);
@@ -214,6 +265,10 @@ impl Upstream {
                 Err(error) => return self.lost(&error.to_string()),
             }
         }
+        match socket.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => self.lost(&error.to_string()),
+            _ => {}
+        }
     }
 
     /// Reads and executes until nothing more has come.
@@ -237,13 +292,26 @@ impl Upstream {
         }
     }
 
+    /// Begins to connect. With TLS the handshake follows by itself, when the first bytes are sent.
+    fn connect(&self, address: &Address) -> io::Result<Socket> {
+        let config = self.shared.gates.narrow(self.shared.upstream_gate()).global.config.clone();
+        let stream = connect(address)?;
+        if !config.get(directives::TLS_REPLICATION) {
+            return Ok(Socket::Plain(stream));
+        }
+        let terms = TlsDirectives::of(&config).load_outgoing().map_err(io::Error::other)?;
+        let name = ServerName::try_from(address.host.clone()).map_err(io::Error::other)?;
+        let connection = ClientConnection::new(terms, name).map_err(io::Error::other)?;
+        Ok(Socket::Tls(Box::new(StreamOwned::new(connection, stream))))
+    }
+
     fn finish_connecting(&mut self) -> bool {
         let Some(socket) = &self.socket else { return false };
-        if let Ok(Some(error)) | Err(error) = socket.take_error() {
+        if let Ok(Some(error)) | Err(error) = socket.tcp().take_error() {
             self.lost(&error.to_string());
             return false;
         }
-        match socket.peer_addr() {
+        match socket.tcp().peer_addr() {
             Ok(_) => {}
             // Not yet.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => return false,
@@ -264,10 +332,10 @@ impl Upstream {
         let Some(socket) = &self.socket else { return };
         let text =
             |address: io::Result<std::net::SocketAddr>| address.map_or_else(|_| String::new(), |it| it.to_string());
-        let (address, local_address) = (text(socket.peer_addr()), text(socket.local_addr()));
+        let (address, local_address) = (text(socket.tcp().peer_addr()), text(socket.tcp().local_addr()));
         let place = Place { thread: 0, token: usize::MAX };
         let id = self.shared.clients.next_id();
-        let client = Arc::new(Client::new(id, place, address, local_address, socket.as_raw_fd(), now()));
+        let client = Arc::new(Client::new(id, place, address, local_address, socket.tcp().as_raw_fd(), now()));
         client.set_flag(ClientFlags::PRIMARY, true);
         self.shared.clients.insert(client.clone());
         self.record = Some(client);

@@ -10,11 +10,16 @@ use std::time::Duration;
 
 use config::{Config, TlsAuthClients, TlsAuthClientsUser, directives};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    SupportedProtocolVersion,
+};
 
 use super::certificate::{self, Brief};
 use super::tickets::Tickets;
@@ -176,7 +181,7 @@ impl TlsDirectives {
                     .with_client_cert_verifier(verifier.build().map_err(|error| format!("tls-ca-cert-file: {error}"))?)
             }
         };
-        let mut config = builder.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(server)));
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(server)));
         config.ignore_client_order = self.prefers_own_order;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         if self.ticket_seconds > 0 {
@@ -192,6 +197,35 @@ impl TlsDirectives {
             directives: self.clone(),
             stamps,
         })
+    }
+
+    /// What connections to other servers go by: whose certificates are believed, and ours, which is that of clients where there is one.
+    ///
+    /// # Errors
+    /// The directive, the file, and what is wrong.
+    pub fn load_outgoing(&self) -> Result<Arc<ClientConfig>, String> {
+        let provider = Arc::new(self.provider()?);
+        let mut roots = RootCertStore::empty();
+        for authority in self.authorities()? {
+            roots.add(authority).map_err(|error| format!("a certificate of tls-ca-cert-file: {error}"))?;
+        }
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        let verifier = verifier.build().map_err(|error| {
+            format!("neither tls-ca-cert-file nor tls-ca-cert-dir says whose certificates to believe: {error}")
+        })?;
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&self.versions()?)
+            .map_err(|error| format!("tls-protocols and the ciphers do not go together: {error}"))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Vouched(verifier)));
+        let identity = match self.client.load(&provider)? {
+            Some(identity) => Some(identity),
+            None => self.server.load(&provider)?,
+        };
+        Ok(Arc::new(match identity {
+            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity))),
+            None => builder.with_no_client_auth(),
+        }))
     }
 
     /// Every file that is read.
@@ -285,6 +319,51 @@ impl TlsDirectives {
             cipher_suites.extend(suites);
         }
         Ok(CryptoProvider { cipher_suites, ..rustls::crypto::ring::default_provider() })
+    }
+}
+
+/// Whoever an authority of ours has vouched for, under whatever name: as in Redis, primaries are named by addresses that move.
+#[derive(Debug)]
+struct Vouched(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for Vouched {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // The name is looked at last.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 
