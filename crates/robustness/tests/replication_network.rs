@@ -18,6 +18,10 @@ const WEATHER: Weather = Weather { delay_max: Duration::from_millis(4), piece_by
 /// So many bytes after a link is made it fails: in the first line of the handshake, in the midst of it, and in the stream.
 const FAILS_AFTER_BYTES: [u64; 6] = [1, 1, 20, 200, 20_000, 200_000];
 
+/// A replica that is further behind gets to catch up before the link fails again: what is tested is a backlog that suffices.
+const BEHIND_BYTES_MAX: u64 = 16 << 20;
+const CAUGHT_UP_BYTES: u64 = 1 << 20;
+
 fn flaps() -> u32 {
     std::env::var("SPINEL_FLAPS").ok().map_or(FLAPS, |text| text.parse().expect("a number"))
 }
@@ -53,6 +57,13 @@ fn goes_through(primary_kind: Kind, replica_kind: Kind, threads: &str) {
             // A replica is never ahead. Asked first, it is behind what its primary says later.
             let (behind, ahead) = (offset(&mut down, "slave_repl_offset"), offset(&mut up, "master_repl_offset"));
             assert!(behind <= ahead, "flap {flap}: the replica is at {behind}, its primary at {ahead}");
+            if ahead - behind > BEHIND_BYTES_MAX {
+                let caught_up = wait_for(HEALED_WITHIN, || {
+                    let behind = offset(&mut down, "slave_repl_offset");
+                    (offset(&mut up, "master_repl_offset") - behind < CAUGHT_UP_BYTES).then_some(())
+                });
+                assert!(caught_up.is_some(), "flap {flap}: not caught up\n{}\n{}", primary.log(), replica.log());
+            }
             if random.random_bool(0.3) {
                 // What is sent now is lost, and nobody is told: bytes that the primary has written are not at the replica.
                 network.fall_silent();
