@@ -105,8 +105,10 @@ pub const NORMALISERS: &[Normaliser] = &[
             "MEMORY PURGE",
             "LATENCY HISTOGRAM",
             "DEBUG OBJECT",
+            "ROLE",
         ],
-        reason: "figures of the server's own memory and work; the type, and of INFO the sections, are compared",
+        reason: "figures of the server's own memory and work; the type, and of INFO the sections, are compared; and all of ROLE but the offset, \
+                 by which Redis counts also what its append-only file gets without any replica",
         same: same_measurement,
     },
     Normaliser {
@@ -426,6 +428,13 @@ fn client_line(line: &str, with_all_names: bool) -> Vec<String> {
 const SECTION_OF_TLS: &str = "# TLS";
 
 fn same_measurement(arguments: &[Vec<u8>], subject: &Value, reference: &Value) -> bool {
+    if arguments[0].eq_ignore_ascii_case(b"ROLE") {
+        let without_offset = |value: &Value| match value.elements() {
+            Some([role, Value::Integer(_), replicas]) => Some((role.clone(), replicas.clone())),
+            _ => None,
+        };
+        return without_offset(subject).is_some() && without_offset(subject) == without_offset(reference);
+    }
     let sections = |value: &Value| {
         let text = value.text().unwrap_or_default();
         let titles = text.lines().filter(|line| line.starts_with('#') && *line != SECTION_OF_TLS);
