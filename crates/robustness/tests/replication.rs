@@ -5,6 +5,7 @@
 //! part of the stream, so do we.
 
 use robustness::replicas::{PATIENCE, assert_equal, fill, follow, replication, start, stat, under_load, wait_linked};
+use testkit::tls::TlsServer;
 use testkit::{Kind, random_from, wait_for};
 
 /// The whole life of a pair.
