@@ -154,6 +154,10 @@ impl Machine {
             return false;
         }
         let was_primary = self.is_primary();
+        if self.may_have_snapshot(log) {
+            self.history = History::new(self.invent_id());
+            self.is_untold = true;
+        }
         if self.upstream.as_ref().is_some_and(|upstream| !matches!(upstream.state, State::Waiting { .. })) {
             self.act(Action::Close);
         }
@@ -186,12 +190,13 @@ impl Machine {
 
     /// NO ONE: a primary from now on, whose stream has another name. Its replicas have to ask again, and go on with what they have.
     pub fn promote(&mut self, now: Ms, new_id: ReplicationId, log: Log) {
+        let has_snapshot = self.may_have_snapshot(log);
         let Some(upstream) = self.upstream.take() else { return };
         if !matches!(upstream.state, State::Waiting { .. }) {
             self.act(Action::Close);
         }
         self.role = Role::Primary;
-        if log.first.is_some() {
+        if log.first.is_some() && !has_snapshot {
             let old = self.history.id;
             self.history.shift(new_id, log.end);
             self.note(
@@ -208,6 +213,16 @@ impl Machine {
         self.disconnect_replicas("the stream has another replication id from now on");
         self.downstream.become_primary(now);
         self.act(Action::BecomePrimary);
+    }
+
+    /// Whether the data may be a snapshot's already, of which we have not heard that it was loaded: as far as can be told, the log has begun anew for
+    /// it. Then our ids may be others' than the data's, and count for nothing.
+    fn may_have_snapshot(&self, log: Log) -> bool {
+        self.upstream.as_ref().is_some_and(|upstream| {
+            matches!(upstream.state, State::Receiving { .. })
+                && log.first == Some(upstream.offset)
+                && log.end == upstream.offset
+        })
     }
 
     fn connect(&mut self, now: Ms) {

@@ -222,6 +222,31 @@ fn a_promoted_replica_keeps_the_old_name_for_what_it_had() {
 }
 
 #[test]
+fn data_that_may_be_a_snapshots_already_have_no_name() {
+    for promotes in [true, false] {
+        let mut machine = following(Config::default(), log(0, 50));
+        ask(&mut machine, 0, log(0, 50));
+        machine.line(Ms(0), format!("+FULLRESYNC {} 100", id(THEIRS)).as_bytes(), log(0, 50));
+        machine.line(Ms(0), b"$10", log(0, 50));
+        // They are in place, and somebody is quicker than snapshot_loaded().
+        if promotes {
+            machine.promote(Ms(1), id(4), log(100, 100));
+            assert_eq!(*machine.history(), History::new(id(4)));
+        } else {
+            machine.follow(Ms(1), replication::Address { host: "other".to_owned(), port: 1 }, log(100, 100));
+            assert!(machine.history().id != id(OURS) && machine.history().second.is_none());
+        }
+    }
+    // The old data are still there.
+    let mut machine = following(Config::default(), log(0, 50));
+    ask(&mut machine, 0, log(0, 50));
+    machine.line(Ms(0), format!("+FULLRESYNC {} 100", id(THEIRS)).as_bytes(), log(0, 50));
+    machine.line(Ms(0), b"$10", log(0, 50));
+    machine.promote(Ms(1), id(4), log(0, 50));
+    assert_eq!(machine.history().second, Some((id(OURS), 50)));
+}
+
+#[test]
 fn acknowledgements_come_each_second_and_when_asked_for() {
     let mut machine = connected();
     assert_eq!(machine.next_deadline(), Some(Ms(1000)));

@@ -355,6 +355,12 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
+    /// Whether what is executed here is a stream that is not ours any more.
+    #[inline]
+    fn is_over(&self) -> bool {
+        self.relay.is_some_and(|relay| !relay.is_current(self.shared))
+    }
+
     /// Passes this thread's gate; `None` while a script is slow.
     #[inline]
     fn enter(&self) -> Option<Narrow<'a, World>> {
@@ -373,6 +379,7 @@ impl<'a> Dispatcher<'a> {
             }
             return;
         };
+        let is_over = self.is_over();
         let mut plans: Vec<Plan<'_>> = recycle(std::mem::take(&mut self.scratch.plans));
         let mut keys: Vec<Key<'_>> = recycle(std::mem::take(&mut self.scratch.keys));
         let mut effects = std::mem::take(&mut self.scratch.effects);
@@ -389,7 +396,7 @@ impl<'a> Dispatcher<'a> {
             if job.progress.is_some() {
                 continue;
             }
-            if job.session.client.killed.load(Relaxed) {
+            if job.session.client.killed.load(Relaxed) || is_over {
                 job.progress = Some(Progress::Closed);
                 continue;
             }
@@ -572,7 +579,7 @@ impl<'a> Dispatcher<'a> {
         let args = job.requests.get(job.next);
         let now = now();
         keys.clear();
-        if job.session.client.killed.load(Relaxed) {
+        if job.session.client.killed.load(Relaxed) || self.is_over() {
             job.progress = Some(Progress::Closed);
             return;
         }

@@ -73,6 +73,8 @@ pub struct StreamPlace {
 pub struct Incoming {
     /// Where it was cut.
     pub offset: u64,
+    /// The number of the stream behind it.
+    pub stream: u64,
 }
 
 impl Loading {
@@ -430,9 +432,16 @@ impl Shared {
     /// Why it failed.
     pub fn load_from_primary<R: Read>(&self, source: R, incoming: &Incoming) -> Result<Vec<u8>, String> {
         let began = Instant::now();
+        {
+            // Nobody is promoted while data is loaded, but somebody may have been before that.
+            let mut world = self.gates.wide();
+            if !self.replication.is_stream(incoming.stream) {
+                return Err("it is not wanted any more".to_owned());
+            }
+            world.global.loading = true;
+        }
         self.begin_loading();
         self.forget_data(|global| {
-            global.loading = true;
             // What was written so far is of other data: a new file begins with what is loaded.
             self.close_aof_for_sync(global);
             self.drop_log(global);

@@ -75,6 +75,8 @@ pub struct Replication {
     is_asked: AtomicBool,
     /// The database that its stream has selected.
     stream_db: AtomicU32,
+    /// Numbers the streams that we apply: another one with each promotion, under whose access it changes.
+    stream: AtomicU64,
     /// What the loaded snapshot said of itself.
     restored: Mutex<Option<StreamPlace>>,
     /// The pause that was in force before a failover's.
@@ -214,6 +216,7 @@ impl Replication {
             wanted_acknowledged: AtomicBool::new(false),
             is_asked: AtomicBool::new(false),
             stream_db: AtomicU32::new(0),
+            stream: AtomicU64::new(0),
             restored: Mutex::default(),
             paused: Mutex::default(),
             deadline: AtomicU64::new(0),
@@ -274,6 +277,11 @@ impl Replication {
     /// The database in which the stream goes on.
     pub fn note_stream_db(&self, db: u32) {
         self.stream_db.store(db, Relaxed);
+    }
+
+    /// Whether it is the stream of this number that we apply. Under an access.
+    pub fn is_stream(&self, number: u64) -> bool {
+        self.stream.load(Relaxed) == number
     }
 
     fn stream_db(&self) -> u32 {
@@ -396,9 +404,13 @@ impl Shared {
                 Action::Send(bytes) => replication.upstream.send(upstream::Order::Send(bytes)),
                 Action::ReceiveSnapshot(framing) => {
                     let offset = machine.upstream_offset();
-                    replication.upstream.send(upstream::Order::Receive { framing, offset });
+                    let stream = replication.stream.load(Relaxed);
+                    replication.upstream.send(upstream::Order::Receive { framing, offset, stream });
                 }
-                Action::Stream => replication.upstream.send(upstream::Order::Stream),
+                Action::Stream => {
+                    let stream = replication.stream.load(Relaxed);
+                    replication.upstream.send(upstream::Order::Stream(stream));
+                }
                 Action::Reply(link, bytes) => replication.feeder.send(Order::Reply { link, bytes }),
                 Action::Patience(link) => replication.feeder.send(Order::Patience(link)),
                 Action::Feed { link, from } => replication.feeder.send(Order::Feed { link, from }),
@@ -460,6 +472,8 @@ impl Shared {
             }
             Action::BecomePrimary => {
                 global.role = PartPlayed::Primary;
+                // What has come of the old stream is applied no more, whatever the thread is about to do with it.
+                self.replication.stream.fetch_add(1, Relaxed);
                 self.persistence.journal.set_relaying(false);
                 // Nobody knows which database the stream has selected.
                 let end = self.persistence.journal.cut(Destination::Replicas);

@@ -47,11 +47,13 @@ pub(crate) enum Order {
     Connect(Address),
     Close,
     Send(Vec<u8>),
+    /// With the number of the stream, see [`Replication`].
     Receive {
         framing: Framing,
         offset: u64,
+        stream: u64,
     },
-    Stream,
+    Stream(u64),
     /// CLIENT KILL.
     Kill(u64),
 }
@@ -132,6 +134,8 @@ struct Upstream {
     output: Vec<u8>,
     frames: Frames,
     applier: Applier,
+    /// Which stream it is that is applied.
+    stream: u64,
 }
 
 /// Starts the thread.
@@ -154,6 +158,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
         output: Vec::new(),
         frames: Frames::default(),
         applier: Applier::new(shared),
+        stream: 0,
     };
     std::thread::Builder::new()
         .name("primary".to_owned())
@@ -216,8 +221,9 @@ impl Upstream {
                     self.flush();
                 }
             }
-            Order::Receive { framing, offset } => self.receive(framing, offset),
-            Order::Stream => {
+            Order::Receive { framing, offset, stream } => self.receive(framing, Incoming { offset, stream }),
+            Order::Stream(stream) => {
+                self.stream = stream;
                 self.mode = Mode::Stream;
                 self.relayed = self.at;
             }
@@ -421,7 +427,7 @@ impl Upstream {
 
     /// Executes some of the commands that have come. False if there is no whole one.
     fn apply(&mut self) -> Result<bool, String> {
-        let Upstream { shared, input, at, relayed, frames, applier, .. } = self;
+        let Upstream { shared, input, at, relayed, frames, applier, stream, .. } = self;
         let mut requests = std::mem::take(&mut applier.requests).recycle();
         let ends = &mut applier.ends;
         ends.clear();
@@ -454,13 +460,15 @@ impl Upstream {
             applier.requests = requests.recycle();
             return Ok(any);
         }
-        let relay = Relay { bytes: &input[*relayed..], ends, done: Cell::new(0) };
+        let relay = Relay { bytes: &input[*relayed..], ends, done: Cell::new(0), stream: *stream };
         let executed = applier.executor.execute(shared, &requests, &relay);
         let done = relay.done.get();
         *relayed += done;
         applier.whole -= done;
         applier.requests = requests.recycle();
-        executed?;
+        if !executed? {
+            return Ok(false);
+        }
         shared.applied();
         Ok(true)
     }
@@ -470,7 +478,7 @@ impl Upstream {
     // -----------------------------------------------------------------------------------------------------------------
 
     /// Receives a snapshot and makes it the data. Whatever comes behind it stays in `input`.
-    fn receive(&mut self, framing: Framing, offset: u64) {
+    fn receive(&mut self, framing: Framing, incoming: Incoming) {
         self.mode = Mode::Snapshot;
         let shared = self.shared.clone();
         let began = Instant::now();
@@ -495,7 +503,6 @@ impl Upstream {
             },
             if from_socket { "to parser" } else { "to disk" }
         ));
-        let incoming = Incoming { offset };
         let loaded = if from_socket {
             let mut source = Source::new(self, framing);
             shared.load_from_primary(&mut source, &incoming).and_then(|rest| source.finish(rest))
@@ -673,9 +680,16 @@ pub(crate) struct Relay<'a> {
     /// For each request: up to where units are whole when it has been executed.
     ends: &'a [usize],
     done: Cell<usize>,
+    stream: u64,
 }
 
 impl Relay<'_> {
+    /// Whether this stream is still ours to apply, which can change between two accesses: a promoted replica has a stream of its own, and what has
+    /// come of the old one and was not applied is nobody's any more. To be asked under the access that is to execute.
+    pub(crate) fn is_current(&self, shared: &Shared) -> bool {
+        shared.replication.is_stream(self.stream)
+    }
+
     /// The requests before this one have been executed. Under the access that did it.
     pub(crate) fn executed(&self, shared: &Shared, next: usize) {
         let Some(end) = next.checked_sub(1).map(|last| self.ends[last]) else { return };
@@ -739,7 +753,8 @@ impl Applier {
 }
 
 impl Executor {
-    fn execute(&mut self, shared: &Shared, requests: &Requests<'_>, relay: &Relay<'_>) -> Result<(), String> {
+    /// False if the stream has ended meanwhile.
+    fn execute(&mut self, shared: &Shared, requests: &Requests<'_>, relay: &Relay<'_>) -> Result<bool, String> {
         let mut next = 0;
         while next < requests.len() {
             self.reply.clear();
@@ -759,12 +774,13 @@ impl Executor {
                 Progress::Done => break,
                 Progress::Full { at } => next = at,
                 Progress::Script { .. } => unreachable!("the stream is alone on its thread"),
+                Progress::Closed if !relay.is_current(shared) => return Ok(false),
                 Progress::Closed | Progress::Gone | Progress::Paused { .. } | Progress::Blocked { .. } => {
                     return Err("it has a command that ends a connection".to_owned());
                 }
             }
         }
         shared.replication.note_stream_db(self.session.db.0);
-        Ok(())
+        Ok(true)
     }
 }
