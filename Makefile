@@ -61,6 +61,7 @@ harnesses: fast
 	$(CARGO) run $(FAST) -p spinel-linearize -- run --seconds 10
 	$(CARGO) run $(FAST) -p spinel-linearize -- self-test --seconds 20
 	$(CARGO) run $(FAST) -p spinel-durability -- crash --rounds 6
+	$(CARGO) run $(FAST) -p spinel-durability -- chain --rounds 4
 	$(CARGO) run $(FAST) -p spinel-durability -- self-test
 	$(MAKE) model
 
@@ -92,6 +93,9 @@ ROUNDS ?= 200
 SEED ?= $(shell date +%s)
 crash: fast ## ROUNDS of servers killed under load, on disks that lose and fail, from SEED
 	$(CARGO) run $(FAST) -p spinel-durability -- crash --rounds $(ROUNDS) --seed $(SEED)
+
+chain: fast ## ROUNDS of three servers in a chain that loses its middle, from SEED
+	$(CARGO) run $(FAST) -p spinel-durability -- chain --rounds $(ROUNDS) --seed $(SEED)
 
 ELEMENTS ?= 0,1000,1000000,10000000
 instant: fast ## snapshots under load are of one instant, with collections of so many ELEMENTS

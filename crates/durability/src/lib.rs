@@ -5,11 +5,12 @@
 //! ```
 //!
 //! Owns: [`lane`]s that know what they have written and when it was answered, the [`model`] that this is compared with, a [`disk`] that
-//! loses what is not synchronised and fails when told to, [`life`]s that end by SIGKILL, snapshots checked for their [`instant`]. Must not know:
+//! loses what is not synchronised and fails when told to, [`life`]s that end by SIGKILL, snapshots checked for their [`instant`], a [`chain`] of servers that loses its middle. Must not know:
 //! anything of Spinel's inside; a server is a program and a socket.
 //!
 //! Start at [`life::play`]; `docs/persistence.md` says what is promised.
 
+pub mod chain;
 pub mod crash;
 pub mod disk;
 pub mod instant;

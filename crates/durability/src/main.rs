@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use durability::life::{Ground, Plan, Tally, play};
-use durability::{crash, instant, self_test};
+use durability::{chain, crash, instant, self_test};
 use lexopt::{Arg, ValueExt as _};
 use testkit::Kind;
 
@@ -17,6 +17,8 @@ durability instant    each snapshot is the state at one instant
   --threads LIST        io-threads of the server (1,4)
   --elements LIST       elements of the large collections (0,1000,1000000)
   --snapshots N         (6)
+durability chain      three servers in a chain: the middle is killed, the end promoted, the old primary and the killed return
+  --rounds N, --round N (20)
 durability self-test  planted bugs must be found; SPINEL_BIN names a spinel built with its feature `planted`
 all: --seed S           (SPINEL_SEED, else random)
 ";
@@ -74,6 +76,8 @@ fn start() -> Result<bool> {
         (Some("instant"), _) => {
             instant::run(&instant::Options { seed, threads, elements, snapshots, environment: Vec::new() })
         }
+        (Some("chain"), None) => chain::run(&chain::Options { rounds, seed, environment: Vec::new() }),
+        (Some("chain"), Some(round)) => chain::run_round(seed, round).map(|()| true),
         (Some("self-test"), _) => self_test::self_test(seed),
         _ => {
             eprint!("{HELP}");
