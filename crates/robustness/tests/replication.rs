@@ -203,7 +203,8 @@ fn over_tls() {
     for (primary_kind, replica_kind) in
         [(Kind::Spinel, Kind::Spinel), (Kind::Redis70, Kind::Spinel), (Kind::Spinel, Kind::Redis70)]
     {
-        let start = |kind| TlsServer::start(kind, &authority, &["--tls-replication", "yes", "--repl-diskless-sync-delay", "0"]);
+        let start =
+            |kind| TlsServer::start(kind, &authority, &["--tls-replication", "yes", "--repl-diskless-sync-delay", "0"]);
         let (Some(primary), Some(replica)) = (start(primary_kind), start(replica_kind)) else {
             testkit::skip_aloud("no such servers here");
             continue;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{Config, TlsAuthClients, TlsAuthClientsUser, directives};
-use rustls::crypto::CryptoProvider;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
