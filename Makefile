@@ -135,6 +135,9 @@ clients-cpu: ## what a request costs the benchmark tool, beside redis-benchmark
 narrow: ## two threads beside one without sockets, and what wide commands cost
 	$(CARGO) bench --profile fast -p spinel-server --bench narrow
 
+survival: fast ## primaries killed at random instants 400 times: no write is lost that replicas have acknowledged
+	SPINEL_ROUNDS=200 $(CARGO) test $(FAST) -p spinel-robustness --test survival -- --nocapture
+
 full-memory: fast ## twice as much data as fits, from ten thousand clients of which a thousand hardly read
 	SPINEL_CLIENTS=10000 SPINEL_LIMIT_MIB=512 $(CARGO) test $(FAST) -p spinel-robustness --test full_memory -- --nocapture
 

@@ -20,7 +20,7 @@ rows! { super::persistence::END;
     /// Whether a replica leaves eviction to its primary.
     REPLICA_IGNORE_MAXMEMORY: bool = row("replica-ignore-maxmemory", Kind::Bool, "yes").aliases(&["slave-ignore-maxmemory"]);
     /// Whether a replica frees its old data in the background.
-    REPLICA_LAZY_FLUSH: bool = row("replica-lazy-flush", Kind::Bool, "no").aliases(&["slave-lazy-flush"]);
+    REPLICA_LAZY_FLUSH: bool = row("replica-lazy-flush", Kind::Bool, "no").aliases(&["slave-lazy-flush"]).no_effect("old data is always freed in the background");
     /// Rank by which a replica is chosen to be promoted; 0 means never.
     REPLICA_PRIORITY: i64 = row("replica-priority", COUNT_I32, "100").aliases(&["slave-priority"]);
     /// Whether sentinels tell of this replica.
@@ -30,9 +30,9 @@ rows! { super::persistence::END;
     /// Port a replica gives for itself.
     REPLICA_ANNOUNCE_PORT: i64 = row("replica-announce-port", PORT_NUMBER, "0").aliases(&["slave-announce-port"]);
     /// Whether a replica goes on when it cannot write to its disk.
-    REPLICA_IGNORE_DISK_WRITE_ERRORS: bool = row("replica-ignore-disk-write-errors", Kind::Bool, "no");
+    REPLICA_IGNORE_DISK_WRITE_ERRORS: bool = row("replica-ignore-disk-write-errors", Kind::Bool, "no").no_effect("a replica goes on with the stream while its disk fails, and says so in INFO and the log");
     /// Bytes a replica keeps of the changes that arrive during a full synchronisation; 0 means as for replica clients.
-    REPLICA_FULL_SYNC_BUFFER_LIMIT: i64 = row("replica-full-sync-buffer-limit", Kind::Memory { min: 0, max: i64::MAX }, "0");
+    REPLICA_FULL_SYNC_BUFFER_LIMIT: i64 = row("replica-full-sync-buffer-limit", Kind::Memory { min: 0, max: i64::MAX }, "0").no_effect("what is written during a synchronization is kept by the primary");
     /// Bytes of changes kept for replicas that come back.
     REPL_BACKLOG_SIZE: i64 = row("repl-backlog-size", Kind::MemoryAtLeast { min: 1, floor: 16 * KIB }, "1mb");
     /// Seconds without replicas after which these changes are let go; 0 means never.
@@ -42,7 +42,7 @@ rows! { super::persistence::END;
     /// Seconds between two pings to replicas.
     REPL_PING_REPLICA_PERIOD: i64 = row("repl-ping-replica-period", POSITIVE_I32, "10").aliases(&["repl-ping-slave-period"]);
     /// Whether small packets to replicas are gathered.
-    REPL_DISABLE_TCP_NODELAY: bool = row("repl-disable-tcp-nodelay", Kind::Bool, "no");
+    REPL_DISABLE_TCP_NODELAY: bool = row("repl-disable-tcp-nodelay", Kind::Bool, "no").no_effect("what is written within a quarter of a millisecond is sent together anyway");
     /// Whether a full synchronisation goes over the socket without a file.
     REPL_DISKLESS_SYNC: bool = row("repl-diskless-sync", Kind::Bool, "yes");
     /// Seconds such a synchronisation waits for more replicas.
@@ -66,7 +66,7 @@ rows! { super::persistence::END;
     /// Milliseconds after which such a reply leaves as an error; 0 means never.
     MIN_REPLICAS_TO_ACKNOWLEDGE_TIMEOUT: i64 = row("min-replicas-to-acknowledge-timeout", COUNT, "10000").own();
     /// What happens when a command from the primary or the append-only file fails.
-    PROPAGATION_ERROR_BEHAVIOR: PropagationErrorBehavior = row("propagation-error-behavior", Kind::Choice(PropagationErrorBehavior::NAMES), "ignore");
+    PROPAGATION_ERROR_BEHAVIOR: PropagationErrorBehavior = row("propagation-error-behavior", Kind::Choice(PropagationErrorBehavior::NAMES), "ignore").no_effect("errors of the stream are ignored");
     /// Whether expiry and eviction rest while data is brought in from elsewhere.
     IMPORT_MODE: bool = row("import-mode", Kind::Bool, "no").valkey();
 }
