@@ -1,5 +1,6 @@
 //! `FLUSHALL` and `FLUSHDB`.
 
+use config::directives;
 use keyspace::DbIndex;
 
 use crate::context::{Ctx, Outcome};
@@ -60,7 +61,11 @@ fn flush(cx: &mut Ctx<'_>, all: bool) -> Outcome {
     // One by one: a key that is watched in one database has nothing to do with the others.
     databases.iter().for_each(|db| cx.touch_databases(&[*db]));
     // Redis lets the client wait while it frees, unless it was told not to: then this is over before the reply is written.
-    cx.invalidate_everything(cx.may_block && !cx.word(1, "ASYNC"));
+    let is_lazy = match cx.args.len() {
+        1 => cx.global().config.get(directives::LAZYFREE_LAZY_USER_FLUSH),
+        _ => cx.word(1, "ASYNC"),
+    };
+    cx.invalidate_everything(cx.may_block && !is_lazy);
     let dropped = if all { cx.db.space.flush_all() } else { cx.db.space.flush_db(cx.db.index) };
     databases.into_iter().for_each(|index| cx.db.signal_database(index));
     // A small flush is one change for the save points, as in Redis.
