@@ -510,7 +510,22 @@ impl EventLoop {
             self.shared.gates.alone().global.waiters.remove(connection.session.client.id);
             deadline.map(|deadline| self.deadlines.remove(&(deadline, token)));
         }
-        let client = &connection.session.client;
+        self.forget(&connection.session);
+        // Who would redirect invalidations to it still knows it.
+        connection.session.client.killed.store(true, Relaxed);
+        // What was said before the end is still delivered, as far as the socket takes it at once.
+        let _ = connection.flush_output();
+        if connection.output.is_none() {
+            // Amid a reply it is a cut, and looks like one.
+            connection.stream.say_goodbye();
+        }
+        self.shared.clients.remove(connection.session.client.id);
+        self.count_off(token, connection.counted_bytes);
+    }
+
+    /// Nothing that others do is for this client any more.
+    fn forget(&self, session: &Session) {
+        let client = &session.client;
         if client.watched_keys.load(Relaxed) > 0 {
             self.shared.gates.alone().global.watches.remove(client);
         }
@@ -520,22 +535,17 @@ impl EventLoop {
                 self.shared.free_elsewhere(1, 0, garbage);
             }
         }
-        // Who would redirect invalidations to it still knows it.
-        client.killed.store(true, Relaxed);
-        if connection.session.is_subscriber {
+        if session.is_subscriber {
             self.shared.subscriptions.remove_client(client);
         }
-        if connection.session.is_monitor {
+        if session.is_monitor {
             self.shared.gates.alone().global.monitors.remove(client);
         }
-        // What was said before the end is still delivered, as far as the socket takes it at once.
-        let _ = connection.flush_output();
-        if connection.output.is_none() {
-            // Amid a reply it is a cut, and looks like one.
-            connection.stream.say_goodbye();
-        }
-        self.shared.clients.remove(connection.session.client.id);
-        self.shared.clients_memory_bytes.fetch_sub(connection.counted_bytes, Relaxed);
+    }
+
+    /// The connection that had this token is none of this loop's any more.
+    fn count_off(&mut self, token: usize, counted_bytes: i64) {
+        self.shared.clients_memory_bytes.fetch_sub(counted_bytes, Relaxed);
         self.shared.connected.fetch_sub(1, Relaxed);
         self.stats.clients.fetch_sub(1, Relaxed);
         self.paused.retain(|&paused| paused != token);
@@ -552,29 +562,8 @@ impl EventLoop {
         };
         let _ = self.poll.registry().deregister(&mut SourceFd(&connection.stream.fd()));
         let client = connection.session.client.clone();
-        if client.watched_keys.load(Relaxed) > 0 {
-            self.shared.gates.alone().global.watches.remove(&client);
-        }
-        if client.has_tracked() {
-            let garbage = self.shared.gates.alone().global.tracking.remove(&client);
-            if let Some(garbage) = garbage {
-                self.shared.free_elsewhere(1, 0, garbage);
-            }
-        }
-        if connection.session.is_subscriber {
-            self.shared.subscriptions.remove_client(&client);
-        }
-        if connection.session.is_monitor {
-            self.shared.gates.alone().global.monitors.remove(&client);
-        }
-        self.shared.clients_memory_bytes.fetch_sub(connection.counted_bytes, Relaxed);
-        self.shared.connected.fetch_sub(1, Relaxed);
-        self.stats.clients.fetch_sub(1, Relaxed);
-        self.paused.retain(|&paused| paused != token);
-        self.resumed.retain(|&resumed| resumed != token);
-        self.unfinished.retain(|&unfinished| unfinished != token);
-        self.writing.retain(|&writing| writing != token);
-        self.undurable.retain(|&undurable| undurable != token);
+        self.forget(&connection.session);
+        self.count_off(token, connection.counted_bytes);
         let output = connection.output.take();
         let Connection { stream, .. } = *connection;
         self.shared.replication.adopt(client, stream, output);
