@@ -54,6 +54,14 @@ pub fn wait_linked(replica: &Server) {
     assert!(linked.is_some(), "{} does not come to follow:\n{}", replica.kind(), replica.log());
 }
 
+/// Waits until the primary has so many replicas, neither more nor fewer.
+#[track_caller]
+pub fn wait_for_replicas(primary: &Server, count: usize) {
+    let mut client = primary.client();
+    let there = wait_for(PATIENCE, || (replication(&mut client)["connected_slaves"] == count.to_string()).then_some(()));
+    assert!(there.is_some(), "{} has not {count} replicas:\n{}", primary.kind(), primary.log());
+}
+
 /// Waits until the replica has everything.
 #[track_caller]
 pub fn wait_equal_offsets(primary: &Server, replica: &Server) {

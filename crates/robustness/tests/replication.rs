@@ -4,7 +4,7 @@
 //! cut, either side restarted, promoted and demoted. At the end both have the same data at the same offset, and where real servers manage with a
 //! part of the stream, so do we.
 
-use robustness::replicas::{PATIENCE, assert_equal, fill, follow, replication, start, stat, under_load, wait_linked};
+use robustness::replicas::{PATIENCE, assert_equal, fill, follow, replication, start, stat, under_load, wait_for_replicas, wait_linked};
 use testkit::tls::TlsServer;
 use testkit::{Kind, random_from, wait_for};
 
@@ -35,6 +35,8 @@ fn live(primary_kind: Kind, replica_kind: Kind, threads: &str) {
         for round in 0..3 {
             let at = if round == 1 { &replica } else { &primary };
             let kind = if round == 1 { "master" } else { "replica" };
+            // The link before may be cut at the replica and not yet at the primary, which then has two.
+            wait_for_replicas(&primary, 1);
             let killed = at.client().line(&format!("CLIENT KILL TYPE {kind}")).to_string();
             assert!(killed.ends_with('1'), "{killed}\n{}", at.log());
             let mut up = primary.client();
