@@ -236,6 +236,13 @@ impl Watches {
             client.set_flag(ClientFlags::DIRTY_WATCH, true);
         }
     }
+
+    /// Marks whoever watches a key that is there, as all data is about to go.
+    pub fn touch_all(&self, is_there: impl Fn(DbIndex, &[u8]) -> bool) {
+        for (db, key) in self.by_key.keys().filter(|(db, key)| is_there(*db, key)) {
+            self.touch(*db, key);
+        }
+    }
 }
 
 /// The planted bug `unseen-touch`: one change in eight of a watched key is told to nobody. The linearizability check must find it.

@@ -58,7 +58,8 @@ pub fn wait_linked(replica: &Server) {
 #[track_caller]
 pub fn wait_for_replicas(primary: &Server, count: usize) {
     let mut client = primary.client();
-    let there = wait_for(PATIENCE, || (replication(&mut client)["connected_slaves"] == count.to_string()).then_some(()));
+    let there =
+        wait_for(PATIENCE, || (replication(&mut client)["connected_slaves"] == count.to_string()).then_some(()));
     assert!(there.is_some(), "{} has not {count} replicas:\n{}", primary.kind(), primary.log());
 }
 

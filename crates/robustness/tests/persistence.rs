@@ -369,3 +369,26 @@ fn transactions_are_refused_where_the_disk_fails() {
         assert!(replies[0].integer() == Some(1) && replies[1].is_error_of("MISCONF"), "{replies:?}");
     });
 }
+
+/// Who watches a key that is there is told when all data is loaded anew, even if it comes back as it was: another server would say the same.
+#[test]
+fn loading_again_touches_what_is_watched() {
+    against_both(&["--enable-debug-command", "yes"], |server| {
+        let (mut client, mut watcher) = (server.client(), server.client());
+        let mut watched = |lines: &[&str], reload: &str| {
+            client.line("FLUSHALL");
+            lines.iter().for_each(|line| drop(client.line(line)));
+            watcher.line("WATCH a");
+            assert_eq!(client.line(reload).text(), Some("OK"));
+            watcher.line("MULTI");
+            watcher.line("PING");
+            watcher.line("EXEC").is_null()
+        };
+        assert!(watched(&["SET a 1"], "DEBUG RELOAD"));
+        assert!(watched(&["SET a 1"], "DEBUG RELOAD MERGE"));
+        assert!(watched(&["SET b 1", "SAVE", "SET a 1"], "DEBUG RELOAD NOSAVE"), "it went");
+        assert!(!watched(&["SET b 1"], "DEBUG RELOAD"), "it was not there");
+        assert!(!watched(&["SET a 1", "SAVE", "DEL a"], "DEBUG RELOAD NOSAVE"), "it came, which was not a change");
+        assert!(!watched(&["SET a 1"], "DEBUG RELOAD NOFLUSH MERGE"), "nothing was taken away");
+    });
+}

@@ -4,7 +4,9 @@
 //! cut, either side restarted, promoted and demoted. At the end both have the same data at the same offset, and where real servers manage with a
 //! part of the stream, so do we.
 
-use robustness::replicas::{PATIENCE, assert_equal, fill, follow, replication, start, stat, under_load, wait_for_replicas, wait_linked};
+use robustness::replicas::{
+    PATIENCE, assert_equal, fill, follow, replication, start, stat, under_load, wait_for_replicas, wait_linked,
+};
 use testkit::tls::TlsServer;
 use testkit::{Kind, random_from, wait_for};
 

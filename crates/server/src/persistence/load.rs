@@ -414,7 +414,10 @@ impl Shared {
         let mut world = self.gates.wide();
         world.global.scripts.functions.clear();
         // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
-        let garbage = unsafe { world.keyspace.wide() }.flush_all();
+        let mut space = unsafe { world.keyspace.wide() };
+        world.global.watches.touch_all(|db, key| space.contains(db, space.key(key)));
+        let garbage = space.flush_all();
+        drop(space);
         let tracked = tracking::invalidate_everything(&mut world.global, self, &self.job_stats, self.loops());
         also(&mut world.global);
         drop(world);
