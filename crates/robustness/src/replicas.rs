@@ -41,6 +41,15 @@ pub fn follow(replica: &Server, primary: &Server) {
     assert!(reply.to_string().starts_with("OK"), "{reply}");
 }
 
+/// Ends the server with a snapshot.
+#[track_caller]
+pub fn end_in_order(server: &mut Server) {
+    let mut client = server.client();
+    client.queue(&["SHUTDOWN", "SAVE"]);
+    client.flush().expect("it is sent");
+    assert!(wait_for(PATIENCE, || server.exit_status()).is_some(), "it goes on:\n{}", server.log());
+}
+
 /// Whether the replica has its link.
 pub fn is_linked(replica: &Server) -> bool {
     let Ok(mut client) = Client::connect(replica.address()) else { return false };

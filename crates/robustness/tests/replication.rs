@@ -5,7 +5,8 @@
 //! part of the stream, so do we.
 
 use robustness::replicas::{
-    PATIENCE, assert_equal, fill, follow, replication, start, stat, under_load, wait_for_replicas, wait_linked,
+    PATIENCE, assert_equal, end_in_order, fill, follow, replication, start, stat, under_load, wait_equal_offsets,
+    wait_for_replicas, wait_linked,
 };
 use testkit::tls::TlsServer;
 use testkit::{Kind, random_from, wait_for};
@@ -15,8 +16,8 @@ fn live(primary_kind: Kind, replica_kind: Kind, threads: &str) {
     let seed = testkit::seed();
     eprintln!("{replica_kind} follows {primary_kind}, {threads} threads, seed {seed}");
     let threads = |kind| if kind == Kind::Spinel { vec!["--io-threads", threads] } else { Vec::new() };
-    let Some(primary) = start(primary_kind, &threads(primary_kind)) else { return };
-    let Some(replica) = start(replica_kind, &threads(replica_kind)) else { return };
+    let Some(mut primary) = start(primary_kind, &threads(primary_kind)) else { return };
+    let Some(mut replica) = start(replica_kind, &threads(replica_kind)) else { return };
     let mut random = random_from(seed);
     fill(&mut random, &mut primary.client());
     // Something that has to go.
@@ -58,6 +59,22 @@ fn live(primary_kind: Kind, replica_kind: Kind, threads: &str) {
     wait_linked(&primary);
     assert_equal(&replica, &primary);
     assert_eq!(stat(&mut replica.client(), "sync_full"), full, "{}\n{}", primary.log(), replica.log());
+
+    // Who ends in order goes on where it was. First the one that follows now, under load; then the other.
+    under_load(&replica, seed + 20, || {
+        end_in_order(&mut primary);
+        primary.restart(&["--replicaof", "127.0.0.1", &replica.port().to_string()]).expect("it starts again");
+        wait_linked(&primary);
+    });
+    assert_equal(&replica, &primary);
+    assert_eq!(stat(&mut replica.client(), "sync_full"), full, "{}\n{}", primary.log(), replica.log());
+    end_in_order(&mut replica);
+    replica.restart(&[]).expect("it starts again");
+    follow(&primary, &replica);
+    wait_linked(&primary);
+    under_load(&replica, seed + 30, || wait_equal_offsets(&replica, &primary));
+    assert_equal(&replica, &primary);
+    assert_eq!(stat(&mut replica.client(), "sync_full"), 0, "{}\n{}", primary.log(), replica.log());
 }
 
 #[test]
@@ -112,10 +129,7 @@ fn a_chain() {
 
     // Who ends in order goes on where it was, and so do those behind it.
     let full = stat(&mut first.client(), "sync_full");
-    let mut client = second.client();
-    client.queue(&["SHUTDOWN", "SAVE"]);
-    client.flush().expect("it is sent");
-    assert!(wait_for(PATIENCE, || second.exit_status()).is_some());
+    end_in_order(&mut second);
     let port = first.port().to_string();
     second.restart(&["--replicaof", "127.0.0.1", &port]).expect("it starts again");
     wait_linked(&second);
@@ -126,10 +140,7 @@ fn a_chain() {
     assert_equal(&second, &third);
 
     // The primary too.
-    let mut client = first.client();
-    client.queue(&["SHUTDOWN", "SAVE"]);
-    client.flush().expect("it is sent");
-    assert!(wait_for(PATIENCE, || first.exit_status()).is_some());
+    end_in_order(&mut first);
     first.restart(&[]).expect("it starts again");
     follow(&second, &first);
     wait_linked(&second);
