@@ -25,7 +25,7 @@ pub(crate) use self::capture::{Capture, Captured, Unlocked};
 pub(crate) use self::segment::Place;
 
 use self::directory::{Directory, segment_end};
-use self::segment::{Bucket, HOME_BITS, SegmentRef, is_size, len_max, lines_after, lines_for};
+use self::segment::{Bucket, HOME_BITS, LINE_BYTES, SegmentRef, is_size, len_max, lines_after, lines_for};
 use self::word::{TAG_BITS, Word};
 use crate::Millis;
 use crate::hash::KeyHasher;
@@ -448,9 +448,17 @@ impl<E: Element> Table<E> {
     }
 
     fn capture_unit(&mut self, capture: &dyn Capture<E>, segment: SegmentRef, home: usize) -> Captured {
+        // Elements lie on two lines as often as on one.
+        let prefetch_words = |bucket: &Bucket| {
+            for address in bucket.words.iter().map(|word| word.address()) {
+                prefetch(address);
+                prefetch(address.wrapping_add(LINE_BYTES - 1));
+            }
+        };
         if home + 2 < segment.buckets() {
+            prefetch(segment.bucket((home + 6).min(segment.buckets() - 1)).cast());
             // SAFETY: as above.
-            unsafe { &*segment.bucket(home + 2) }.words.iter().for_each(|word| prefetch(word.address()));
+            prefetch_words(unsafe { &*segment.bucket(home + 2) });
         }
         let mut captured = Captured { units: 1, cost_bytes: 0 };
         // SAFETY: as above.

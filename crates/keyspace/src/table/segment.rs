@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use super::word::{TAG_BITS, Word};
 use crate::{Millis, slab};
 
-const LINE_BYTES: usize = 64;
+pub(super) const LINE_BYTES: usize = 64;
 
 /// Words in a bucket.
 pub(super) const BUCKET_WORDS: usize = 7;

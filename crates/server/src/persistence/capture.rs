@@ -9,7 +9,8 @@
 //! A writer that captures something serializes it into memory and goes on: files are the helpers' business. A record is in one piece in the
 //! file, so an opened collection that has become large in memory *claims* the output until all its elements are there; what
 //! else is captured meanwhile waits, and is spilled to a second file if that is too much. So memory stays within
-//! [`SPILL_BYTES`], whatever the size of the data and the speed of the output, plus what is captured while some of it is being spilled.
+//! [`SPILL_BYTES`], whatever the size of the data and the speed of the output, plus what is captured while some of it is being spilled, and
+//! [`NOTED_BYTES`] in each stripe.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -29,7 +30,7 @@ use super::commands_form::{self, Elements};
 use super::output::Output;
 
 /// Stripes with less than this stay in memory while there is more to come.
-const FLUSH_BYTES: usize = 256 << 10;
+const FLUSH_BYTES: usize = 64 << 10;
 /// Openings with less than this wait until they are complete.
 const CLAIM_BYTES: usize = 1 << 20;
 /// More than this is not kept in memory while the output is busy.
@@ -38,6 +39,8 @@ pub const SPILL_BYTES: u64 = 32 << 20;
 const SHARED_TEXT_BYTES_MIN: usize = 64 << 10;
 
 const STRIPES: usize = 64;
+/// So much may wait in one place uncounted.
+const NOTED_BYTES: usize = 16 << 10;
 
 /// Which trace of use is written beside each key.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +66,7 @@ pub struct Collector {
     family: Family,
     compress: bool,
     traces: Traces,
-    stripes: Box<[Mutex<Stripe>]>,
+    stripes: Box<[Apart<Stripe>]>,
     openings: Mutex<BTreeMap<OpeningId, Arc<Mutex<Opened>>>>,
     /// The number of the latest version that a value has needed.
     version: AtomicU16,
@@ -71,18 +74,31 @@ pub struct Collector {
     pub waiting_bytes: AtomicU64,
     pub waiting_bytes_peak: AtomicU64,
     pub spilled_bytes: AtomicU64,
-    pub keys: AtomicU64,
     spill: Mutex<Spill>,
     is_cancelled: AtomicBool,
 }
+
+/// A lock on cache lines of its own: walkers are in neighbouring shards at the same time.
+#[derive(Default)]
+#[repr(align(128))]
+struct Apart<T>(Mutex<T>);
 
 /// Whole records, each behind a SELECTDB where it is needed.
 #[derive(Default)]
 struct Stripe {
     pieces: Vec<Piece>,
     bytes: usize,
+    /// So many of them are in the collector's figure.
+    noted: Noted,
     db: Option<DbIndex>,
+    /// All that ever came here.
+    keys: u64,
 }
+
+/// How many of the bytes that wait in one place are counted for all places together: that figure is everybody's, and changing it for each key would
+/// cost more than all else that is done for a key.
+#[derive(Default)]
+struct Noted(usize);
 
 enum Piece {
     Bytes(Vec<u8>),
@@ -103,6 +119,7 @@ struct Opened {
     last: Vec<u8>,
     /// In all of them.
     bytes: usize,
+    noted: Noted,
     /// Elements that have not come yet.
     left: usize,
 }
@@ -126,13 +143,12 @@ impl Collector {
             family,
             compress,
             traces,
-            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            stripes: (0..STRIPES).map(|_| Apart::default()).collect(),
             openings: Mutex::default(),
             version: AtomicU16::new(Version::REDIS_7_0.number()),
             waiting_bytes: AtomicU64::new(0),
             waiting_bytes_peak: AtomicU64::new(0),
             spilled_bytes: AtomicU64::new(0),
-            keys: AtomicU64::new(0),
             spill: Mutex::new(Spill { path: spill, file: None }),
             is_cancelled: AtomicBool::new(false),
         }
@@ -152,8 +168,15 @@ impl Collector {
         Version::known(self.version.load(Relaxed).into()).expect("it was some value's version")
     }
 
+    /// How many keys have been captured.
+    pub fn keys(&self) -> u64 {
+        self.stripes.iter().map(|stripe| stripe.0.lock().keys).sum()
+    }
+
     fn options(&self, version: Version) -> Options {
-        self.version.fetch_max(version.number(), Relaxed);
+        if version.number() > self.version.load(Relaxed) {
+            self.version.fetch_max(version.number(), Relaxed);
+        }
         Options { version, compress: self.compress }
     }
 
@@ -170,10 +193,19 @@ impl Collector {
         }
     }
 
-    /// Counts what is about to wait, while it is still locked: whoever takes it counts it off.
-    fn note_waiting(&self, bytes: usize) {
-        let now = self.waiting_bytes.fetch_add(bytes as u64, Relaxed) + bytes as u64;
-        self.waiting_bytes_peak.fetch_max(now, Relaxed);
+    /// Counts what waits in one place, once it has grown enough, and while it is still locked: whoever takes it counts it off.
+    fn note_waiting(&self, bytes: usize, noted: &mut Noted) {
+        let more = bytes - noted.0;
+        if more >= NOTED_BYTES {
+            noted.0 = bytes;
+            let now = self.waiting_bytes.fetch_add(more as u64, Relaxed) + more as u64;
+            self.waiting_bytes_peak.fetch_max(now, Relaxed);
+        }
+    }
+
+    /// What waited there has been taken.
+    fn note_taken(&self, noted: Noted) {
+        self.waiting_bytes.fetch_sub(noted.0 as u64, Relaxed);
     }
 
     fn begin_record(&self, out: &mut Vec<u8>, entry: &Entry<'_>, value_type: ValueType, options: &Options) {
@@ -211,12 +243,13 @@ impl Collector {
         loop {
             if let Some(id) = *by {
                 let opened = self.openings.lock().get(&id).cloned().expect("the one that claims is there");
-                let (pieces, is_complete) = {
+                let (pieces, noted, is_complete) = {
                     let mut opened = opened.lock();
-                    (opened.take(), opened.left == 0)
+                    let (pieces, noted) = opened.take();
+                    (pieces, noted, opened.left == 0)
                 };
+                self.note_taken(noted);
                 for piece in pieces {
-                    self.waiting_bytes.fetch_sub(piece.len() as u64, Relaxed);
                     output.write(&piece)?;
                     any |= !piece.is_empty();
                 }
@@ -254,16 +287,16 @@ impl Collector {
     }
 
     /// Moves a stripe's records to `chunk`, if there are so many.
-    fn take_stripe(&self, stripe: &Mutex<Stripe>, bytes_min: usize, chunk: &mut Vec<u8>) -> bool {
-        let taken = {
-            let mut stripe = stripe.lock();
+    fn take_stripe(&self, stripe: &Apart<Stripe>, bytes_min: usize, chunk: &mut Vec<u8>) -> bool {
+        let (pieces, noted) = {
+            let mut stripe = stripe.0.lock();
             if stripe.bytes < bytes_min {
                 return false;
             }
-            std::mem::take(&mut *stripe)
+            stripe.take()
         };
-        self.waiting_bytes.fetch_sub(taken.bytes as u64, Relaxed);
-        for piece in taken.pieces {
+        self.note_taken(noted);
+        for piece in pieces {
             match piece {
                 Piece::Bytes(bytes) if chunk.is_empty() => *chunk = bytes,
                 Piece::Bytes(bytes) => chunk.extend_from_slice(&bytes),
@@ -336,11 +369,10 @@ impl Sink for Collector {
         if self.is_cancelled() {
             return;
         }
-        self.keys.fetch_add(1, Relaxed);
         let value = entry.value();
         let options = self.options(Version::needed_by(&value, self.family));
-        let mut stripe = self.stripes[shard.get() % STRIPES].lock();
-        let before = stripe.bytes;
+        let stripe = &mut *self.stripes[shard.get() % STRIPES].0.lock();
+        stripe.keys += 1;
         let out = stripe.select(self.form, db);
         let len = out.len();
         let mut text = None;
@@ -375,22 +407,21 @@ impl Sink for Collector {
             }
         }
         // Before anybody can take it.
-        self.note_waiting(stripe.bytes - before);
+        self.note_waiting(stripe.bytes, &mut stripe.noted);
     }
 
     fn open(&self, shard: ShardIndex, db: DbIndex, entry: Entry<'_>, opening: Opening) {
         if self.is_cancelled() {
             return;
         }
-        self.keys.fetch_add(1, Relaxed);
         let value = entry.value();
         let ValueRef::Object(object) = &value else { unreachable!("strings are not opened") };
         match opening {
             Opening::Shared(shared) => {
                 let version = Version::needed_by(&value, self.family);
                 let options = self.options(version);
-                let mut stripe = self.stripes[shard.get() % STRIPES].lock();
-                let before = stripe.bytes;
+                let stripe = &mut *self.stripes[shard.get() % STRIPES].0.lock();
+                stripe.keys += 1;
                 match self.form {
                     Form::Records => {
                         stripe.append(self.form, db, |out| {
@@ -406,9 +437,10 @@ impl Sink for Collector {
                 }
                 // Only what it costs beyond what the keyspace has anyway.
                 stripe.bytes += SHARED_COST_BYTES;
-                self.note_waiting(stripe.bytes - before);
+                self.note_waiting(stripe.bytes, &mut stripe.noted);
             }
             Opening::Elements { id, len } => {
+                self.stripes[shard.get() % STRIPES].0.lock().keys += 1;
                 let options = self.options(Version::needed_by(&value, self.family));
                 let mut bytes = Vec::new();
                 select_db(&mut bytes, self.form, db);
@@ -428,8 +460,14 @@ impl Sink for Collector {
                         Parts::Record { value_type, base }
                     }
                 };
-                self.note_waiting(bytes.len());
-                let opened = Opened { parts, full: Vec::new(), bytes: bytes.len(), last: bytes, left: len };
+                let opened = Opened {
+                    parts,
+                    full: Vec::new(),
+                    bytes: bytes.len(),
+                    noted: Noted::default(),
+                    last: bytes,
+                    left: len,
+                };
                 self.openings.lock().insert(id, Arc::new(Mutex::new(opened)));
             }
         }
@@ -456,7 +494,8 @@ impl Sink for Collector {
         }
         let written = bytes.len() - before;
         opened.note(written);
-        self.note_waiting(written);
+        let Opened { bytes, noted, .. } = &mut *opened;
+        self.note_waiting(*bytes, noted);
     }
 }
 
@@ -505,16 +544,22 @@ impl Opened {
         }
     }
 
-    /// What there is, in order.
-    fn take(&mut self) -> Vec<Vec<u8>> {
+    /// What there is, in order, and how much of it was noted.
+    fn take(&mut self) -> (Vec<Vec<u8>>, Noted) {
         self.bytes = 0;
         let mut pieces = std::mem::take(&mut self.full);
         pieces.push(std::mem::take(&mut self.last));
-        pieces
+        (pieces, std::mem::take(&mut self.noted))
     }
 }
 
 impl Stripe {
+    /// What there is, and how much of it was noted. What comes then begins with its database.
+    fn take(&mut self) -> (Vec<Piece>, Noted) {
+        (self.bytes, self.db) = (0, None);
+        (std::mem::take(&mut self.pieces), std::mem::take(&mut self.noted))
+    }
+
     /// The bytes that the next record of this database is appended to.
     fn select(&mut self, form: Form, db: DbIndex) -> &mut Vec<u8> {
         if !matches!(self.pieces.last(), Some(Piece::Bytes(_))) {
@@ -548,7 +593,14 @@ mod tests {
 
     fn opened(bytes: usize, left: usize) -> Arc<Mutex<Opened>> {
         let parts = Parts::Record { value_type: ValueType::Set, base: None };
-        Arc::new(Mutex::new(Opened { parts, full: Vec::new(), last: vec![b'x'; bytes], bytes, left }))
+        Arc::new(Mutex::new(Opened {
+            parts,
+            full: Vec::new(),
+            last: vec![b'x'; bytes],
+            bytes,
+            noted: Noted::default(),
+            left,
+        }))
     }
 
     fn output(folder: &Path) -> Mutex<Claimed> {
@@ -568,8 +620,9 @@ mod tests {
             Collector::new(Form::Records, Family::Redis, false, Traces::None, folder.path().join("captured"));
         let large = SPILL_BYTES as usize + 1;
         for (id, bytes) in [(0, CLAIM_BYTES), (1, large)] {
-            collector.note_waiting(bytes);
-            collector.openings.lock().insert(OpeningId(id), opened(bytes, 1));
+            let opened = opened(bytes, 1);
+            collector.note_waiting(bytes, &mut opened.lock().noted);
+            collector.openings.lock().insert(OpeningId(id), opened);
         }
         collector.relieve(&output).unwrap();
         assert_eq!(output.lock().by, Some(OpeningId(0)));
@@ -587,13 +640,15 @@ mod tests {
         let output = output(folder.path());
         let collector =
             Collector::new(Form::Records, Family::Redis, false, Traces::None, folder.path().join("captured"));
-        collector.note_waiting(CLAIM_BYTES);
-        collector.openings.lock().insert(OpeningId(0), opened(CLAIM_BYTES, 1));
+        let first = opened(CLAIM_BYTES, 1);
+        collector.note_waiting(CLAIM_BYTES, &mut first.lock().noted);
+        collector.openings.lock().insert(OpeningId(0), first);
         let record = vec![b'r'; SPILL_BYTES as usize / STRIPES + 1];
         for stripe in &collector.stripes {
-            collector.note_waiting(record.len());
             let pieces = vec![Piece::Bytes(record.clone())];
-            *stripe.lock() = Stripe { pieces, bytes: record.len(), db: None };
+            let stripe = &mut *stripe.0.lock();
+            *stripe = Stripe { pieces, bytes: record.len(), ..Stripe::default() };
+            collector.note_waiting(stripe.bytes, &mut stripe.noted);
         }
         collector.relieve(&output).unwrap();
         assert!(collector.waiting_bytes.load(Relaxed) <= SPILL_BYTES);

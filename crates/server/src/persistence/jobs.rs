@@ -244,7 +244,7 @@ impl Shared {
             Ok(bytes) => {
                 LOG.notice(&format!(
                     "Background RDB transfer terminated with success: {} keys, {bytes} bytes; at most {} bytes waited in memory, {} were spilled",
-                    cut.collector.keys.load(Relaxed),
+                    cut.collector.keys(),
                     cut.collector.waiting_bytes_peak.load(Relaxed),
                     cut.collector.spilled_bytes.load(Relaxed),
                 ));
@@ -281,7 +281,7 @@ impl Shared {
                 let captured = cut.snapshot.figures();
                 LOG.notice(&format!(
                     "DB saved on disk: {} keys, {bytes} bytes; at most {} bytes waited in memory, {} were spilled, {} of {} units were captured by writers",
-                    cut.collector.keys.load(Relaxed),
+                    cut.collector.keys(),
                     cut.collector.waiting_bytes_peak.load(Relaxed),
                     cut.collector.spilled_bytes.load(Relaxed),
                     captured.units_forced,

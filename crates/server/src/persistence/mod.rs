@@ -166,7 +166,7 @@ impl Persistence {
             }
             if let Some(collector) = &running.collector {
                 progress.keys_total = figures.keys_total.load(Relaxed);
-                progress.keys_done = collector.keys.load(Relaxed);
+                progress.keys_done = collector.keys();
                 progress.captured_bytes = collector.waiting_bytes.load(Relaxed);
                 progress.captured_bytes_peak = collector.waiting_bytes_peak.load(Relaxed);
             }

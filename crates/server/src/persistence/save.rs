@@ -188,7 +188,8 @@ fn walk(shared: &Shared, cut: &Cut, output: &Mutex<Claimed>, index: usize, figur
             if collector.is_cancelled() {
                 return Ok(());
             }
-            let keys_before = collector.keys.load(Relaxed);
+            let delay = Duration::from_micros(cut.target.delay_us.max(0) as u64);
+            let keys_before = if delay.is_zero() { 0 } else { collector.keys() };
             let progress = {
                 let world = shared.gates.narrow(gate);
                 cut.snapshot.walk_slice(&world.keyspace)
@@ -197,16 +198,15 @@ fn walk(shared: &Shared, cut: &Cut, output: &Mutex<Claimed>, index: usize, figur
                 Progress::Worked => {}
                 Progress::Waiting => std::thread::sleep(Duration::from_micros(50)),
                 Progress::Complete | Progress::Ended => {
-                    figures.keys_done.store(collector.keys.load(Relaxed), Relaxed);
+                    figures.keys_done.store(collector.keys(), Relaxed);
                     return Ok(());
                 }
             }
-            if cut.target.delay_us > 0 {
-                let keys = collector.keys.load(Relaxed) - keys_before;
-                pause(Duration::from_micros(cut.target.delay_us as u64) * keys as u32, collector);
+            if !delay.is_zero() {
+                pause(delay * (collector.keys() - keys_before) as u32, collector);
             }
         }
-        figures.keys_done.store(collector.keys.load(Relaxed), Relaxed);
+        figures.keys_done.store(collector.keys(), Relaxed);
         collector.flush(output)?;
         // Somebody else may be at the output, which is slow: what has been captured must not pile up behind it.
         collector.relieve(output)?;
