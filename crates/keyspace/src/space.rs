@@ -672,6 +672,14 @@ impl<'a> Space<'a> {
         }
     }
 
+    /// So many keys are about to come into this shard: where it has none in this database, it makes room for them at once.
+    pub fn reserve(&mut self, db: DbIndex, shard: ShardIndex, len: usize) {
+        let (keyspace, home, index) = (self.keyspace, shard.get(), table_index(db, 0));
+        let capture = self.capture(home, index);
+        let around = keyspace.around(home, &capture);
+        self.tables_mut(home).0.get_or_create(index).reserve(&around, len);
+    }
+
     pub fn remove(&mut self, db: DbIndex, key: Key<'_>) -> Option<Removed> {
         let (keyspace, home, index) = (self.keyspace, key.shard().get(), table_index(db, key.hash));
         let capture = self.capture(home, index);
@@ -1136,17 +1144,17 @@ pub struct Dropped {
 
 impl Dropped {
     fn take(&mut self, table: &mut Table<RawEntry>, counters: &TableCounters, capture: Option<KeyCapture<'_>>) {
-        if table.len() == 0 {
+        if !table.has_memory() {
             return;
         }
         table.disown(counters);
         let table = std::mem::take(table);
         match capture {
-            Some(capture) => {
+            Some(capture) if table.len() > 0 => {
                 self.adopted_len += table.len();
                 capture.adopt(table);
             }
-            None => self.tables.push(table),
+            _ => self.tables.push(table),
         }
     }
 

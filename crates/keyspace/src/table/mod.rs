@@ -605,6 +605,34 @@ impl<E: Element> Table<E> {
         element
     }
 
+    /// False for a table that nothing has come into since it was made, or emptied.
+    pub(crate) fn has_memory(&self) -> bool {
+        !self.directory.segment(0).is_none()
+    }
+
+    /// Gives an empty table the shape that it would have with about `len` elements, which then come without being moved.
+    #[cold]
+    pub(crate) fn reserve(&mut self, around: &Surroundings<'_, E>, len: usize) {
+        if self.has_memory() {
+            return;
+        }
+        let lines_max = around.limits.segment_lines_max;
+        let mut depth = 0;
+        while len >> depth > len_max(lines_max - 1) {
+            depth += 1;
+        }
+        let mut work = Work::around(around);
+        for index in 0..1u64 << depth {
+            let position = index.unbounded_shl(64 - depth);
+            self.directory.deepen(position, depth, around.limits, &mut work);
+            let segment = work.new_segment(lines_for((len >> depth) + 1, lines_max), depth, TAG_BITS as u8);
+            self.directory.set(position, segment, depth);
+        }
+        // Nothing was moved, and no command has to wait for it.
+        work.bytes_copied = 0;
+        work.commit(around.counters);
+    }
+
     #[cold]
     fn make_room(&mut self, around: &Surroundings<'_, E>, position: u64, segment: SegmentRef, work: &mut Work) {
         if segment.is_none() {

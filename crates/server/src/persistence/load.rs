@@ -12,7 +12,7 @@ use commands::persistence::Reload;
 use commands::scripting::{Policy, VERSION};
 use commands::tracking;
 use config::directives;
-use keyspace::{DbIndex, Expiry, Held, Key, Keyspace, Millis};
+use keyspace::{DbIndex, Expiry, Held, Key, Keyspace, Millis, SHARD_COUNT, ShardIndex};
 use rdb::{Access, Batch, Decoded, Item, Limits, Reader, Value};
 use replication::ReplicationId;
 use smallvec::SmallVec;
@@ -150,6 +150,7 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
         }
         let mut progress = Progress::new(shared);
         let mut place = PlaceRead::default();
+        let mut db = 0;
         loop {
             if loading.failed.load(Relaxed) {
                 return Ok(());
@@ -174,7 +175,15 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
                     place.note(&name, &value);
                     continue;
                 }
-                Item::SelectDb(_) | Item::ResizeDb { .. } | Item::SlotInfo { .. } => continue,
+                Item::ResizeDb { keys, .. } => {
+                    reserve(shared, &terms, db, keys);
+                    continue;
+                }
+                Item::SelectDb(selected) => {
+                    db = selected;
+                    continue;
+                }
+                Item::SlotInfo { .. } => continue,
             };
             if sender.send(part).is_err() {
                 return Ok(());
@@ -185,6 +194,33 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
     match loading.failure.lock().take() {
         Some(reason) => Err(LoadError(reason)),
         None => Ok(reader.into_rest()),
+    }
+}
+
+/// Makes room for so many keys. The figure is a hint and may be damaged: few keys grow into their tables quickly anyway, and no more memory is taken for it
+/// than the keys of a file of this length can need.
+fn reserve(shared: &Shared, terms: &Terms, db: u64, keys: u64) {
+    /// Below this many a shard it is not worth it.
+    const SHARD_KEYS_MIN: u64 = 64;
+    /// A key takes as much in a file.
+    const KEY_BYTES_MIN: u64 = 4;
+    /// Where nobody says how much will come.
+    const UNSEEN_KEYS_MAX: u64 = 16 << 20;
+    const SHARDS_AT_ONCE: usize = 64;
+    let keys_max = match shared.persistence.figures.load_total_bytes.load(Relaxed) {
+        0 => UNSEEN_KEYS_MAX,
+        bytes => bytes / KEY_BYTES_MIN,
+    };
+    let len = keys.min(keys_max) / SHARD_COUNT as u64;
+    if len < SHARD_KEYS_MIN || db >= terms.databases {
+        return;
+    }
+    let shards: Vec<ShardIndex> = ShardIndex::all().collect();
+    for shards in shards.chunks(SHARDS_AT_ONCE) {
+        let world = shared.gates.narrow(shared.loops());
+        for &shard in shards {
+            world.keyspace.lock_one(shard).reserve(DbIndex(db as u32), shard, len as usize);
+        }
     }
 }
 
