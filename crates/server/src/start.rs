@@ -25,7 +25,7 @@ use crate::migration;
 use crate::operation::{
     LOG, OperationState, banner, checks, crash,
     log::{LogRole, LogSettings},
-    memory, process, signals,
+    memory, priority, process, signals,
 };
 use crate::persistence::{self, Persistence};
 use crate::replication::{self, Replication};
@@ -374,6 +374,7 @@ fn start_reaper(shared: &Arc<Shared>) -> anyhow::Result<()> {
         .name("reaper".to_owned())
         .spawn(move || {
             memory::count_thread();
+            priority::step_back();
             for (objects, bytes, garbage) in receiver {
                 drop(garbage);
                 memory::publish();

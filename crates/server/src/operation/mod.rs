@@ -25,6 +25,7 @@ pub mod info;
 mod key_sizes;
 pub mod log;
 pub mod memory;
+pub mod priority;
 pub mod process;
 pub mod signals;
 

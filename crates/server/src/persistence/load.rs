@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 use super::save::snapshot_path;
 use super::*;
-use crate::operation::{LOG, memory};
+use crate::operation::{LOG, memory, priority};
 use crate::shared::now;
 
 /// So many keys go in under one access.
@@ -243,6 +243,7 @@ enum Part {
 fn insert(shared: &Shared, index: usize, parts: &Mutex<mpsc::Receiver<Part>>, terms: Terms, loading: &Loading) {
     keyspace::slab::use_arena(index);
     memory::count_thread();
+    priority::step_back();
     let gate = shared.loops() + index;
     loop {
         let part = parts.lock().recv();

@@ -18,7 +18,7 @@ use super::Figures;
 use super::capture::{Claimed, Collector, Form, Traces};
 use super::commands_form;
 use super::output::Output;
-use crate::operation::memory;
+use crate::operation::{memory, priority};
 use crate::replication::Transfer;
 use crate::shared::{Shared, now};
 
@@ -153,6 +153,7 @@ pub fn write(shared: &Shared, cut: &Cut, figures: &Figures) -> io::Result<u64> {
             let (output, failure) = (&output, &failure);
             let walk = move || {
                 memory::count_thread();
+                priority::step_back();
                 if let Err(error) = walk(shared, cut, output, index, figures) {
                     cut.collector.cancel();
                     failure.lock().get_or_insert(error);
