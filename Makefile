@@ -32,7 +32,7 @@ SECOND_NAMES := $(foreach alias,$(ALIASES),\
 	$(if $(wildcard contrib/completion/bash/$(call of,$(alias))),$(call completion,bash/$(call name,$(alias))):$(call of,$(alias))) \
 	$(if $(wildcard contrib/completion/fish/$(call of,$(alias)).fish),$(call completion,fish/$(call name,$(alias)).fish):$(call of,$(alias)).fish))
 
-.PHONY: help build fast peers test units harnesses clients suites cli check oracle coverage compare growth fragmentation eviction expiry clients-cpu narrow linearize simulate model fuzz payloads flaps full-memory \
+.PHONY: help build fast peers test units harnesses clients suites cli check oracle coverage compare growth fragmentation eviction expiry clients-cpu narrow linearize simulate model fuzz payloads flaps slow-replica full-memory \
 	install uninstall clean
 
 help: ## this list
@@ -144,6 +144,10 @@ full-memory: fast ## twice as much data as fits, from ten thousand clients of wh
 FLAPS ?= 100
 flaps: fast ## replicas behind a network that delays, loses, and fails FLAPS times under load
 	SPINEL_FLAPS=$(FLAPS) $(CARGO) test $(FAST) -p spinel-robustness --test replication_network -- --nocapture
+
+slow-replica: fast ## 2 GB, and 0.9 GB of changes meanwhile, through a line of 5 MB/s: one snapshot, bounded memory (about ten minutes)
+	SPINEL_SLOW_DATA_MB=2000 SPINEL_SLOW_LOG_MB=900 SPINEL_SLOW_LINE_MB=5 \
+		$(CARGO) test $(FAST) --workspace --test replication_slow a_slow -- --nocapture
 
 payloads: fast ## 10,000 damaged payloads of every type through RESTORE into a running server
 	SPINEL_PAYLOADS=10000 $(CARGO) test $(FAST) -p spinel-robustness --test payloads damaged -- --nocapture
