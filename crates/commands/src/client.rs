@@ -93,6 +93,8 @@ pub struct Client {
     /// Set by CLIENT KILL and its like, upon which the client's event loop closes it, and when the connection ends for any other reason:
     /// who still holds the record then knows that nobody is there.
     pub killed: AtomicBool,
+    /// It has told something of itself with REPLCONF, which is to be forgotten when it goes.
+    pub has_replconf: AtomicBool,
     /// Something lies in its inbox: looked at before each of its commands, so it stands beside what is read then anyway.
     pub(crate) has_pushes: AtomicBool,
     /// Who receives its invalidations, as CLIENT LIST shows it: -1 where it does not track, 0 where it receives them itself.
@@ -147,6 +149,7 @@ impl Client {
             queued_bytes: AtomicUsize::new(0),
             watched_keys: AtomicUsize::new(0),
             killed: AtomicBool::new(false),
+            has_replconf: AtomicBool::new(false),
             has_pushes: AtomicBool::new(false),
             redirect: AtomicI64::new(-1),
             text: Mutex::new(ClientText { user: DEFAULT_USER.to_vec(), ..ClientText::default() }),

@@ -504,6 +504,8 @@ impl EventLoop {
         };
         if connection.session.becomes_replica.is_some() {
             self.shared.replication.lose(&connection.session.client);
+        } else if connection.session.client.has_replconf.load(Relaxed) {
+            self.shared.forget_replconf(&connection.session.client);
         }
         if let Some(Blocked { deadline }) = connection.blocked {
             // At once: what comes now is for others.

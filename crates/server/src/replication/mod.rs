@@ -607,6 +607,11 @@ impl Shared {
     /// Serves who waits in WAIT.
     fn serve_acknowledged(&self) {
         let Some(mut world) = self.gates.wide_unless_lent() else {
+    /// A client that has told something of itself with REPLCONF, and has become no replica, has gone.
+    pub(crate) fn forget_replconf(&self, client: &Client) {
+        self.with_machine(None, |machine, now, _| machine.gone(now, link_of(client)));
+    }
+
             return;
         };
         let global = &mut world.global;
@@ -703,6 +708,7 @@ impl commands::replication::Replication for Shared {
     fn log(&self) -> Log {
         self.replication_log()
     }
+        client.has_replconf.store(true, Relaxed);
 
     fn figures(&self) -> Figures {
         let counters = &self.replication.counters;
