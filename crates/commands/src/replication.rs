@@ -63,6 +63,8 @@ pub struct Figures {
     pub full_syncs: u64,
     pub partial_syncs: u64,
     pub partial_syncs_refused: u64,
+    /// Snapshots on second connections whose replicas have not asked for the stream yet.
+    pub waiting_for_first: usize,
     /// From our primary, and to replicas.
     pub input_bytes: u64,
     pub output_bytes: u64,

@@ -11,9 +11,18 @@
 //!
 //! A replica that reads a snapshot up to its mark cannot have the stream right behind it: it looks for the mark at the end of what it has read.
 //! So the stream begins with its first acknowledgement.
+//!
+//! A replica that takes its snapshot on a [second connection](crate::channel) has two links, each of which knows the other:
+//!
+//! ```text
+//!  first    Client ── +RDBCHANNELSYNC ──▶ Expecting ── cut of the second ──▶ Beside ── REPLCONF ACK ──▶ Online
+//!             └────── +DUALCHANNELSYNC, stays a client, PSYNC of the cut ───────┘
+//!  second   Client ── PSYNC, SYNC ──▶ Waiting ──▶ Receiving ── snapshot_sent() ──▶ Delivered ──▶ gone()
+//! ```
 
 use std::collections::BTreeMap;
 
+use crate::channel::Dialect;
 use crate::machine::{SECOND_MS, encode};
 use crate::planted::planted;
 use crate::upstream::number;
@@ -43,6 +52,10 @@ pub enum Sync {
     Continue { reply: Vec<u8>, from: u64 },
     /// The link waits for a snapshot; what it gets comes by actions. So it is, too, if the link is a replica's already.
     Wait,
+    /// As [`Sync::Wait`], for the second to ask of the two connections of a replica: the first counts for both.
+    Second,
+    /// This simple string; the link stays a plain client, and will ask again when its other connection has.
+    Offer(&'static str),
     /// The error's text, with its code; the link stays a plain client.
     Refuse(String),
 }
@@ -64,6 +77,8 @@ pub enum ReplicaState {
     WaitsForSnapshot,
     /// `send_bulk`.
     ReceivesSnapshot,
+    /// `send_bulk_and_stream`, `bg_transfer`: on two connections.
+    ReceivesBoth(Dialect),
     /// `online`.
     Online,
 }
@@ -74,6 +89,8 @@ impl ReplicaState {
         match self {
             ReplicaState::WaitsForSnapshot => "wait_bgsave",
             ReplicaState::ReceivesSnapshot => "send_bulk",
+            ReplicaState::ReceivesBoth(Dialect::Redis) => "send_bulk_and_stream",
+            ReplicaState::ReceivesBoth(Dialect::Valkey) => "bg_transfer",
             ReplicaState::Online => "online",
         }
     }
@@ -114,6 +131,14 @@ enum State {
         cut: u64,
     },
     Online,
+    /// It brings another connection for its snapshot, and gets nothing before that is cut.
+    Expecting,
+    /// It gets the stream while its snapshot goes over its other connection, and until it has loaded that.
+    Beside {
+        dialect: Dialect,
+    },
+    /// A second connection, over which the snapshot has gone.
+    Delivered,
 }
 
 #[derive(Debug)]
@@ -126,6 +151,12 @@ struct Link {
     accepts_new_id: bool,
     rdb_only: bool,
     content: Content,
+    /// What it offers of a second connection.
+    offers: Vec<Dialect>,
+    /// It is a second connection.
+    is_channel: bool,
+    /// The other connection of the same replica, if that is still there.
+    other: Option<LinkId>,
     state: State,
     /// It sent SYNC: it gets no word but the snapshot, and need not acknowledge.
     is_old: bool,
@@ -144,6 +175,9 @@ impl Link {
             accepts_new_id: false,
             rdb_only: false,
             content: Content::Everything,
+            offers: Vec::new(),
+            is_channel: false,
+            other: None,
             state: State::Client,
             is_old: false,
             acknowledged: 0,
@@ -158,6 +192,11 @@ impl Link {
 
     fn is_online(&self) -> bool {
         matches!(self.state, State::Online | State::Loading { .. })
+    }
+
+    /// Whether it gets the stream.
+    fn is_fed(&self) -> bool {
+        self.is_online() || matches!(self.state, State::Beside { .. })
     }
 
     fn shown_host(&self) -> &str {
@@ -200,6 +239,35 @@ impl Downstream {
 
     fn online(&self) -> impl Iterator<Item = &Link> {
         self.links.values().filter(|link| link.is_online() && !link.rdb_only)
+    }
+
+    fn fed(&self) -> impl Iterator<Item = &Link> {
+        self.links.values().filter(|link| link.is_fed() && !link.rdb_only)
+    }
+
+    /// The other connection of the same replica.
+    fn other(&self, link: &Link) -> Option<&Link> {
+        self.links.get(&link.other?)
+    }
+
+    /// Whether the snapshot for this second connection was cut, and its first has not come to know of it.
+    fn lacks_first(&self, link: &Link) -> bool {
+        let is_cut = matches!(link.state, State::Receiving { cut: Some(_), .. } | State::Delivered);
+        link.is_channel && is_cut && self.other(link).is_none()
+    }
+
+    /// Since when something has to be heard of a link, if anything has to.
+    fn silent_since(&self, link: &Link) -> Option<Ms> {
+        let speaks = match link.state {
+            State::Online | State::Loading { .. } => !link.is_old,
+            State::Expecting => self.other(link).is_none(),
+            // It has nothing to say before it has its snapshot.
+            State::Beside { .. } => self.other(link).is_none_or(|other| other.state == State::Delivered),
+            State::Delivered => !self.other(link).is_some_and(|first| matches!(first.state, State::Beside { .. })),
+            State::Receiving { .. } => self.lacks_first(link),
+            State::Client | State::Waiting { .. } => false,
+        };
+        speaks.then_some(link.heard_at)
     }
 
     fn has_replicas(&self) -> bool {
@@ -252,6 +320,8 @@ impl Machine {
                 b"capa" => match &value.to_ascii_lowercase()[..] {
                     b"eof" => known.accepts_eof = true,
                     b"psync2" => known.accepts_new_id = true,
+                    b"rdb-channel-repl" => known.offers.push(Dialect::Redis),
+                    b"dual-channel" => known.offers.push(Dialect::Valkey),
                     _ => {}
                 },
                 b"rdb-only" => match integer(value) {
@@ -271,18 +341,20 @@ impl Machine {
                     }
                     known.content = content;
                 }
-                // For links that a primary has answered with an offer of a second channel, which we never do.
-                b"rdb-channel" => {
-                    if integer(value).is_none() {
-                        return error("ERR value is not an integer or out of range");
-                    }
-                }
-                b"main-ch-client-id" => {
-                    return error(match integer(value) {
-                        Some(id) => format!("ERR Unrecognized RDB client id: {id}"),
-                        None => "ERR value is not an integer or out of range".to_owned(),
-                    });
-                }
+                b"rdb-channel" => match integer(value) {
+                    Some(wanted) => known.is_channel = wanted == 1,
+                    None => return error("ERR value is not an integer or out of range"),
+                },
+                b"main-ch-client-id" => match integer(value) {
+                    Some(first) if self.pair(first, link, |first, _| first.state == State::Expecting) => {}
+                    Some(first) => return error(format!("ERR Unrecognized RDB client id: {first}")),
+                    None => return error("ERR value is not an integer or out of range"),
+                },
+                b"set-rdb-client-id" => match integer(value) {
+                    Some(second) if self.pair_with_second(link, second) => {}
+                    Some(second) => return error(format!("ERR Unrecognized RDB client id {second}")),
+                    None => return error("ERR value is not an integer or out of range"),
+                },
                 // Valkey's replicas say which they are.
                 b"version" => {
                     let mut parts = value.split(|byte| *byte == b'.');
@@ -300,6 +372,32 @@ impl Machine {
         Replconf::Ok
     }
 
+    /// Makes these two the connections of one replica, if this holds for the first.
+    fn pair(&mut self, first: i64, second: LinkId, may: impl Fn(&Link, &Downstream) -> bool) -> bool {
+        let Some(first) = u64::try_from(first).ok().map(LinkId).filter(|first| *first != second) else { return false };
+        let downstream = &mut self.downstream;
+        let Some(link) = downstream.links.get(&first) else { return false };
+        if downstream.other(link).is_some() || !may(link, downstream) {
+            return false;
+        }
+        for (link, other) in [(first, second), (second, first)] {
+            if let Some(known) = downstream.links.get_mut(&link) {
+                known.other = Some(other);
+            }
+        }
+        true
+    }
+
+    /// The same, from the other side: the second was named in its snapshot's first line.
+    fn pair_with_second(&mut self, first: LinkId, second: i64) -> bool {
+        self.pair(second, first, |second, downstream| downstream.lacks_first(second))
+    }
+
+    /// Whether the log has to be kept for a link from the cut of its snapshot on. That of two connections is kept for the first, once it is known.
+    pub fn keeps_log_for(&self, link: LinkId) -> bool {
+        self.downstream.links.get(&link).is_some_and(|link| self.downstream.other(link).is_none())
+    }
+
     fn acknowledge_from(&mut self, now: Ms, id: LinkId, offset: Option<u64>, durable: Option<u64>, log: Log) {
         let Some(link) = self.downstream.links.get_mut(&id).filter(|link| link.is_replica()) else { return };
         link.heard_at = now;
@@ -310,9 +408,25 @@ impl Machine {
         if let Some(durable) = durable {
             link.acknowledged_on_disk = link.acknowledged_on_disk.max(durable.min(log.end));
         }
-        if let State::Loading { cut } = link.state {
-            link.state = State::Online;
-            self.act(Action::Feed { link: id, from: cut });
+        match link.state {
+            State::Loading { cut } => {
+                link.state = State::Online;
+                self.act(Action::Feed { link: id, from: cut });
+            }
+            State::Beside { .. } => {
+                let other = link.other;
+                let is_under_way = |other| {
+                    matches!(self.downstream.links.get(&other), Some(Link { state: State::Receiving { .. }, .. }))
+                };
+                if !other.is_some_and(is_under_way)
+                    && let Some(link) = self.downstream.links.get_mut(&id)
+                {
+                    link.state = State::Online;
+                    let name = format!("{}:{}", link.shown_host(), link.port);
+                    self.note(Level::Notice, format!("Synchronization with replica {name} succeeded"));
+                }
+            }
+            _ => {}
         }
         self.failover_acknowledged(now, log);
     }
@@ -368,6 +482,7 @@ impl Machine {
             && let Some(from) = self.shared(id, offset, log)
             && let Some(known) = self.downstream.links.get_mut(&link)
         {
+            let is_second = known.other.filter(|_| !known.is_channel);
             known.state = State::Online;
             known.acknowledged = from;
             let reply = if known.accepts_new_id {
@@ -384,7 +499,19 @@ impl Machine {
                     from + 1
                 ),
             );
+            if let Some(second) = is_second {
+                return self.feed_beside(link, second, from, reply);
+            }
             return Sync::Continue { reply: reply.into_bytes(), from };
+        }
+
+        let offer = self.downstream.links.get(&link).and_then(|known| self.offer(known));
+        if offer == Some(Dialect::Valkey) {
+            self.note(
+                Level::Notice,
+                format!("Dual channel replication: replica {name} is to take its snapshot on a connection of its own"),
+            );
+            return Sync::Offer("DUALCHANNELSYNC");
         }
 
         if first_of_all {
@@ -396,11 +523,45 @@ impl Machine {
                 format!("Replication backlog created, my new replication IDs are '{new_id}' and '{}'", "0".repeat(40)),
             );
         }
+        if offer == Some(Dialect::Redis) {
+            if let Some(known) = self.downstream.links.get_mut(&link) {
+                known.state = State::Expecting;
+            }
+            self.note(Level::Notice, format!("Replica {name} is to take its snapshot on a connection of its own"));
+            self.act(Action::Reply(link, format!("+RDBCHANNELSYNC {}\r\n", link.0).into_bytes()));
+            return Sync::Wait;
+        }
+        let mut answer = Sync::Wait;
         if let Some(known) = self.downstream.links.get_mut(&link) {
             known.state = State::Waiting { since: now };
+            if known.is_channel && known.other.is_some() {
+                answer = Sync::Second;
+            }
         }
         self.begin_snapshot_if_due(now);
-        Sync::Wait
+        answer
+    }
+
+    /// How a link that needs a snapshot is to get it on a second connection, if it is. That is a thing for snapshots that are sent as they are made.
+    fn offer(&self, link: &Link) -> Option<Dialect> {
+        let suits = self.config.diskless && link.accepts_eof && !link.is_old && !link.is_channel && !link.rdb_only;
+        let speaks = |dialect: &Dialect| match dialect {
+            Dialect::Redis => self.config.rdb_channel,
+            Dialect::Valkey => self.config.dual_channel,
+        };
+        link.offers.iter().copied().filter(|dialect| suits && speaks(dialect)).min()
+    }
+
+    /// The first connection of a replica asks for what follows the cut of the second.
+    fn feed_beside(&mut self, link: LinkId, second: LinkId, from: u64, reply: String) -> Sync {
+        if let Some(known) = self.downstream.links.get_mut(&link) {
+            known.state = State::Beside { dialect: Dialect::Valkey };
+            known.acknowledged = 0;
+        }
+        self.act(Action::Reply(link, reply.into_bytes()));
+        self.act(Action::FeedBeside { link, from });
+        self.act(Action::Release(second));
+        Sync::Second
     }
 
     /// From where the log can be sent to somebody who has `id` up to before `offset`.
@@ -448,10 +609,20 @@ impl Machine {
     /// The link has ended, whatever it was.
     pub fn gone(&mut self, now: Ms, link: LinkId) {
         let Some(known) = self.downstream.links.remove(&link) else { return };
-        if known.is_replica() {
+        if known.is_replica() && known.state != State::Delivered {
             self.note(Level::Notice, format!("Connection with replica {}:{} lost.", known.shown_host(), known.port));
         }
         self.left(now, link);
+        self.part(now, &known);
+    }
+
+    /// One of two connections has ended: the other is worth nothing without it, unless the snapshot has gone over it.
+    fn part(&mut self, now: Ms, gone: &Link) {
+        let Some((id, other)) = gone.other.and_then(|id| Some((id, self.downstream.links.get(&id)?))) else { return };
+        if other.is_replica() && gone.state != State::Delivered && (gone.is_channel || other.state != State::Delivered)
+        {
+            self.disconnect(now, id, "the other one of its two connections has ended");
+        }
     }
 
     /// A link is not among the links any more.
@@ -464,9 +635,10 @@ impl Machine {
     }
 
     fn disconnect(&mut self, now: Ms, link: LinkId, why: impl Into<String>) {
-        if self.downstream.links.remove(&link).is_some() {
+        if let Some(known) = self.downstream.links.remove(&link) {
             self.act(Action::Disconnect { link, why: why.into() });
             self.left(now, link);
+            self.part(now, &known);
         }
     }
 
@@ -534,17 +706,31 @@ impl Machine {
         Some(if framing == Framing::Stream && !is_full { since.plus(self.config.diskless_delay_ms) } else { since })
     }
 
-    /// The cut for these links is made, at the log's end `offset`.
-    pub fn cut(&mut self, now: Ms, links: &[LinkId], offset: u64) {
-        let line = format!("+FULLRESYNC {} {offset}\r\n", self.history.id);
+    /// The cut for these links is made, at the log's end `offset`, where the stream has selected `stream_db`; none: it goes on with a SELECT.
+    pub fn cut(&mut self, now: Ms, links: &[LinkId], offset: u64, stream_db: Option<u32>) {
+        let id = self.history.id;
+        let line = format!("+FULLRESYNC {id} {offset}\r\n");
         for link in links {
             let Some(known) = self.downstream.links.get_mut(link) else { continue };
             let State::Receiving { cut: cut @ None, .. } = &mut known.state else { continue };
             *cut = Some(offset);
             known.heard_at = now;
             self.is_untold = false;
-            if !known.is_old {
+            let (is_channel, is_old, other) = (known.is_channel, known.is_old, known.other);
+            if is_channel && is_old {
+                let db = stream_db.map_or(-1, i64::from);
+                let line = format!("$ENDOFF:{offset} {id} {db} {}\r\n", link.0);
+                self.act(Action::Reply(*link, line.into_bytes()));
+            } else if !is_old {
                 self.act(Action::Reply(*link, line.clone().into_bytes()));
+            }
+            if is_channel
+                && let Some(first) = other
+                && let Some(known) = self.downstream.links.get_mut(&first)
+                && known.state == State::Expecting
+            {
+                known.state = State::Beside { dialect: Dialect::Redis };
+                self.act(Action::FeedBeside { link: first, from: offset });
             }
         }
     }
@@ -560,6 +746,16 @@ impl Machine {
         let Some(known) = self.downstream.links.get_mut(&link) else { return };
         let State::Receiving { framing, cut: Some(cut) } = known.state else { return };
         let name = format!("{}:{}", known.shown_host(), known.port);
+        if known.is_channel {
+            known.state = State::Delivered;
+            known.heard_at = now;
+            // From here on it has to say that it is loading.
+            if let Some(first) = known.other.and_then(|first| self.downstream.links.get_mut(&first)) {
+                first.heard_at = now;
+            }
+            self.downstream.making.retain(|other| *other != link);
+            return self.begin_snapshot_if_due(now);
+        }
         if known.rdb_only {
             return self.disconnect(now, link, format!("replica {name} wanted a snapshot only, and has got it"));
         }
@@ -594,8 +790,8 @@ impl Machine {
         let silent = downstream
             .links
             .values()
-            .filter(|link| link.is_online() && !link.is_old)
-            .map(|link| link.heard_at.plus(self.config.timeout_ms.saturating_add(1)))
+            .filter_map(|link| downstream.silent_since(link))
+            .map(|since| since.plus(self.config.timeout_ms.saturating_add(1)))
             .min();
         let waits =
             downstream.links.values().any(|link| matches!(link.state, State::Waiting { .. } | State::Receiving { .. }));
@@ -605,7 +801,7 @@ impl Machine {
     }
 
     fn may_append(&self) -> bool {
-        self.is_primary() && !self.is_failing_over() && self.downstream.online().next().is_some()
+        self.is_primary() && !self.is_failing_over() && self.downstream.fed().next().is_some()
     }
 
     fn drop_at(&self) -> Option<Ms> {
@@ -619,7 +815,7 @@ impl Machine {
             .downstream
             .links
             .iter()
-            .filter(|(_, link)| link.is_online() && !link.is_old && now > link.heard_at.plus(timeout_ms))
+            .filter(|(_, link)| self.downstream.silent_since(link).is_some_and(|since| now > since.plus(timeout_ms)))
             .map(|(id, link)| (*id, format!("{}:{}", link.shown_host(), link.port)))
             .collect();
         for (link, name) in silent {
@@ -672,16 +868,27 @@ impl Machine {
 impl Machine {
     /// For INFO, ROLE, CLIENT LIST: in the order in which they have connected.
     pub fn replicas(&self, now: Ms, _log: Log) -> Vec<ReplicaReport> {
-        let replicas = self.downstream.links.iter().filter(|(_, link)| link.is_replica());
+        let downstream = &self.downstream;
+        // Of two connections the first stands for both.
+        let is_shown = |link: &Link| link.is_replica() && !(link.is_channel && downstream.other(link).is_some());
+        let replicas = downstream.links.iter().filter(|(_, link)| is_shown(link));
         replicas
             .map(|(id, link)| ReplicaReport {
                 link: *id,
                 host: link.shown_host().to_owned(),
                 port: link.port,
                 state: match link.state {
-                    State::Client | State::Waiting { .. } => ReplicaState::WaitsForSnapshot,
+                    State::Client | State::Waiting { .. } | State::Expecting => ReplicaState::WaitsForSnapshot,
                     State::Receiving { cut: None, .. } => ReplicaState::WaitsForSnapshot,
-                    State::Receiving { .. } => ReplicaState::ReceivesSnapshot,
+                    State::Receiving { .. } | State::Delivered => ReplicaState::ReceivesSnapshot,
+                    State::Beside { dialect } => {
+                        let is_sent = downstream.other(link).is_none_or(|other| other.state == State::Delivered);
+                        if dialect == Dialect::Redis && is_sent {
+                            ReplicaState::Online
+                        } else {
+                            ReplicaState::ReceivesBoth(dialect)
+                        }
+                    }
                     State::Loading { .. } | State::Online => ReplicaState::Online,
                 },
                 offset: link.acknowledged,
@@ -690,6 +897,12 @@ impl Machine {
                 rdb_only: link.rdb_only,
             })
             .collect()
+    }
+
+    /// How many snapshots are on their way, or were, on connections whose replicas have not asked for the stream behind them
+    /// (`replicas_waiting_psync`).
+    pub fn waiting_for_first(&self) -> usize {
+        self.downstream.links.values().filter(|link| self.downstream.lacks_first(link)).count()
     }
 
     /// How many replicas have acknowledged the stream up to here.

@@ -20,6 +20,7 @@
 //!
 //! Start at [`Machine`].
 
+mod channel;
 mod downstream;
 mod failover;
 mod history;
@@ -27,6 +28,7 @@ mod machine;
 mod planted;
 mod upstream;
 
+pub use channel::Dialect;
 pub use downstream::{Content, Replconf, ReplicaReport, ReplicaState, Sync, SyncRequest};
 pub use failover::{FailoverRequest, FailoverState};
 pub use history::{History, Log, ReplicationId};

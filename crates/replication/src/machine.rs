@@ -47,10 +47,14 @@ pub struct Config {
     pub read_only: bool,
     /// Whether the driver can read a snapshot that ends with a mark.
     pub accepts_eof: bool,
+    /// Whether full synchronisations go over two connections where the other side offers it too: as Redis does it (`repl-rdb-channel`), and as
+    /// Valkey does (`dual-channel-replication-enabled`). For drivers that can have two.
+    pub rdb_channel: bool,
+    pub dual_channel: bool,
 }
 
 impl Default for Config {
-    /// As real servers have it without a file.
+    /// As real servers have it without a file, on one connection.
     fn default() -> Config {
         Config {
             timeout_ms: 60_000,
@@ -70,6 +74,8 @@ impl Default for Config {
             announced: true,
             read_only: true,
             accepts_eof: true,
+            rdb_channel: false,
+            dual_channel: false,
         }
     }
 }
@@ -94,8 +100,15 @@ pub enum Level {
 pub enum Action {
     /// Open a connection to our primary; then [`Machine::connected`] or [`Machine::disconnected`].
     Connect(Address),
-    /// Close the connection to our primary, or stop opening one, and forget what it had begun; no `disconnected` for it.
+    /// Close the connections to our primary, or stop opening them, and forget what they had begun; no `disconnected` for them.
     Close,
+    /// Open a second connection to our primary; then [`Machine::channel_connected`], and [`Machine::channel_line`] as long as
+    /// [`Machine::channel_has_lines`], or [`Machine::channel_disconnected`].
+    ConnectChannel(Address),
+    /// On the second connection.
+    SendOnChannel(Vec<u8>),
+    /// What comes from now on on the first connection is the stream, to be kept until [`Action::Stream`].
+    Keep,
     /// To our primary.
     Send(Vec<u8>),
     /// What comes from now on, from the first byte behind the line last passed in, is a snapshot in this framing ([`Framing::Length`] or
@@ -105,6 +118,12 @@ pub enum Action {
     /// With the new data the log begins anew, empty, at [`Machine::upstream_offset`], all under one access and before `snapshot_loaded`.
     /// Whoever gives the old data up before the new are whole passes a [`Log`] that counts nothing from then on.
     ReceiveSnapshot(Framing),
+    /// The same of the second connection, which is of no use when its snapshot is loaded. If `stream_db` is known, that database is the one that the
+    /// stream goes on with, whatever the snapshot says.
+    ReceiveOnChannel {
+        framing: Framing,
+        stream_db: Option<u32>,
+    },
     /// What comes from now on is the stream, to be applied and put into the log. [`Machine::applied`] as it goes on.
     Stream,
     /// These bytes to this link, before everything else.
@@ -116,9 +135,16 @@ pub enum Action {
         link: LinkId,
         from: u64,
     },
+    /// The link is fed from the log from here on, at once: its snapshot takes another connection.
+    FeedBeside {
+        link: LinkId,
+        from: u64,
+    },
+    /// The log need not be kept for this link any more, which gets its snapshot all the same.
+    Release(LinkId),
     /// Take a snapshot for these links: make the cut, call [`Machine::cut`] under the same access, send the snapshot in this framing
     /// ([`Framing::File`] or [`Framing::Stream`]), then [`Machine::snapshot_sent`] for each link: [`Action::Feed`] follows when the link is
-    /// ready for it, and the log has to be kept from the cut on till then. Or [`Machine::snapshot_failed_for`].
+    /// ready for it, and the log has to be kept from the cut on till then (for those of whom [`Machine::keeps_log_for`] says so after the cut). Or [`Machine::snapshot_failed_for`].
     Snapshot {
         links: Vec<LinkId>,
         framing: Framing,

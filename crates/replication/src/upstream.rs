@@ -8,9 +8,14 @@
 //!     │                                     └───────────▶ Promised ──────────────▶ Receiving
 //!     └──────────── a second after anything has gone wrong; at once after a stream that has lasted
 //! ```
+//!
+//! Where our primary takes up our offer of a [second connection](crate::channel) for the snapshot, `Paired` stands between `Handshake` and `Receiving`:
+//! until the second connection is at the snapshot's first byte, and the first at the stream's. What the stream brings is kept by the driver
+//! ([`Action::Keep`]).
 
+use crate::channel::Dialect;
 use crate::machine::{SECOND_MS, encode};
-use crate::{Action, Address, History, Level, Log, Machine, Ms, ReplicationId, Role};
+use crate::{Action, Address, Config, History, Level, Log, Machine, Ms, ReplicationId, Role};
 
 /// How a snapshot's end is known. The first two are what comes from a primary, the others what the driver is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +96,32 @@ enum Step {
     Psync,
 }
 
+/// What the second connection is about to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ChannelStep {
+    Connecting,
+    Auth,
+    Options,
+    /// Where the snapshot was cut.
+    Cut,
+    /// How its end is known.
+    Framing,
+    /// The snapshot itself.
+    Snapshot(Framing),
+}
+
+/// What the first connection is about to say while there is a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FirstStep {
+    /// Nothing: it waits until the second is at its cut.
+    Idle,
+    /// `REPLCONF set-rdb-client-id` is answered.
+    Pairing,
+    Psync,
+    /// The stream.
+    Stream,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
     Waiting {
@@ -107,10 +138,22 @@ enum State {
         /// None: by an old primary that knows SYNC only.
         id: Option<ReplicationId>,
     },
+    /// There are two connections, or will be.
+    Paired {
+        dialect: Dialect,
+        /// What our primary calls our first connection.
+        first_id: u64,
+        first: FirstStep,
+        second: ChannelStep,
+        /// Which database the stream has selected at the cut, if that was said.
+        stream_db: Option<u32>,
+    },
     Receiving {
         total_bytes: Option<u64>,
         read_bytes: u64,
         empty_line_at: Ms,
+        /// On two connections.
+        is_paired: bool,
     },
     Streaming {
         since: Ms,
@@ -282,11 +325,215 @@ impl Machine {
             State::Waiting { .. } => return,
             State::Connecting => self.note(Level::Warning, format!("Error condition on socket for SYNC: {why}")),
             State::Streaming { .. } => self.note(Level::Notice, format!("Connection with master lost: {why}")),
+            State::Paired { .. } | State::Receiving { is_paired: true, .. } => {
+                // Of two connections none is left.
+                return self.give_up(
+                    now,
+                    Level::Warning,
+                    format!("Main channel error while reading from master: {why}"),
+                );
+            }
             State::Handshake { .. } | State::Promised { .. } | State::Receiving { .. } => {
                 self.note(Level::Warning, format!("I/O error while synchronizing with MASTER: {why}"));
             }
         }
         self.lost(now);
+    }
+
+    /// The second connection stands.
+    pub fn channel_connected(&mut self, now: Ms) {
+        let Some(Upstream { state: State::Paired { second, .. }, last_io, .. }) = &mut self.upstream else { return };
+        if *second != ChannelStep::Connecting {
+            return;
+        }
+        *last_io = now;
+        if self.config.password.is_empty() {
+            return self.send_channel_options();
+        }
+        *second = ChannelStep::Auth;
+        let bytes = self.auth();
+        self.act(Action::SendOnChannel(bytes));
+    }
+
+    /// The second connection has ended, or could not be made.
+    pub fn channel_disconnected(&mut self, now: Ms, why: &str) {
+        if let Some(Upstream { state: State::Paired { .. } | State::Receiving { is_paired: true, .. }, .. }) =
+            &self.upstream
+        {
+            self.give_up(
+                now,
+                Level::Warning,
+                format!("I/O error trying to sync with MASTER on the snapshot's connection: {why}"),
+            );
+        }
+    }
+
+    /// Whether what comes next on the second connection is a line, for [`Machine::channel_line`].
+    pub fn channel_has_lines(&self) -> bool {
+        let state = self.upstream.as_ref().map(|upstream| &upstream.state);
+        matches!(state, Some(State::Paired { second, .. }) if !matches!(second, ChannelStep::Connecting | ChannelStep::Snapshot(_)))
+    }
+
+    /// A line of the second connection, as [`Machine::line`] is of the first.
+    pub fn channel_line(&mut self, now: Ms, line: &[u8]) {
+        let Some(Upstream { state: State::Paired { dialect, second, .. }, last_io, .. }) = &mut self.upstream else {
+            return;
+        };
+        *last_io = now;
+        if line.is_empty() {
+            return;
+        }
+        let (dialect, step) = (*dialect, *second);
+        match step {
+            ChannelStep::Connecting | ChannelStep::Snapshot(_) => {}
+            _ if line[0] == b'-' => {
+                self.give_up(
+                    now,
+                    Level::Warning,
+                    format!("MASTER refuses a connection for the snapshot: {}", shown(line)),
+                );
+            }
+            ChannelStep::Auth => self.send_channel_options(),
+            ChannelStep::Options => {
+                self.channel_step(ChannelStep::Cut);
+                let question = match dialect {
+                    Dialect::Redis => encode(&[b"PSYNC", b"?", b"-1"]),
+                    Dialect::Valkey => b"SYNC\r\n".to_vec(),
+                };
+                self.act(Action::SendOnChannel(question));
+            }
+            ChannelStep::Cut => self.channel_cut(now, dialect, line),
+            ChannelStep::Framing => match framing(line) {
+                Some(framing) => {
+                    self.channel_step(ChannelStep::Snapshot(framing));
+                    self.receive_if_ready(now);
+                }
+                None => self.bad_channel(now, line),
+            },
+        }
+    }
+
+    fn bad_channel(&mut self, now: Ms, line: &[u8]) {
+        self.give_up(
+            now,
+            Level::Warning,
+            format!("Bad protocol from MASTER on the snapshot's connection: we received '{}'", shown(line)),
+        );
+    }
+
+    fn channel_step(&mut self, step: ChannelStep) {
+        if let Some(Upstream { state: State::Paired { second, .. }, .. }) = &mut self.upstream {
+            *second = step;
+        }
+    }
+
+    fn first_step(&mut self, step: FirstStep) {
+        if let Some(Upstream { state: State::Paired { first, .. }, .. }) = &mut self.upstream {
+            *first = step;
+        }
+    }
+
+    fn send_channel_options(&mut self) {
+        let Some(Upstream { state: State::Paired { dialect, first_id, second, .. }, .. }) = &mut self.upstream else {
+            return;
+        };
+        *second = ChannelStep::Options;
+        let (id, port) = (first_id.to_string(), self.config.announce_port.to_string());
+        let mut words: Vec<&[u8]> = vec![b"REPLCONF", b"capa", b"eof", b"rdb-only", b"1", b"rdb-channel", b"1"];
+        if *dialect == Dialect::Redis {
+            words.extend([&b"main-ch-client-id"[..], id.as_bytes()]);
+        }
+        words.extend([&b"listening-port"[..], port.as_bytes()]);
+        let bytes = encode(&words);
+        self.act(Action::SendOnChannel(bytes));
+    }
+
+    /// The line that says where the snapshot is cut.
+    fn channel_cut(&mut self, now: Ms, dialect: Dialect, line: &[u8]) {
+        let start = match dialect {
+            Dialect::Redis => &b"+FULLRESYNC "[..],
+            Dialect::Valkey => b"$ENDOFF:",
+        };
+        let Some(rest) = line.strip_prefix(start) else { return self.bad_channel(now, line) };
+        let words: Vec<&[u8]> = rest.split(|byte| *byte == b' ').collect();
+        let (told, db, second_id) = match (dialect, &words[..]) {
+            (Dialect::Redis, [id, offset]) => ((ReplicationId::parse(id), number(offset)), None, None),
+            (Dialect::Valkey, [offset, id, db, second_id]) => {
+                let db = number(db).and_then(|db| u32::try_from(db).ok());
+                ((ReplicationId::parse(id), number(offset)), db, number(second_id))
+            }
+            _ => ((None, None), None, None),
+        };
+        let (Some(id), Some(offset)) = told else { return self.bad_channel(now, line) };
+        let Some(upstream) = &mut self.upstream else { return };
+        (upstream.id, upstream.offset) = (id, offset);
+        if let State::Paired { stream_db, .. } = &mut upstream.state {
+            *stream_db = db;
+        }
+        self.note(Level::Notice, format!("Full resync from master: {id}:{offset}"));
+        self.channel_step(ChannelStep::Framing);
+        if dialect == Dialect::Valkey {
+            let Some(second_id) = second_id else { return self.bad_channel(now, line) };
+            self.first_step(FirstStep::Pairing);
+            self.act(Action::Send(encode(&[b"REPLCONF", b"set-rdb-client-id", second_id.to_string().as_bytes()])));
+        }
+    }
+
+    /// A line of the first connection, while there is a second.
+    fn first_line(&mut self, now: Ms, first: FirstStep, line: &[u8]) {
+        let Some(upstream) = &self.upstream else { return };
+        let (id, offset) = (upstream.id, upstream.offset);
+        match first {
+            FirstStep::Pairing if line[0] == b'+' => {
+                self.first_step(FirstStep::Psync);
+                let next = (offset + 1).to_string();
+                self.act(Action::Send(encode(&[b"PSYNC", id.to_string().as_bytes(), next.as_bytes()])));
+            }
+            FirstStep::Psync if line.starts_with(b"+CONTINUE") => {
+                self.first_step(FirstStep::Stream);
+                self.act(Action::Keep);
+                self.receive_if_ready(now);
+            }
+            _ => self.give_up(
+                now,
+                Level::Warning,
+                format!("MASTER does not go on behind the snapshot on another connection: {}", shown(line)),
+            ),
+        }
+    }
+
+    /// Both connections are where they should be.
+    fn receive_if_ready(&mut self, now: Ms) {
+        let Some(upstream) = &mut self.upstream else { return };
+        let State::Paired { first: FirstStep::Stream, second: ChannelStep::Snapshot(framing), stream_db, .. } =
+            upstream.state
+        else {
+            return;
+        };
+        let total_bytes = if let Framing::Length(bytes) = framing { Some(bytes) } else { None };
+        upstream.state =
+            State::Receiving { total_bytes, read_bytes: 0, empty_line_at: now.plus(SECOND_MS), is_paired: true };
+        self.act(Action::ReceiveOnChannel { framing, stream_db });
+    }
+
+    /// Our primary takes up our offer.
+    fn pair_with_primary(&mut self, dialect: Dialect, first_id: u64) {
+        self.note(Level::Notice, "PSYNC is not possible, the snapshot is to come on a connection of its own");
+        self.failover_accepted();
+        self.disconnect_replicas("a full synchronization with our master replaces all data");
+        let first = if dialect == Dialect::Redis { FirstStep::Stream } else { FirstStep::Idle };
+        let (Some(upstream), Role::Replica(address)) = (&mut self.upstream, &self.role) else { return };
+        let address = address.clone();
+        upstream.state = State::Paired { dialect, first_id, first, second: ChannelStep::Connecting, stream_db: None };
+        if first == FirstStep::Stream {
+            self.act(Action::Keep);
+        }
+        self.act(Action::ConnectChannel(address));
+    }
+
+    fn auth(&self) -> Vec<u8> {
+        let Config { user, password, .. } = &self.config;
+        if user.is_empty() { encode(&[b"AUTH", password]) } else { encode(&[b"AUTH", user, password]) }
     }
 
     /// Bytes have come from our primary.
@@ -307,6 +554,7 @@ impl Machine {
         match upstream.state {
             State::Handshake { step, asked } => self.handshake(now, step, asked, line, log),
             State::Promised { id } => self.snapshot_line(now, id, line),
+            State::Paired { first, .. } => self.first_line(now, first, line),
             State::Waiting { .. } | State::Connecting | State::Receiving { .. } | State::Streaming { .. } => {}
         }
     }
@@ -333,10 +581,8 @@ impl Machine {
                 if self.config.password.is_empty() {
                     return self.send_port();
                 }
-                let (user, password) = (self.config.user.clone(), self.config.password.clone());
-                let words: &[&[u8]] =
-                    if user.is_empty() { &[b"AUTH", &password] } else { &[b"AUTH", &user, &password] };
-                self.ask(Step::Auth, words);
+                let bytes = self.auth();
+                self.ask_with(Step::Auth, bytes);
             }
             Step::Auth => {
                 if is_error {
@@ -372,9 +618,13 @@ impl Machine {
     }
 
     fn ask(&mut self, step: Step, words: &[&[u8]]) {
+        self.ask_with(step, encode(words));
+    }
+
+    fn ask_with(&mut self, step: Step, bytes: Vec<u8>) {
         let Some(upstream) = &mut self.upstream else { return };
         upstream.state = State::Handshake { step, asked: None };
-        self.act(Action::Send(encode(words)));
+        self.act(Action::Send(bytes));
     }
 
     fn send_port(&mut self) {
@@ -383,12 +633,16 @@ impl Machine {
     }
 
     fn send_capabilities(&mut self) {
-        let words: &[&[u8]] = if self.config.accepts_eof {
-            &[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"]
-        } else {
-            &[b"REPLCONF", b"capa", b"psync2"]
-        };
-        self.ask(Step::Capabilities, words);
+        let Config { accepts_eof, rdb_channel, dual_channel, .. } = self.config;
+        let offers = [
+            (accepts_eof, &b"eof"[..]),
+            (true, b"psync2"),
+            (accepts_eof && rdb_channel, b"rdb-channel-repl"),
+            (accepts_eof && dual_channel, b"dual-channel"),
+        ];
+        let mut words = vec![&b"REPLCONF"[..]];
+        offers.iter().filter(|(does, _)| *does).for_each(|(_, name)| words.extend([b"capa", *name]));
+        self.ask(Step::Capabilities, &words);
     }
 
     /// An old primary does without.
@@ -449,6 +703,15 @@ impl Machine {
                 self.disconnect_replicas("a full synchronization with our master replaces all data");
                 self.promise(Some(id), offset);
             }
+            b"+RDBCHANNELSYNC" if self.config.rdb_channel => match words.next().and_then(number) {
+                Some(first_id) => self.pair_with_primary(Dialect::Redis, first_id),
+                None => self.give_up(
+                    now,
+                    Level::Warning,
+                    format!("Master replied with wrong +RDBCHANNELSYNC syntax: {}", shown(line)),
+                ),
+            },
+            b"+DUALCHANNELSYNC" if self.config.dual_channel => self.pair_with_primary(Dialect::Valkey, 0),
             b"+CONTINUE" => {
                 let told = words.next();
                 let id = told.and_then(ReplicationId::parse);
@@ -546,16 +809,16 @@ impl Machine {
 
     /// The line between the promise of a snapshot and its first byte.
     fn snapshot_line(&mut self, now: Ms, id: Option<ReplicationId>, line: &[u8]) {
-        let framing = match line.strip_prefix(b"$EOF:") {
-            Some(mark) => mark.try_into().ok().map(Framing::Mark),
-            None => line.strip_prefix(b"$").and_then(number).map(Framing::Length),
-        };
-        match framing {
+        match framing(line) {
             Some(framing) => {
                 let total_bytes = if let Framing::Length(bytes) = framing { Some(bytes) } else { None };
                 if let Some(upstream) = &mut self.upstream {
-                    upstream.state =
-                        State::Receiving { total_bytes, read_bytes: 0, empty_line_at: now.plus(SECOND_MS) };
+                    upstream.state = State::Receiving {
+                        total_bytes,
+                        read_bytes: 0,
+                        empty_line_at: now.plus(SECOND_MS),
+                        is_paired: false,
+                    };
                 }
                 self.act(Action::ReceiveSnapshot(framing));
             }
@@ -660,7 +923,7 @@ impl Machine {
         let timeout = upstream.last_io.plus(self.config.timeout_ms.saturating_add(1));
         Some(match upstream.state {
             State::Waiting { until } => until,
-            State::Connecting | State::Handshake { .. } | State::Promised { .. } => timeout,
+            State::Connecting | State::Handshake { .. } | State::Promised { .. } | State::Paired { .. } => timeout,
             State::Receiving { empty_line_at, .. } => timeout.min(empty_line_at),
             State::Streaming { ack_at, .. } => timeout.min(ack_at),
         })
@@ -681,7 +944,7 @@ impl Machine {
                     self.give_up(now, Level::Warning, "Timeout connecting to the MASTER...");
                 }
             }
-            State::Handshake { .. } | State::Promised { .. } => {
+            State::Handshake { .. } | State::Promised { .. } | State::Paired { .. } => {
                 if is_silent {
                     self.give_up(
                         now,
@@ -720,7 +983,7 @@ impl Machine {
             State::Waiting { .. } => LinkState::Connect,
             State::Connecting => LinkState::Connecting,
             State::Handshake { .. } => LinkState::Handshake,
-            State::Promised { .. } | State::Receiving { .. } => LinkState::Sync,
+            State::Promised { .. } | State::Paired { .. } | State::Receiving { .. } => LinkState::Sync,
             State::Streaming { .. } => LinkState::Connected,
         };
         let (sync_total_bytes, sync_read_bytes) = match upstream.state {
@@ -752,6 +1015,14 @@ impl Machine {
     /// Whether our own replicas may have the stream from us.
     pub(crate) fn is_streaming(&self) -> bool {
         self.upstream.as_ref().is_some_and(|upstream| matches!(upstream.state, State::Streaming { .. }))
+    }
+}
+
+/// How the end of the snapshot that follows this line is known.
+fn framing(line: &[u8]) -> Option<Framing> {
+    match line.strip_prefix(b"$EOF:") {
+        Some(mark) => mark.try_into().ok().map(Framing::Mark),
+        None => line.strip_prefix(b"$").and_then(number).map(Framing::Length),
     }
 }
 

@@ -40,7 +40,7 @@ fn refused(answer: Sync) -> String {
     }
 }
 
-/// Replies as Redis 8.2 gives them (`version`: Valkey 9.1).
+/// Replies as Redis 8.2 gives them (`version` and `set-rdb-client-id`: Valkey 9.1).
 #[test]
 fn replconf_replies_as_real_servers_do() {
     let long = "x".repeat(300);
@@ -71,7 +71,7 @@ fn replconf_replies_as_real_servers_do() {
         ("rdb-filter-only", "ERR syntax error"),
         ("rdb-channel 0", "OK"),
         ("main-ch-client-id 7", "ERR Unrecognized RDB client id: 7"),
-        ("set-rdb-client-id 7", "ERR Unrecognized REPLCONF option: set-rdb-client-id"),
+        ("set-rdb-client-id 7", "ERR Unrecognized RDB client id 7"),
         ("nonsense 1", "ERR Unrecognized REPLCONF option: nonsense"),
         ("NonSense 1", "ERR Unrecognized REPLCONF option: NonSense"),
         ("nonsense", "ERR syntax error"),
@@ -137,7 +137,7 @@ fn a_stream_begins_with_the_first_replica_and_has_a_name_of_its_own() {
         actions(&mut machine),
         [Action::Snapshot { links: vec![LinkId(1)], framing: Framing::File, content: Content::Everything }]
     );
-    machine.cut(Ms(1), &[LinkId(1)], 0);
+    machine.cut(Ms(1), &[LinkId(1)], 0, None);
     let line = format!("+FULLRESYNC {} 0\r\n", id(9));
     assert_eq!(actions(&mut machine), [Action::Reply(LinkId(1), line.into_bytes())]);
 }
@@ -156,7 +156,7 @@ fn those_who_come_within_the_delay_share_a_snapshot() {
     assert!(actions(&mut machine).contains(&snapshot));
 
     // Who comes now waits for the next, which begins when nothing is missing of this one.
-    machine.cut(Ms(6000), &links, 10);
+    machine.cut(Ms(6000), &links, 10, None);
     join(&mut machine, 7000, 4, log(0, 0));
     machine.handle_timeout(Ms(20_000), log(0, 0));
     assert!(!actions(&mut machine).iter().any(|action| matches!(action, Action::Snapshot { .. })));
@@ -184,7 +184,7 @@ fn one_that_cannot_read_a_mark_makes_it_a_file_at_once() {
         actions(&mut machine),
         [Action::Snapshot { links: links.clone(), framing: Framing::File, content: Content::Everything }]
     );
-    machine.cut(Ms(10), &links, 0);
+    machine.cut(Ms(10), &links, 0, None);
     assert_eq!(actions(&mut machine).len(), 1, "who says SYNC gets no line before it");
 }
 
@@ -198,7 +198,7 @@ fn tools_get_what_they_want_and_nothing_behind_it() {
         actions(&mut machine),
         [Action::Snapshot { links: vec![LinkId(1)], framing: Framing::File, content: Content::Functions }]
     );
-    machine.cut(Ms(0), &[LinkId(1)], 0);
+    machine.cut(Ms(0), &[LinkId(1)], 0, None);
     machine.snapshot_sent(Ms(0), LinkId(1));
     assert!(matches!(&actions(&mut machine)[..], [Action::Disconnect { link: LinkId(1), .. }]));
 }
@@ -208,7 +208,7 @@ fn behind_a_mark_the_stream_waits_for_the_first_acknowledgement() {
     for (framing, diskless) in [(Framing::Stream, true), (Framing::File, false)] {
         let mut machine = machine(Config { diskless, ..config() });
         join(&mut machine, 0, 1, log(0, 40));
-        machine.cut(Ms(0), &[LinkId(1)], 40);
+        machine.cut(Ms(0), &[LinkId(1)], 40, None);
         assert_eq!(machine.replicas(Ms(0), log(0, 40))[0].state, ReplicaState::ReceivesSnapshot);
         actions(&mut machine);
         machine.snapshot_sent(Ms(0), LinkId(1));
@@ -238,7 +238,7 @@ fn a_snapshot_that_fails_sends_them_away() {
 fn those_who_wait_are_kept_patient_and_those_who_load_are_not_given_up() {
     let mut machine = machine(Config { diskless: false, ..config() });
     join(&mut machine, 0, 1, log(0, 0));
-    machine.cut(Ms(0), &[LinkId(1)], 0);
+    machine.cut(Ms(0), &[LinkId(1)], 0, None);
     actions(&mut machine);
     for second in 1..=3 {
         machine.handle_timeout(Ms(second * 1000), log(0, 0));
@@ -257,7 +257,7 @@ fn those_who_wait_are_kept_patient_and_those_who_load_are_not_given_up() {
 fn telnet_need_not_acknowledge() {
     let mut machine = machine(config());
     machine.sync(Ms(0), LinkId(1), "host", SyncRequest::Sync, log(0, 0), id(9));
-    machine.cut(Ms(0), &[LinkId(1)], 0);
+    machine.cut(Ms(0), &[LinkId(1)], 0, None);
     machine.snapshot_sent(Ms(0), LinkId(1));
     actions(&mut machine);
     machine.handle_timeout(Ms(1_000_000), log(0, 0));

@@ -63,6 +63,10 @@ fn begin(cx: &mut Ctx<'_>, request: SyncRequest<'_>) -> Outcome {
     let client = cx.session.client.clone();
     match cx.host.replication().sync(cx.alone()?, &client, request) {
         Sync::Refuse(text) => Err(Error::string(text).into()),
+        Sync::Offer(text) => {
+            cx.reply.simple(text);
+            Ok(())
+        }
         begun => {
             cx.session.becomes_replica = Some(Box::new(begun));
             Ok(())

@@ -31,8 +31,8 @@ rows! { super::persistence::END;
     REPLICA_ANNOUNCE_PORT: i64 = row("replica-announce-port", PORT_NUMBER, "0").aliases(&["slave-announce-port"]);
     /// Whether a replica goes on when it cannot write to its disk.
     REPLICA_IGNORE_DISK_WRITE_ERRORS: bool = row("replica-ignore-disk-write-errors", Kind::Bool, "no").no_effect("a replica goes on with the stream while its disk fails, and says so in INFO and the log");
-    /// Bytes a replica keeps of the changes that arrive during a full synchronisation; 0 means as for replica clients.
-    REPLICA_FULL_SYNC_BUFFER_LIMIT: i64 = row("replica-full-sync-buffer-limit", Kind::Memory { min: 0, max: i64::MAX }, "0").no_effect("what is written during a synchronization is kept by the primary");
+    /// Bytes of the changes that arrive during a full synchronisation which a replica keeps in memory; what is beyond that it keeps on disk. 0 means 64 MB.
+    REPLICA_FULL_SYNC_BUFFER_LIMIT: i64 = row("replica-full-sync-buffer-limit", Kind::Memory { min: 0, max: i64::MAX }, "0");
     /// Bytes of changes kept for replicas that come back.
     REPL_BACKLOG_SIZE: i64 = row("repl-backlog-size", Kind::MemoryAtLeast { min: 1, floor: 16 * KIB }, "1mb");
     /// Seconds without replicas after which these changes are let go; 0 means never.
@@ -52,9 +52,9 @@ rows! { super::persistence::END;
     /// Whether a replica loads from the socket, and what becomes of its old data.
     REPL_DISKLESS_LOAD: ReplDisklessLoad = row("repl-diskless-load", Kind::Choice(ReplDisklessLoad::NAMES), "disabled");
     /// Whether snapshot and changes travel on two connections (Redis).
-    REPL_RDB_CHANNEL: bool = row("repl-rdb-channel", Kind::Bool, "yes").hidden().later("replication");
+    REPL_RDB_CHANNEL: bool = row("repl-rdb-channel", Kind::Bool, "yes").hidden();
     /// Whether snapshot and changes travel on two connections (Valkey).
-    DUAL_CHANNEL_REPLICATION_ENABLED: bool = row("dual-channel-replication-enabled", Kind::Bool, "no").valkey().later("replication");
+    DUAL_CHANNEL_REPLICATION_ENABLED: bool = row("dual-channel-replication-enabled", Kind::Bool, "no").valkey();
     /// Whether the connection to the primary speaks Multipath TCP.
     REPL_MPTCP: bool = row("repl-mptcp", Kind::Bool, "no").fixed().valkey().later("Multipath TCP");
     /// Replicas that must be in step for writes to be accepted; 0 means none.

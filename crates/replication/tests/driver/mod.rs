@@ -173,6 +173,12 @@ impl Driver {
             Action::PauseWrites => self.is_paused = true,
             Action::ResumeWrites => self.is_paused = false,
             Action::Note(_, text) => self.notes.push(text),
+            Action::ConnectChannel(_)
+            | Action::SendOnChannel(_)
+            | Action::Keep
+            | Action::ReceiveOnChannel { .. }
+            | Action::FeedBeside { .. }
+            | Action::Release(_) => unreachable!("the configuration is for one connection"),
         }
     }
 
@@ -186,7 +192,7 @@ impl Driver {
     fn send_snapshot(&mut self, links: &[LinkId], framing: Framing) {
         let now = self.now();
         self.snapshots += 1;
-        self.machine.cut(now, links, self.log().end);
+        self.machine.cut(now, links, self.log().end, None);
         self.settle();
         for link in links {
             if framing == Framing::Stream {
@@ -297,6 +303,7 @@ impl Driver {
                 self.send(link, &reply);
                 self.links.get_mut(&link).unwrap().feed = Some(from);
             }
+            Sync::Second | Sync::Offer(_) => unreachable!("the configuration is for one connection"),
             Sync::Wait => self.first = self.first.or(Some(0)),
             Sync::Refuse(text) => self.send(link, format!("-{text}\r\n").as_bytes()),
         }

@@ -533,9 +533,8 @@ fn replication(sources: &InfoSources<'_>, report: &mut Report) {
     }
     for (index, replica) in replicas.iter().enumerate() {
         let (state, lag_ms) = match replica.state {
-            ReplicaState::WaitsForSnapshot => ("wait_bgsave", 0),
-            ReplicaState::ReceivesSnapshot => ("send_bulk", 0),
             ReplicaState::Online => ("online", replica.lag_ms),
+            state => (state.word(), 0),
         };
         let (host, port, offset, lag) = (&replica.host, replica.port, replica.offset, lag_ms / 1000);
         report.field(
@@ -543,8 +542,7 @@ fn replication(sources: &InfoSources<'_>, report: &mut Report) {
             format_args!("ip={host},port={port},state={state},offset={offset},lag={lag}"),
         );
     }
-    // Snapshot and changes always travel on one connection.
-    report.field("replicas_waiting_psync", 0);
+    report.field("replicas_waiting_psync", replication.figures().waiting_for_first);
     let failover = match replication.failover_state() {
         FailoverState::None => "no-failover",
         FailoverState::WaitsForSync => "waiting-for-sync",

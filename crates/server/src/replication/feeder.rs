@@ -5,6 +5,9 @@
 //!     └────────────── CONTINUE ─────────────────────────────────────────┘
 //! ```
 //!
+//! Where the snapshot takes a second connection, the first is online from the cut on. What its replica does not read meanwhile is spilled like that of
+//! any who synchronizes.
+//!
 //! *Why a thread of its own, and not the event loops?* A system call for each replica and turn of an event loop costs more than all else that a
 //! write costs. Here what has come within [`TOGETHER`] leaves with one. Who asks for acknowledgements does not wait for others.
 
@@ -21,7 +24,7 @@ use commands::Client;
 use journal::{Chunk, Destination, Reader};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use replication::{Action, Framing, LinkId};
+use replication::{Action, LinkId};
 use resp::{Decoder, Limits as InputLimits, Reply, Step};
 use slab::Slab;
 
@@ -75,15 +78,23 @@ pub(crate) enum Order {
         link: LinkId,
         from: u64,
     },
+    /// It is fed while its snapshot takes another connection.
+    FeedBeside {
+        link: LinkId,
+        reader: Reader,
+        from: u64,
+    },
+    /// It gets its snapshot and nothing of the log behind it.
+    Release(LinkId),
     Snapshot {
         links: Vec<LinkId>,
         framing: Framing,
         content: Content,
     },
-    /// The cut was made: these links get the snapshot, and then the log from the cut on.
+    /// The cut was made: these links get the snapshot, and then, if they have a reader, the log from the cut on.
     Cut {
         transfer: Arc<Transfer>,
-        readers: Vec<(LinkId, Reader)>,
+        readers: Vec<(LinkId, Option<Reader>)>,
     },
     Disconnect {
         link: LinkId,
@@ -107,6 +118,8 @@ struct Link {
     pending: Reply,
     phase: Phase,
     spill: Option<Spill>,
+    /// It is fed while it receives its snapshot elsewhere, or loads it.
+    is_beside: bool,
     /// The socket takes nothing more: there will be an event.
     is_full: bool,
     /// Since when it is behind by more than the soft limit.
@@ -117,18 +130,18 @@ enum Phase {
     Waiting,
     Snapshot {
         transfer: Arc<Transfer>,
-        reader: Reader,
+        reader: Option<Reader>,
     },
     File {
         file: Arc<File>,
         at: u64,
         len: u64,
-        reader: Reader,
+        reader: Option<Reader>,
         offset: u64,
     },
     /// It has the snapshot, and says when it has loaded it.
     Ready {
-        reader: Reader,
+        reader: Option<Reader>,
         offset: u64,
     },
     Online {
@@ -142,10 +155,17 @@ impl Phase {
     fn reader(&self) -> Option<&Reader> {
         match self {
             Phase::Waiting => None,
-            Phase::Snapshot { reader, .. }
-            | Phase::File { reader, .. }
-            | Phase::Ready { reader, .. }
-            | Phase::Online { reader, .. } => Some(reader),
+            Phase::Snapshot { reader, .. } | Phase::File { reader, .. } | Phase::Ready { reader, .. } => {
+                reader.as_ref()
+            }
+            Phase::Online { reader, .. } => Some(reader),
+        }
+    }
+
+    /// It gets nothing of the log.
+    fn release(&mut self) {
+        if let Phase::Snapshot { reader, .. } | Phase::File { reader, .. } | Phase::Ready { reader, .. } = self {
+            *reader = None;
         }
     }
 }
@@ -343,6 +363,8 @@ impl Feeder {
             | Order::Reply { link, .. }
             | Order::Patience(link)
             | Order::Feed { link, .. }
+            | Order::FeedBeside { link, .. }
+            | Order::Release(link)
             | Order::Disconnect { link, .. }
             | Order::Kill(link)
                 if !self.by_id.contains_key(&link) =>
@@ -373,13 +395,25 @@ impl Feeder {
                 let token = self.by_id[&link];
                 let link = &mut self.links[token];
                 match std::mem::replace(&mut link.phase, Phase::Waiting) {
-                    Phase::Ready { reader, offset } => {
+                    Phase::Ready { reader: Some(reader), offset } => {
                         assert_eq!(offset, from, "the log goes on where the snapshot was cut");
                         link.phase = Phase::Online { reader, at: from };
                         self.pump(token);
                     }
                     other => link.phase = other,
                 }
+            }
+            Order::FeedBeside { link, reader, from } => {
+                let token = self.by_id[&link];
+                let link = &mut self.links[token];
+                link.phase = Phase::Online { reader, at: from };
+                link.is_beside = true;
+                self.pump(token);
+            }
+            Order::Release(link) => {
+                let link = &mut self.links[self.by_id[&link]];
+                link.phase.release();
+                link.spill = None;
             }
             Order::Snapshot { links, framing, content } => {
                 self.wanted.push_back((links, framing, content));
@@ -433,6 +467,7 @@ impl Feeder {
             pending,
             phase: Phase::Waiting,
             spill: None,
+            is_beside: false,
             is_full: false,
             soft_limit_since: None,
         });
@@ -536,6 +571,8 @@ impl Feeder {
             if name.eq_ignore_ascii_case(b"REPLCONF") {
                 let client = link.client.clone();
                 let is_ack = words.first().is_some_and(|word| word.eq_ignore_ascii_case(b"ACK"));
+                // It has loaded its snapshot.
+                link.is_beside &= !is_ack;
                 let reply = self
                     .shared
                     .with_machine(None, |machine, now, log| machine.replconf(now, id, host_of(&client), words, log));
@@ -705,7 +742,7 @@ struct Pumped {
 impl Link {
     /// Whether it is on its way to be like us: then it is waited for, however long it takes.
     fn is_synchronizing(&self) -> bool {
-        self.spill.is_some() || !matches!(self.phase, Phase::Waiting | Phase::Online { .. })
+        self.is_beside || self.spill.is_some() || !matches!(self.phase, Phase::Waiting | Phase::Online { .. })
     }
 
     /// Writes what is in memory for it to its file.

@@ -14,6 +14,7 @@
 
 mod feeder;
 mod frames;
+mod kept;
 mod transfer;
 mod upstream;
 
@@ -37,8 +38,8 @@ use keyspace::Millis;
 use mio::{Poll, Token, Waker};
 use parking_lot::{Mutex, MutexGuard};
 use replication::{
-    Action, Address, Config, FailoverRequest, FailoverState, History, Level, LinkState, Log, Machine, Ms, Replconf,
-    ReplicaReport, ReplicationId, Role, Sync, SyncRequest, UpstreamReport,
+    Action, Address, Config, FailoverRequest, FailoverState, Framing, History, Level, LinkState, Log, Machine, Ms,
+    Replconf, ReplicaReport, ReplicationId, Role, Sync, SyncRequest, UpstreamReport,
 };
 
 use self::feeder::Order;
@@ -93,6 +94,9 @@ pub struct Replication {
     asked_to: AtomicU64,
     /// Where the journal of our own file ended when the stream had been applied so far: (file, stream), for acknowledgements.
     applied_to_file: Mutex<VecDeque<(u64, u64)>>,
+    /// What has come of the stream and waits in memory until its snapshot is loaded; and at most so far.
+    arrears_bytes: AtomicUsize,
+    arrears_bytes_peak: AtomicUsize,
     counters: Counters,
 }
 
@@ -115,7 +119,12 @@ struct Limits {
     to_acknowledge: usize,
     /// Within this time, or any.
     patience: Option<Duration>,
+    /// So much of the stream is kept in memory while its snapshot is on its way.
+    arrears_bytes: usize,
 }
+
+/// The same, where `replica-full-sync-buffer-limit` is 0.
+const ARREARS_BYTES_MAX: usize = 64 << 20;
 
 /// Applied parts of the stream whose way to disk is followed.
 const FOLLOWED_MAX: usize = 4096;
@@ -193,6 +202,8 @@ fn config_of(directives: &Directives) -> Config {
         announced: directives.get(directives::REPLICA_ANNOUNCED),
         read_only: directives.get(directives::REPLICA_READ_ONLY),
         accepts_eof: true,
+        rdb_channel: directives.get(directives::REPL_RDB_CHANNEL),
+        dual_channel: directives.get(directives::DUAL_CHANNEL_REPLICATION_ENABLED),
     }
 }
 
@@ -226,6 +237,8 @@ impl Replication {
             asked_from: AtomicU64::new(0),
             asked_to: AtomicU64::new(0),
             applied_to_file: Mutex::default(),
+            arrears_bytes: AtomicUsize::new(0),
+            arrears_bytes_peak: AtomicUsize::new(0),
             counters: Counters::default(),
         }
     }
@@ -238,6 +251,16 @@ impl Replication {
     fn note_input(&self, bytes: usize) {
         self.counters.input_bytes.fetch_add(bytes as u64, Relaxed);
         self.machine.lock().heard(self.now());
+    }
+
+    /// So much of the stream waits in memory for its snapshot.
+    fn note_arrears(&self, bytes: usize) {
+        self.arrears_bytes.store(bytes, Relaxed);
+        self.arrears_bytes_peak.fetch_max(bytes, Relaxed);
+    }
+
+    fn arrears_bytes_max(&self) -> usize {
+        self.limits.lock().arrears_bytes
     }
 
     /// Whether replies wait until replicas have what they tell of.
@@ -317,6 +340,10 @@ fn limits_of(directives: &Directives) -> Limits {
             .ok()
             .filter(|&ms| ms > 0)
             .map(Duration::from_millis),
+        arrears_bytes: match usize::try_from(directives.get(directives::REPLICA_FULL_SYNC_BUFFER_LIMIT)) {
+            Ok(0) | Err(_) => ARREARS_BYTES_MAX,
+            Ok(bytes) => bytes,
+        },
     }
 }
 
@@ -402,10 +429,14 @@ impl Shared {
                 Action::Connect(address) => replication.upstream.send(upstream::Order::Connect(address)),
                 Action::Close => replication.upstream.send(upstream::Order::Close),
                 Action::Send(bytes) => replication.upstream.send(upstream::Order::Send(bytes)),
+                Action::ConnectChannel(address) => replication.upstream.send(upstream::Order::ConnectChannel(address)),
+                Action::SendOnChannel(bytes) => replication.upstream.send(upstream::Order::SendOnChannel(bytes)),
+                Action::Keep => replication.upstream.send(upstream::Order::Keep),
                 Action::ReceiveSnapshot(framing) => {
-                    let offset = machine.upstream_offset();
-                    let stream = replication.stream.load(Relaxed);
-                    replication.upstream.send(upstream::Order::Receive { framing, offset, stream });
+                    self.order_snapshot(&machine, framing, None);
+                }
+                Action::ReceiveOnChannel { framing, stream_db } => {
+                    self.order_snapshot(&machine, framing, Some(stream_db));
                 }
                 Action::Stream => {
                     let stream = replication.stream.load(Relaxed);
@@ -414,6 +445,15 @@ impl Shared {
                 Action::Reply(link, bytes) => replication.feeder.send(Order::Reply { link, bytes }),
                 Action::Patience(link) => replication.feeder.send(Order::Patience(link)),
                 Action::Feed { link, from } => replication.feeder.send(Order::Feed { link, from }),
+                Action::FeedBeside { link, from } => {
+                    replication.feeder.send(match self.persistence.journal.reader_at(Destination::Replicas, from) {
+                        Some(reader) => Order::FeedBeside { link, reader, from },
+                        None => {
+                            Order::Disconnect { link, why: "what follows its snapshot is not kept any more".to_owned() }
+                        }
+                    });
+                }
+                Action::Release(link) => replication.feeder.send(Order::Release(link)),
                 Action::Snapshot { links, framing, content } => {
                     replication.feeder.send(Order::Snapshot { links, framing, content });
                 }
@@ -451,6 +491,12 @@ impl Shared {
             replication.deadline.store(deadline, Relaxed);
             replication.feeder.wake();
         }
+    }
+
+    fn order_snapshot(&self, machine: &Machine, framing: Framing, channel: Option<Option<u32>>) {
+        let offset = machine.upstream_offset();
+        let stream = self.replication.stream.load(Relaxed);
+        self.replication.upstream.send(upstream::Order::Receive { framing, offset, stream, channel });
     }
 
     /// What concerns everybody. On the wide side.
@@ -561,6 +607,11 @@ impl Shared {
         rdb::encode::aux(out, b"repl-offset", log.end.to_string().as_bytes());
     }
 
+    /// A client that has told something of itself with REPLCONF, and has become no replica, has gone.
+    pub(crate) fn forget_replconf(&self, client: &Client) {
+        self.with_machine(None, |machine, now, _| machine.gone(now, link_of(client)));
+    }
+
     /// The snapshot that is on its way to replicas.
     pub(crate) fn transfer(&self) -> Option<Arc<Transfer>> {
         self.replication.transfer.lock().clone()
@@ -576,11 +627,6 @@ impl Shared {
         if !is_replica {
             self.replication.note_stream_db(0);
         }
-        let readers = links.iter().map(|link| {
-            let reader = journal.reader_at(Destination::Replicas, offset);
-            (*link, reader.expect("the end of a stream is there"))
-        });
-        let readers: Vec<_> = readers.collect();
         let mailbox = Arc::downgrade(&self.replication.feeder);
         let wake = move || {
             if let Some(feeder) = mailbox.upgrade() {
@@ -589,8 +635,16 @@ impl Shared {
         };
         let transfer = Arc::new(Transfer::new(form, offset, links, wake));
         *self.replication.transfer.lock() = Some(transfer.clone());
+        let stream_db = is_replica.then(|| self.replication.stream_db());
         // In this order: the reply, and then the snapshot.
-        self.with_machine(Some(global), |machine, now, _| machine.cut(now, links, offset));
+        self.with_machine(Some(global), |machine, now, _| machine.cut(now, links, offset, stream_db));
+        let machine = self.replication.machine.lock();
+        let readers = links.iter().map(|link| {
+            let reader = machine.keeps_log_for(*link).then(|| journal.reader_at(Destination::Replicas, offset));
+            (*link, reader.map(|reader| reader.expect("the end of a stream is there")))
+        });
+        let readers: Vec<_> = readers.collect();
+        drop(machine);
         self.replication.feeder.send(Order::Cut { transfer, readers });
     }
 
@@ -607,11 +661,6 @@ impl Shared {
     /// Serves who waits in WAIT.
     fn serve_acknowledged(&self) {
         let Some(mut world) = self.gates.wide_unless_lent() else {
-    /// A client that has told something of itself with REPLCONF, and has become no replica, has gone.
-    pub(crate) fn forget_replconf(&self, client: &Client) {
-        self.with_machine(None, |machine, now, _| machine.gone(now, link_of(client)));
-    }
-
             return;
         };
         let global = &mut world.global;
@@ -659,6 +708,7 @@ impl commands::replication::Replication for Shared {
             self.replication.is_asked.store(true, Relaxed);
             return Replconf::Silent;
         }
+        client.has_replconf.store(true, Relaxed);
         self.with_machine(Some(alone.global), |machine, now, log| {
             machine.replconf(now, link_of(client), host_of(client), words, log)
         })
@@ -671,7 +721,8 @@ impl commands::replication::Replication for Shared {
         let sync = machine.sync(now, link, host_of(client), request, log, random_id());
         let counters = &self.replication.counters;
         match &sync {
-            Sync::Refuse(_) => {}
+            Sync::Refuse(_) | Sync::Offer(_) => {}
+            Sync::Second => self.begin_log(alone.global),
             Sync::Wait => {
                 counters.full_syncs.fetch_add(1, Relaxed);
                 let asked = matches!(request, SyncRequest::Psync { id, .. } if id != b"?");
@@ -685,7 +736,7 @@ impl commands::replication::Replication for Shared {
                 self.replication.feeder.send(Order::Continue { link, reply: reply.clone(), reader, from: *from });
             }
         }
-        if !matches!(sync, Sync::Refuse(_)) {
+        if !matches!(sync, Sync::Refuse(_) | Sync::Offer(_)) {
             client.set_flag(ClientFlags::REPLICA, true);
             self.replication.links.fetch_add(1, Relaxed);
         }
@@ -708,7 +759,6 @@ impl commands::replication::Replication for Shared {
     fn log(&self) -> Log {
         self.replication_log()
     }
-        client.has_replconf.store(true, Relaxed);
 
     fn figures(&self) -> Figures {
         let counters = &self.replication.counters;
@@ -720,6 +770,9 @@ impl commands::replication::Replication for Shared {
             partial_syncs_refused: counters.partial_syncs_refused.load(Relaxed),
             input_bytes: counters.input_bytes.load(Relaxed),
             output_bytes: counters.output_bytes.load(Relaxed),
+            waiting_for_first: self.replication.machine.lock().waiting_for_first(),
+            arrears_bytes: self.replication.arrears_bytes.load(Relaxed) as u64,
+            arrears_bytes_max: self.replication.arrears_bytes_peak.load(Relaxed) as u64,
             log_bytes: kept,
             buffer_bytes: self.persistence.journal.memory_bytes(Destination::Replicas),
             ..Figures::default()

@@ -3,6 +3,9 @@
 //! The stream is executed as its primary has executed it: in order, by a session that is refused nothing, on one thread beside the event loops,
 //! through the same dispatcher. What has been applied goes into our own log in the same access, as it came: whole units only, so that whoever reads our
 //! log (a replica of ours, or the next primary's backlog) never sees half a transaction.
+//!
+//! Where the snapshot comes on a second connection, the stream comes at once, on the first, and is [kept](super::kept) until the snapshot is loaded: in
+//! memory up to `replica-full-sync-buffer-limit`, and beyond that in a file. So our primary never has to wait for us, or to send us away.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -21,12 +24,12 @@ use config::{ReplDisklessLoad, directives};
 use keyspace::DbIndex;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use replication::{Address, Framing};
 use resp::Reply;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
 use super::frames::{Found, Frames};
+use super::kept::Spilled;
 use super::*;
 use crate::dispatch::{Dispatcher, Job, Progress, Requests, Scratch};
 use crate::operation::memory;
@@ -35,6 +38,7 @@ use crate::shared::now;
 use crate::tls::TlsDirectives;
 
 const SOCKET: Token = Token(1);
+const CHANNEL: Token = Token(2);
 /// So much is read at a time.
 const READ_BYTES: usize = 256 << 10;
 /// So many commands are executed before what they were is forgotten.
@@ -52,8 +56,13 @@ pub(crate) enum Order {
         framing: Framing,
         offset: u64,
         stream: u64,
+        /// Where it comes on the second connection, which database the stream goes on with, if that was said.
+        channel: Option<Option<u32>>,
     },
     Stream(u64),
+    ConnectChannel(Address),
+    SendOnChannel(Vec<u8>),
+    Keep,
     /// CLIENT KILL.
     Kill(u64),
 }
@@ -67,6 +76,8 @@ enum Mode {
     Lines,
     /// A snapshot was announced, and will be asked for.
     Snapshot,
+    /// The stream comes, and cannot be applied yet.
+    Keep,
     Stream,
 }
 
@@ -118,6 +129,15 @@ impl Write for Socket {
     }
 }
 
+/// The second connection, for the snapshot.
+struct Channel {
+    socket: Socket,
+    is_connecting: bool,
+    input: Vec<u8>,
+    at: usize,
+    output: Vec<u8>,
+}
+
 struct Upstream {
     shared: Arc<Shared>,
     poll: Poll,
@@ -132,6 +152,11 @@ struct Upstream {
     relayed: usize,
     /// What the socket did not take.
     output: Vec<u8>,
+    channel: Option<Channel>,
+    /// Which connection it is, so that a snapshot notices when its own has ended, also where there is another by then.
+    era: u64,
+    /// What has come of the stream behind what is in `input`.
+    spilled: Spilled,
     frames: Frames,
     applier: Applier,
     /// Which stream it is that is applied.
@@ -156,6 +181,9 @@ pub(super) fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
         at: 0,
         relayed: 0,
         output: Vec::new(),
+        channel: None,
+        era: 0,
+        spilled: Spilled::default(),
         frames: Frames::default(),
         applier: Applier::new(shared),
         stream: 0,
@@ -176,6 +204,7 @@ impl Upstream {
         while !self.shared.is_ending() {
             self.wait(None);
             self.carry_out_all();
+            self.go_on_on_channel();
             self.go_on();
             memory::publish();
         }
@@ -221,9 +250,20 @@ impl Upstream {
                     self.flush();
                 }
             }
-            Order::Receive { framing, offset, stream } => self.receive(framing, Incoming { offset, stream }),
+            Order::Receive { framing, offset, stream, channel } => {
+                self.receive(framing, Incoming { offset, stream }, channel);
+            }
+            Order::ConnectChannel(address) => self.connect_channel(&address),
+            Order::SendOnChannel(bytes) => {
+                if let Some(channel) = &mut self.channel {
+                    channel.output.extend_from_slice(&bytes);
+                    self.flush_channel();
+                }
+            }
+            Order::Keep => self.mode = Mode::Keep,
             Order::Stream(stream) => {
                 self.stream = stream;
+                self.shared.replication.note_arrears(0);
                 self.mode = Mode::Stream;
                 self.relayed = self.at;
             }
@@ -237,6 +277,7 @@ impl Upstream {
 
     /// Ends the connection, without a word to the machine.
     fn close(&mut self) {
+        self.era += 1;
         if let Some(mut socket) = self.socket.take() {
             let _ = self.poll.registry().deregister(socket.tcp_mut());
         }
@@ -247,9 +288,104 @@ impl Upstream {
         self.input.clear();
         (self.at, self.relayed) = (0, 0);
         self.output.clear();
+        self.close_channel();
+        self.spilled = Spilled::default();
+        self.shared.replication.note_arrears(0);
         self.frames = Frames::default();
         self.applier.forget_unit();
         self.mode = Mode::Lines;
+    }
+
+    fn close_channel(&mut self) {
+        if let Some(mut channel) = self.channel.take() {
+            let _ = self.poll.registry().deregister(channel.socket.tcp_mut());
+        }
+    }
+
+    /// The second connection has ended by itself.
+    fn lost_channel(&mut self, why: &str) {
+        self.close_channel();
+        self.shared.with_machine(None, |machine, now, _| machine.channel_disconnected(now, why));
+    }
+
+    fn connect_channel(&mut self, address: &Address) {
+        self.close_channel();
+        let connected = self.connect(address).and_then(|mut socket| {
+            self.poll.registry().register(socket.tcp_mut(), CHANNEL, Interest::READABLE | Interest::WRITABLE)?;
+            Ok(socket)
+        });
+        match connected {
+            Ok(socket) => {
+                self.channel =
+                    Some(Channel { socket, is_connecting: true, input: Vec::new(), at: 0, output: Vec::new() });
+            }
+            Err(error) => self.lost_channel(&error.to_string()),
+        }
+    }
+
+    fn flush_channel(&mut self) {
+        let Some(channel) = self.channel.as_mut().filter(|channel| !channel.is_connecting) else { return };
+        if let Err(error) = write_out(&mut channel.socket, &mut channel.output) {
+            self.lost_channel(&error.to_string());
+        }
+    }
+
+    /// Goes on with the second connection up to its snapshot, which is received when the machine says so.
+    fn go_on_on_channel(&mut self) {
+        if let Some(channel) = &mut self.channel
+            && channel.is_connecting
+        {
+            match is_connected(&channel.socket) {
+                Ok(false) => return,
+                Ok(true) => channel.is_connecting = false,
+                Err(error) => return self.lost_channel(&error.to_string()),
+            }
+            self.shared.with_machine(None, |machine, now, _| machine.channel_connected(now));
+            self.carry_out_all();
+        }
+        self.flush_channel();
+        loop {
+            let has_lines = self.shared.with_machine(None, |machine, _, _| machine.channel_has_lines());
+            let Some(channel) = self.channel.as_mut().filter(|_| has_lines) else { return };
+            let rest = &channel.input[channel.at..];
+            if let Some(len) = rest.iter().position(|&byte| byte == b'\n') {
+                let line = rest[..len].strip_suffix(b"\r").unwrap_or(&rest[..len]).to_vec();
+                channel.at += len + 1;
+                self.shared.with_machine(None, |machine, now, _| machine.channel_line(now, &line));
+                self.carry_out_all();
+                continue;
+            }
+            if rest.len() > LINE_BYTES_MAX {
+                return self.lost_channel("what should be a line has no end");
+            }
+            match self.read_channel() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return self.lost_channel(&error.to_string()),
+            }
+        }
+    }
+
+    /// Reads once from the second connection. False if there is nothing.
+    fn read_channel(&mut self) -> io::Result<bool> {
+        let Some(channel) = &mut self.channel else { return Ok(false) };
+        channel.input.drain(..channel.at);
+        channel.at = 0;
+        match read_some(&mut channel.socket, &mut channel.input)? {
+            Some(count) => {
+                self.shared.replication.note_input(count);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Reads what the stream brings while the snapshot comes, or is loaded.
+    fn keep(&mut self) -> io::Result<()> {
+        if self.mode == Mode::Keep {
+            while self.read()? {}
+        }
+        Ok(())
     }
 
     /// The connection has ended by itself.
@@ -263,17 +399,8 @@ impl Upstream {
         if self.mode == Mode::Connecting {
             return;
         }
-        while !self.output.is_empty() {
-            match socket.write(&self.output) {
-                Ok(written) => drop(self.output.drain(..written)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.lost(&error.to_string()),
-            }
-        }
-        match socket.flush() {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => self.lost(&error.to_string()),
-            _ => {}
+        if let Err(error) = write_out(socket, &mut self.output) {
+            self.lost(&error.to_string());
         }
     }
 
@@ -313,14 +440,9 @@ impl Upstream {
 
     fn finish_connecting(&mut self) -> bool {
         let Some(socket) = &self.socket else { return false };
-        if let Ok(Some(error)) | Err(error) = socket.tcp().take_error() {
-            self.lost(&error.to_string());
-            return false;
-        }
-        match socket.tcp().peer_addr() {
-            Ok(_) => {}
-            // Not yet.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => return false,
+        match is_connected(socket) {
+            Ok(true) => {}
+            Ok(false) => return false,
             Err(error) => {
                 self.lost(&error.to_string());
                 return false;
@@ -350,35 +472,39 @@ impl Upstream {
     /// Reads once. False if there is nothing.
     fn read(&mut self) -> io::Result<bool> {
         let Some(socket) = &mut self.socket else { return Ok(false) };
+        if self.mode == Mode::Keep && self.spilled.is_stuck() {
+            return Ok(false);
+        }
         // What was put into the log is not needed any more.
         let done = if self.mode == Mode::Stream { self.relayed } else { self.at };
         if done > 0 && (done == self.input.len() || done >= READ_BYTES) {
             self.input.drain(..done);
             self.at -= done;
             self.relayed = self.relayed.saturating_sub(done);
+            if self.input.len() < READ_BYTES && self.input.capacity() > 8 * READ_BYTES {
+                self.input.shrink_to(READ_BYTES);
+            }
+        }
+        // First what came first.
+        if self.mode == Mode::Stream && self.spilled.take(READ_BYTES, &mut self.input)? {
+            return Ok(true);
         }
         let filled = self.input.len();
-        self.input.resize(filled + READ_BYTES, 0);
-        let result = loop {
-            match socket.read(&mut self.input[filled..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other,
-            }
-        };
-        self.input.truncate(filled + *result.as_ref().unwrap_or(&0));
-        match result {
-            Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the primary has closed the connection")),
-            Ok(count) => {
-                self.shared.replication.note_input(count);
-                if let Some(record) = &self.record {
-                    record.net_input_bytes.add(count as u64);
-                    record.last_interaction.store(now().0, Relaxed);
-                }
-                Ok(true)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(error),
+        let Some(count) = read_some(socket, &mut self.input)? else { return Ok(false) };
+        self.shared.replication.note_input(count);
+        if let Some(record) = &self.record {
+            record.net_input_bytes.add(count as u64);
+            record.last_interaction.store(now().0, Relaxed);
         }
+        if self.mode == Mode::Keep {
+            let kept = filled - self.at;
+            if !self.spilled.is_empty() || kept + count > self.shared.replication.arrears_bytes_max() {
+                self.spilled.put(&self.input[filled..]);
+                self.input.truncate(filled);
+            }
+            self.shared.replication.note_arrears(self.input.len() - self.at);
+        }
+        Ok(true)
     }
 
     /// Does what can be done with what has come. False when the connection has gone, or waits for an order.
@@ -389,6 +515,7 @@ impl Upstream {
             }
             match self.mode {
                 Mode::Connecting | Mode::Snapshot => return false,
+                Mode::Keep => return true,
                 Mode::Lines => {
                     let rest = &self.input[self.at..];
                     let Some(len) = rest.iter().position(|&byte| byte == b'\n') else {
@@ -477,11 +604,13 @@ impl Upstream {
     // The snapshot
     // -----------------------------------------------------------------------------------------------------------------
 
-    /// Receives a snapshot and makes it the data. Whatever comes behind it stays in `input`.
-    fn receive(&mut self, framing: Framing, incoming: Incoming) {
-        self.mode = Mode::Snapshot;
+    /// Receives a snapshot and makes it the data. Whatever comes behind it stays in `input`, as does what comes beside it.
+    fn receive(&mut self, framing: Framing, incoming: Incoming, channel: Option<Option<u32>>) {
+        if channel.is_none() {
+            self.mode = Mode::Snapshot;
+        }
         let shared = self.shared.clone();
-        let began = Instant::now();
+        let (began, era) = (Instant::now(), self.era);
         let (config, is_empty) = {
             let mut world = shared.gates.wide();
             let World { global, keyspace } = &mut *world;
@@ -507,11 +636,13 @@ impl Upstream {
             let mut source = Source::new(self, framing);
             shared.load_from_primary(&mut source, &incoming).and_then(|rest| source.finish(rest))
         } else {
-            self.receive_file(framing).and_then(|mut file| {
-                shared.load_from_primary(&mut file, &incoming)?;
+            self.receive_file(framing).and_then(|file| {
+                let file = Attended { upstream: self, era, inner: file, read: 0, looked: Instant::now() };
+                shared.load_from_primary(file, &incoming)?;
                 Ok(())
             })
         };
+        self.close_channel();
         // Orders that came meanwhile and end the connection.
         match loaded {
             Ok(()) => {
@@ -519,11 +650,14 @@ impl Upstream {
                     "PRIMARY <-> REPLICA sync: finished with success in {:.3} seconds",
                     began.elapsed().as_secs_f64()
                 ));
+                if let Some(db) = channel.flatten() {
+                    shared.replication.note_stream_db(db);
+                }
                 self.applier.begin_at(shared.replication.stream_db());
                 shared.with_machine(None, |machine, now, _| machine.snapshot_loaded(now));
             }
             Err(reason) => {
-                if self.socket.is_some() {
+                if self.era == era {
                     self.close();
                     shared.with_machine(None, |machine, now, _| machine.snapshot_failed(now, &reason));
                 } else {
@@ -531,6 +665,14 @@ impl Upstream {
                 }
             }
         }
+    }
+
+    /// Carries out what was ordered while a snapshot comes, or is loaded.
+    fn attend(&mut self) {
+        if !self.shared.replication.upstream.is_empty() {
+            self.carry_out_all();
+        }
+        self.flush();
     }
 
     /// Receives a snapshot into a file of its own, which goes with its handle.
@@ -582,19 +724,20 @@ impl Upstream {
 /// The connection as the source of a snapshot. While it waits it carries out what the machine says, which also gives it up.
 struct Source<'a> {
     upstream: &'a mut Upstream,
+    era: u64,
     framing: Framing,
     /// Bytes that are still to come, where that is known.
     left: Option<u64>,
     read: u64,
 }
 
-impl Source<'_> {
-    fn new(upstream: &mut Upstream, framing: Framing) -> Source<'_> {
+impl<'a> Source<'a> {
+    fn new(upstream: &'a mut Upstream, framing: Framing) -> Source<'a> {
         let left = match framing {
             Framing::Length(bytes) => Some(bytes),
             _ => None,
         };
-        Source { upstream, framing, left, read: 0 }
+        Source { era: upstream.era, upstream, framing, left, read: 0 }
     }
 
     /// The snapshot was loaded, and the reader had these bytes more: behind them must come the mark.
@@ -612,8 +755,10 @@ impl Source<'_> {
                 }
                 // What was read beyond it belongs to the stream.
                 let behind = end.split_off(mark.len());
-                let at = self.upstream.at;
-                self.upstream.input.splice(at..at, behind);
+                if self.upstream.mode != Mode::Keep {
+                    let at = self.upstream.at;
+                    self.upstream.input.splice(at..at, behind);
+                }
                 Ok(())
             }
             _ => match (self.left, rest.is_empty()) {
@@ -632,31 +777,110 @@ impl Read for Source<'_> {
         }
         loop {
             let upstream = &mut *self.upstream;
-            if upstream.socket.is_none() || upstream.shared.is_ending() {
+            let is_beside = upstream.mode == Mode::Keep;
+            if upstream.era != self.era || (is_beside && upstream.channel.is_none()) || upstream.shared.is_ending() {
                 return Err(io::Error::other("called off"));
             }
-            let rest = &upstream.input[upstream.at..];
+            let (input, at) = match &mut upstream.channel {
+                Some(channel) if is_beside => (&channel.input, &mut channel.at),
+                _ => (&upstream.input, &mut upstream.at),
+            };
+            let rest = &input[*at..];
             if !rest.is_empty() {
                 let count = rest.len().min(max);
                 buffer[..count].copy_from_slice(&rest[..count]);
-                upstream.at += count;
+                *at += count;
                 self.read += count as u64;
                 self.left = self.left.map(|left| left - count as u64);
                 return Ok(count);
             }
-            if !upstream.read()? {
+            upstream.keep()?;
+            if if is_beside { upstream.read_channel()? } else { upstream.read()? } {
+                let read = self.read;
+                upstream.shared.with_machine(None, |machine, now, _| machine.snapshot_progress(now, read));
+            } else {
                 upstream.wait(None);
-                upstream.carry_out_all();
-                upstream.flush();
             }
-            let shared = upstream.shared.clone();
+            upstream.attend();
+        }
+    }
+}
+
+/// A file that is loaded, while the connections it has come on are attended to.
+struct Attended<'a> {
+    upstream: &'a mut Upstream,
+    era: u64,
+    inner: File,
+    read: u64,
+    looked: Instant,
+}
+
+/// How often.
+const LOOK: Duration = Duration::from_millis(10);
+
+impl Read for Attended<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            let upstream = &mut *self.upstream;
             let read = self.read;
-            shared.with_machine(None, |machine, now, _| machine.snapshot_progress(now, read));
-            if !shared.replication.upstream.is_empty() {
-                self.upstream.carry_out_all();
-                self.upstream.flush();
+            upstream.shared.with_machine(None, |machine, now, _| machine.snapshot_progress(now, read));
+            upstream.keep()?;
+            upstream.attend();
+            if upstream.era != self.era || upstream.shared.is_ending() {
+                return Err(io::Error::other("called off"));
             }
         }
+        let count = self.inner.read(buffer)?;
+        self.read += count as u64;
+        Ok(count)
+    }
+}
+
+/// Reads once, behind what there is. None if there is nothing.
+fn read_some(socket: &mut Socket, input: &mut Vec<u8>) -> io::Result<Option<usize>> {
+    let filled = input.len();
+    input.resize(filled + READ_BYTES, 0);
+    let result = loop {
+        match socket.read(&mut input[filled..]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => break other,
+        }
+    };
+    input.truncate(filled + *result.as_ref().unwrap_or(&0));
+    match result {
+        Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the primary has closed the connection")),
+        Ok(count) => Ok(Some(count)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes what the socket takes.
+fn write_out(socket: &mut Socket, output: &mut Vec<u8>) -> io::Result<()> {
+    while !output.is_empty() {
+        match socket.write(output) {
+            Ok(written) => drop(output.drain(..written)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    match socket.flush() {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a connection that was begun stands by now.
+fn is_connected(socket: &Socket) -> io::Result<bool> {
+    if let Ok(Some(error)) | Err(error) = socket.tcp().take_error() {
+        return Err(error);
+    }
+    match socket.tcp().peer_addr() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

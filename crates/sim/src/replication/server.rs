@@ -383,6 +383,12 @@ impl Server {
                 self.log.forget();
             }
             Action::BecomeReplica | Action::BecomePrimary | Action::Note(..) => {}
+            Action::ConnectChannel(_)
+            | Action::SendOnChannel(_)
+            | Action::Keep
+            | Action::ReceiveOnChannel { .. }
+            | Action::FeedBeside { .. }
+            | Action::Release(_) => unreachable!("the configuration is for one connection"),
             Action::PauseWrites => self.is_paused = true,
             Action::ResumeWrites => self.is_paused = false,
         }
@@ -395,7 +401,7 @@ impl Server {
 
     fn begin_snapshot(&mut self, links: Vec<LinkId>, framing: Framing, context: &mut Context<'_>) {
         let cut = self.log.end();
-        self.machine.cut(context.now(), &links, cut);
+        self.machine.cut(context.now(), &links, cut, None);
         for link in &links {
             if let Some(link) = self.links.get_mut(link) {
                 link.keeps = Some(cut);
@@ -583,6 +589,7 @@ impl Server {
                     self.claim();
                 }
             }
+            Sync::Second | Sync::Offer(_) => unreachable!("the configuration is for one connection"),
             Sync::Refuse(text) => link.out.extend(format!("-{text}\r\n").into_bytes()),
         }
     }
