@@ -500,6 +500,7 @@ impl Machine {
                 ),
             );
             if let Some(second) = is_second {
+                let from = if planted("beside-skips") { log.end } else { from };
                 return self.feed_beside(link, second, from, reply);
             }
             return Sync::Continue { reply: reply.into_bytes(), from };

@@ -536,9 +536,12 @@ impl Machine {
         if user.is_empty() { encode(&[b"AUTH", password]) } else { encode(&[b"AUTH", user, password]) }
     }
 
-    /// Bytes have come from our primary.
+    /// Bytes have come from our primary. Where there are two connections, the lines of both count, and the progress of the snapshot: a stream that goes
+    /// on says nothing of the connection beside it.
     pub fn heard(&mut self, now: Ms) {
-        if let Some(upstream) = &mut self.upstream {
+        if let Some(upstream) = &mut self.upstream
+            && !matches!(upstream.state, State::Paired { .. } | State::Receiving { is_paired: true, .. })
+        {
             upstream.last_io = now;
         }
     }

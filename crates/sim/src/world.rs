@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use replication::Ms;
 
 use crate::network::{Connection, ConnectionId, End, Network, Pipe};
@@ -509,21 +509,27 @@ impl<N: Node> World<N> {
 
     /// All connections between these two break.
     pub fn cut(&mut self, a: NodeId, b: NodeId) {
+        for id in self.between(a, b) {
+            self.surroundings.cut(id);
+        }
+    }
+
+    /// One connection between these two breaks, if there is any.
+    pub fn cut_one(&mut self, a: NodeId, b: NodeId) {
+        let ids = self.between(a, b);
+        if let Some(id) = ids.choose(&mut self.surroundings.random) {
+            self.surroundings.cut(*id);
+        }
+    }
+
+    fn between(&self, a: NodeId, b: NodeId) -> Vec<ConnectionId> {
         let between = |connection: &Connection| {
             let [one, other] = connection.ends;
             (one.node == a && other.node == b) || (one.node == b && other.node == a)
         };
-        let ids: Vec<ConnectionId> = self
-            .surroundings
-            .network
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.is_established && between(connection))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ids {
-            self.surroundings.cut(id);
-        }
+        let connections = self.surroundings.network.connections.iter();
+        let are_between = connections.filter(|(_, connection)| connection.is_established && between(connection));
+        are_between.map(|(id, _)| *id).collect()
     }
 
     /// The node stands still for so long, and does not notice it but by the clock.

@@ -43,6 +43,10 @@ fn whatever_happens_all_become_equal() {
     // What never happens proves nothing.
     if runs() >= 100 {
         assert!(total.full > 0 && total.partial > 0 && total.failovers > 0 && total.too_slow > 0 && total.crashes > 0);
+        assert!(
+            total.beside > 0 && total.beside < total.full,
+            "no snapshot came on a second connection, or every one did"
+        );
         assert!(total.snapshots < total.full, "no two replicas ever shared a snapshot");
         // Somebody who has missed two changes of the id. One in 140 was seen, one in 9 where only one id was kept.
         assert!(total.full_for_lack_of_ids * 25 < total.full, "ids are forgotten: {total:?}");
@@ -79,7 +83,7 @@ fn planted_bugs_are_found() {
         !output.status.success()
     };
     assert!(!finds("none", "50"));
-    let plants = ["continue-after-fork"];
+    let plants = ["continue-after-fork", "beside-skips"];
     for plant in plants {
         assert!(finds(plant, "800"), "{plant} went unnoticed");
     }

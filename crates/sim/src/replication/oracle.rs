@@ -57,13 +57,12 @@ impl Oracle {
         assert!(asked.is_forced || asked.log.end == end, "node {} fails over to one that has less", node.0);
     }
 
-    /// A primary with this history and log sends a snapshot to `node` instead of the rest.
+    /// A primary with this history and log has a snapshot for `node` instead of the rest.
     ///
     /// # Panics
     ///
     /// If they had an id in common, and the log reaches back far enough.
-    pub(crate) fn sends_all(&mut self, node: NodeId, history: &History, log: &StreamLog) {
-        self.stats.full += 1;
+    pub(crate) fn refuses_part(&mut self, node: NodeId, history: &History, log: &StreamLog) {
         let Some(Asked { history: asked, log: has, sum, .. }) = self.asked.get(&node) else { return };
         let Some(first) = log.first() else { return };
         if has.first.is_none() || !(first..=log.end()).contains(&has.end) {

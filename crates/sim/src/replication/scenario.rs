@@ -23,6 +23,8 @@ pub struct Outcome {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     pub full: u64,
+    /// Of them, those on two connections that came so far as to be loaded.
+    pub beside: u64,
     pub partial: u64,
     /// Snapshots: one may serve several.
     pub snapshots: u64,
@@ -37,6 +39,7 @@ pub struct Stats {
 impl Stats {
     pub fn add(&mut self, other: &Stats) {
         self.full += other.full;
+        self.beside += other.beside;
         self.partial += other.partial;
         self.snapshots += other.snapshots;
         self.full_for_lack_of_ids += other.full_for_lack_of_ids;
@@ -98,7 +101,12 @@ pub fn run_with(seed: u64, servers: Option<usize>, is_shown: bool) -> Outcome {
         let random = world.random();
         let snapshot_ms = *[0, 50, 1000, 12_000].choose(random).expect("there are some");
         let settings = Settings {
-            config: Config { diskless: random.random_bool(0.7), ..common.clone() },
+            config: Config {
+                diskless: random.random_bool(0.7),
+                rdb_channel: random.random_bool(0.6),
+                dual_channel: random.random_bool(0.6),
+                ..common.clone()
+            },
             empties_first: random.random_bool(0.3),
             has_file: random.random_bool(0.3),
             snapshot_ms,
@@ -222,8 +230,13 @@ impl Scenario {
         let acts = self.world.is_up(node) && !self.world.is_paused(node);
         match kind {
             0..20 => {
-                self.say(|| format!("cut between {} and {}", one.0, other.0));
-                self.world.cut(one, other);
+                let all = self.world.random().random_bool(0.5);
+                self.say(|| format!("cut between {} and {}, all: {all}", one.0, other.0));
+                if all {
+                    self.world.cut(one, other);
+                } else {
+                    self.world.cut_one(one, other);
+                }
             }
             20..28 => {
                 let ms = self.world.random().random_range(1..=12_000);

@@ -62,6 +62,8 @@ struct Link {
 #[derive(Debug)]
 enum Mode {
     Lines,
+    /// The stream comes, and waits for the snapshot.
+    Keep,
     Snapshot(Framing),
     Loading {
         data: Option<Data>,
@@ -84,6 +86,15 @@ struct Upstream {
     out: VecDeque<u8>,
 }
 
+/// The second connection to the primary.
+#[derive(Debug)]
+struct Channel {
+    connection: ConnectionId,
+    input: Vec<u8>,
+    out: VecDeque<u8>,
+    snapshot: Option<Framing>,
+}
+
 #[derive(Clone, Debug)]
 enum Job {
     /// The snapshot for these links is complete, or has failed.
@@ -104,6 +115,7 @@ pub(crate) struct Server {
     log: StreamLog,
     disk: Option<Saved>,
     upstream: Option<Upstream>,
+    channel: Option<Channel>,
     links: BTreeMap<LinkId, Link>,
     by_connection: BTreeMap<ConnectionId, LinkId>,
     next_link: u64,
@@ -159,6 +171,7 @@ impl Server {
             log,
             disk,
             upstream: None,
+            channel: None,
             links: BTreeMap::new(),
             by_connection: BTreeMap::new(),
             next_link: 0,
@@ -331,6 +344,27 @@ impl Server {
                 if let Some(upstream) = self.upstream.take() {
                     context.close(upstream.connection);
                 }
+                self.close_channel(context);
+            }
+            Action::ConnectChannel(address) => {
+                let connection = context.connect(node_at(&address));
+                self.channel = Some(Channel { connection, input: Vec::new(), out: VecDeque::new(), snapshot: None });
+            }
+            Action::SendOnChannel(bytes) => {
+                if let Some(channel) = &mut self.channel {
+                    channel.out.extend(bytes);
+                }
+            }
+            Action::Keep => {
+                if let Some(upstream) = &mut self.upstream {
+                    upstream.mode = Mode::Keep;
+                }
+            }
+            Action::ReceiveOnChannel { framing, .. } => {
+                if let Some(channel) = &mut self.channel {
+                    channel.snapshot = Some(framing);
+                }
+                self.digest_channel(context);
             }
             Action::Send(bytes) => {
                 if bytes.windows(5).any(|word| word == b"PSYNC") {
@@ -383,12 +417,16 @@ impl Server {
                 self.log.forget();
             }
             Action::BecomeReplica | Action::BecomePrimary | Action::Note(..) => {}
-            Action::ConnectChannel(_)
-            | Action::SendOnChannel(_)
-            | Action::Keep
-            | Action::ReceiveOnChannel { .. }
-            | Action::FeedBeside { .. }
-            | Action::Release(_) => unreachable!("the configuration is for one connection"),
+            Action::FeedBeside { link, from } => {
+                if let Some(link) = self.links.get_mut(&link) {
+                    link.feed = Some(from);
+                }
+            }
+            Action::Release(link) => {
+                if let Some(link) = self.links.get_mut(&link) {
+                    link.keeps = None;
+                }
+            }
             Action::PauseWrites => self.is_paused = true,
             Action::ResumeWrites => self.is_paused = false,
         }
@@ -403,8 +441,9 @@ impl Server {
         let cut = self.log.end();
         self.machine.cut(context.now(), &links, cut, None);
         for link in &links {
+            let keeps = self.machine.keeps_log_for(*link).then_some(cut);
             if let Some(link) = self.links.get_mut(link) {
-                link.keeps = Some(cut);
+                link.keeps = keeps;
             }
         }
         self.oracle.borrow_mut().stats.snapshots += 1;
@@ -583,13 +622,21 @@ impl Server {
                 self.oracle.borrow_mut().stats.partial += 1;
             }
             Sync::Wait => {
-                self.oracle.borrow_mut().sends_all(from, self.machine.history(), &self.log);
+                // Who says SYNC, on a second connection, has asked on the first.
+                if request != SyncRequest::Sync {
+                    self.oracle.borrow_mut().refuses_part(from, self.machine.history(), &self.log);
+                }
+                self.oracle.borrow_mut().stats.full += 1;
                 if self.log.first().is_none() {
                     self.log.begin(self.log.end(), self.data.sum);
                     self.claim();
                 }
             }
-            Sync::Second | Sync::Offer(_) => unreachable!("the configuration is for one connection"),
+            Sync::Second => {}
+            Sync::Offer(text) => {
+                link.out.extend(format!("+{text}\r\n").into_bytes());
+                self.oracle.borrow_mut().refuses_part(from, self.machine.history(), &self.log);
+            }
             Sync::Refuse(text) => link.out.extend(format!("-{text}\r\n").into_bytes()),
         }
     }
@@ -603,6 +650,51 @@ impl Server {
             let sent = context.send(upstream.connection, &bytes);
             upstream.out.drain(..sent);
         }
+        if let Some(channel) = &mut self.channel {
+            let bytes: Vec<u8> = channel.out.iter().copied().collect();
+            let sent = context.send(channel.connection, &bytes);
+            channel.out.drain(..sent);
+        }
+    }
+
+    fn close_channel(&mut self, context: &mut Context<'_>) {
+        if let Some(channel) = self.channel.take() {
+            context.close(channel.connection);
+        }
+    }
+
+    /// The second connection, as far as what has come can be understood.
+    fn digest_channel(&mut self, context: &mut Context<'_>) {
+        let now = context.now();
+        while self.machine.channel_has_lines()
+            && let Some(channel) = &mut self.channel
+            && let Some((line, next)) = wire::line(&channel.input, 0)
+        {
+            let line = line.to_vec();
+            channel.input.drain(..next);
+            self.machine.channel_line(now, &line);
+            self.settle(context);
+        }
+        let Some(channel) = &self.channel else { return };
+        let (Some(framing), Some(upstream)) = (channel.snapshot, &mut self.upstream) else { return };
+        self.machine.snapshot_progress(now, channel.input.len() as u64);
+        let Some((length, _)) = snapshot_in(&channel.input, framing) else { return };
+        let data = Data::decode(&channel.input[..length]);
+        assert!(data.is_some(), "node {} got a broken snapshot", self.me.0);
+        upstream.mode = Mode::Loading { data, steps: 3 };
+        let connection = upstream.connection;
+        self.close_channel(context);
+        self.oracle.borrow_mut().stats.beside += 1;
+        self.begin_to_load(connection, context);
+    }
+
+    fn begin_to_load(&mut self, connection: ConnectionId, context: &mut Context<'_>) {
+        if self.settings.empties_first {
+            self.data = Data::default();
+            self.log.forget();
+        }
+        let ms = self.settings.load_ms(context.random());
+        self.begin_job(Job::Load(connection), ms, context);
     }
 
     fn primary_sends(&mut self, bytes: &[u8], context: &mut Context<'_>) {
@@ -627,29 +719,17 @@ impl Server {
                     self.settle(context);
                 }
                 Mode::Snapshot(framing) => {
-                    let all = upstream.input.len();
-                    let (length, mark) = match framing {
-                        Framing::Length(length) => (usize::try_from(*length).expect("small"), 0),
-                        // As real servers do: the mark is looked for at the end of what was read.
-                        Framing::Mark(mark) if upstream.input.ends_with(mark) => (all - 40, 40),
-                        _ => (usize::MAX, 0),
-                    };
-                    self.machine.snapshot_progress(now, all as u64);
-                    if all < length {
-                        return;
-                    }
+                    let framing = *framing;
+                    self.machine.snapshot_progress(now, upstream.input.len() as u64);
+                    let Some((length, mark)) = snapshot_in(&upstream.input, framing) else { return };
                     let data = Data::decode(&upstream.input[..length]);
                     assert!(data.is_some(), "node {} got a broken snapshot", self.me.0);
                     upstream.input.drain(..length + mark);
                     upstream.mode = Mode::Loading { data, steps: 3 };
                     let connection = upstream.connection;
-                    if self.settings.empties_first {
-                        self.data = Data::default();
-                        self.log.forget();
-                    }
-                    let ms = self.settings.load_ms(context.random());
-                    return self.begin_job(Job::Load(connection), ms, context);
+                    return self.begin_to_load(connection, context);
                 }
+                Mode::Keep => return,
                 Mode::Loading { .. } => return,
                 Mode::Stream { .. } => {
                     let Some((words, length)) = wire::decode(&upstream.input) else { return };
@@ -714,11 +794,27 @@ impl Server {
     }
 }
 
+/// How long the snapshot is that these bytes begin with, and the mark behind it, if it is whole.
+fn snapshot_in(bytes: &[u8], framing: Framing) -> Option<(usize, usize)> {
+    match framing {
+        Framing::Length(length) => {
+            let length = usize::try_from(length).expect("small");
+            (bytes.len() >= length).then_some((length, 0))
+        }
+        // As real servers do: the mark is looked for at the end of what was read.
+        Framing::Mark(mark) => bytes.ends_with(&mark).then(|| (bytes.len() - mark.len(), mark.len())),
+        Framing::File | Framing::Stream => None,
+    }
+}
+
 impl Node for Server {
     fn handle(&mut self, event: Event, context: &mut Context<'_>) {
         let now = context.now();
         let is_primary = |connection: ConnectionId, server: &Server| {
             server.upstream.as_ref().is_some_and(|upstream| upstream.connection == connection)
+        };
+        let is_channel = |connection: ConnectionId, server: &Server| {
+            server.channel.as_ref().is_some_and(|channel| channel.connection == connection)
         };
         match event {
             Event::Timer => self.machine.handle_timeout(now, self.log.view()),
@@ -744,11 +840,16 @@ impl Node for Server {
             Event::Connected { connection } => {
                 if is_primary(connection, self) {
                     self.machine.connected(now);
+                } else if is_channel(connection, self) {
+                    self.machine.channel_connected(now);
                 }
             }
             Event::Received { connection, bytes } => {
                 if is_primary(connection, self) {
                     self.primary_sends(&bytes, context);
+                } else if let Some(channel) = self.channel.as_mut().filter(|channel| channel.connection == connection) {
+                    channel.input.extend(bytes);
+                    self.digest_channel(context);
                 } else if let Some(link) = self.by_connection.get(&connection).copied() {
                     self.client_sends(link, &bytes, context);
                 }
@@ -758,6 +859,9 @@ impl Node for Server {
                 if is_primary(connection, self) {
                     self.upstream = None;
                     self.machine.disconnected(now, "closed");
+                } else if is_channel(connection, self) {
+                    self.channel = None;
+                    self.machine.channel_disconnected(now, "closed");
                 } else if let Some(link) = self.by_connection.remove(&connection) {
                     self.links.remove(&link);
                     self.machine.gone(now, link);
