@@ -2,7 +2,7 @@
 //!
 //! The primary that is named here is never reached: nobody listens at port 1.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use robustness::{Place, Wire, against_both};
@@ -255,4 +255,19 @@ fn info_has_the_fields_of_redis_in_their_order() {
             assert!(rest.any(|own| *own == name), "no {name} in its place, after {primary}: {ours:?}");
         }
     }
+}
+
+/// What a client tells of itself before it asks for data is forgotten when it goes: so many at once would be refused.
+#[test]
+fn clients_that_have_told_something_and_gone_do_not_add_up() {
+    against_both(&[], |server| {
+        let [_, place] = Place::of(server);
+        let mut reply = [0; 5];
+        for _ in 0..10_500 {
+            let mut wire = Wire::connect(&place).expect("it accepts");
+            wire.write_all(b"REPLCONF listening-port 7000\r\n").expect("it is sent");
+            wire.read_exact(&mut reply).expect("an answer");
+            assert_eq!(&reply, b"+OK\r\n");
+        }
+    });
 }
