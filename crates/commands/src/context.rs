@@ -310,7 +310,7 @@ pub trait Host: Send + Sync {
 pub enum Shutdown {
     /// The end.
     Now,
-    /// The end, once all is on disk. Nobody is served any more.
+    /// The end, once replicas have everything and all is on disk.
     AfterSaving,
     /// ABORT: it goes on.
     Aborted,

@@ -32,7 +32,7 @@ pub struct Global {
     /// The users, and what they may do.
     pub access: AccessControl,
     pub role: Role,
-    pub pause: Option<Pause>,
+    pub pauses: Pauses,
     /// The clients that are blocked in a command.
     pub waiters: Waiters,
     /// Keys that MIGRATE has sent and not yet deleted.
@@ -68,12 +68,65 @@ pub enum Role {
     Replica,
 }
 
-/// CLIENT PAUSE.
+/// For how long clients wait, and with what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
     pub until: Millis,
     /// Reads go on.
     pub writes_only: bool,
+}
+
+impl Pause {
+    /// Until whoever began it ends it.
+    pub fn endless(writes_only: bool) -> Pause {
+        Pause { until: Millis(i64::MAX), writes_only }
+    }
+}
+
+/// Who makes clients wait. Each ends the own pause and no other: CLIENT UNPAUSE does not let writes into a server that is about to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseReason {
+    /// CLIENT PAUSE.
+    Client,
+    /// FAILOVER, until the replica has everything.
+    Failover,
+    /// SHUTDOWN, until the replicas have everything.
+    Shutdown,
+    /// A job that everybody waits for.
+    Job,
+}
+
+/// The pauses there are, one a reason.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pauses {
+    by_reason: [Option<Pause>; 4],
+    is_any: bool,
+}
+
+impl Pauses {
+    /// Begins a reason's pause in the place of the one before, or ends it.
+    pub fn set(&mut self, reason: PauseReason, pause: Option<Pause>) {
+        self.by_reason[reason as usize] = pause;
+        self.is_any = self.by_reason.iter().any(Option::is_some);
+    }
+
+    /// A reason's pause, if it is in force at this time.
+    pub fn of(&self, reason: PauseReason, now: Millis) -> Option<Pause> {
+        self.by_reason[reason as usize].filter(|pause| pause.until > now)
+    }
+
+    /// What all that are in force at this time come to: the longest, and the strictest.
+    #[inline]
+    pub fn at(&self, now: Millis) -> Option<Pause> {
+        if !self.is_any {
+            return None;
+        }
+        let in_force = self.by_reason.iter().flatten().filter(|pause| pause.until > now);
+        in_force.copied().reduce(|one, other| Pause {
+            until: one.until.max(other.until),
+            writes_only: one.writes_only && other.writes_only,
+        })
+    }
 }
 
 /// What DEBUG switches.
@@ -90,10 +143,10 @@ impl Default for DebugSettings {
 }
 
 impl Global {
-    /// The pause that is in force at this time.
+    /// The pause that is in force at this time, whoever asked for it.
     #[inline]
     pub fn pause_at(&self, now: Millis) -> Option<Pause> {
-        self.pause.filter(|pause| pause.until > now)
+        self.pauses.at(now)
     }
 
     /// Whether keys are removed to make room for others.

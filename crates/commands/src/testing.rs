@@ -27,7 +27,7 @@ use crate::db::{Db, Manners};
 use crate::effects::{Effect, Effects, Event, EventClass, Readers, Unit};
 use crate::error::{Error, Stop};
 use crate::generic::migrate::{self, Arrival, Migration};
-use crate::global::{DebugSettings, Global, Role, World};
+use crate::global::{DebugSettings, Global, Pauses, Role, World};
 use crate::keys;
 use crate::observation::Observation;
 use crate::persistence::{Alone, Cancelled, Persistence, Reload, Started, Wish};
@@ -122,7 +122,7 @@ impl Default for Rig {
                     access: AccessControl::new(registry.clone()),
                     registry,
                     role: Role::Primary,
-                    pause: None,
+                    pauses: Pauses::default(),
                     waiters: Default::default(),
                     departing: Default::default(),
                     watches: Default::default(),

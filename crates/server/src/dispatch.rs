@@ -321,8 +321,9 @@ fn planted_stale_pause(global: &Global, now: Millis) -> Option<Option<Pause>> {
     if now.0 - read_at < 1000 {
         return Some(pause.filter(|pause| pause.until > now));
     }
-    STALE.set((now.0, global.pause));
-    Some(global.pause_at(now))
+    let pause = global.pause_at(now);
+    STALE.set((now.0, pause));
+    Some(pause)
 }
 
 #[cfg(not(feature = "planted"))]

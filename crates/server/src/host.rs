@@ -413,6 +413,7 @@ impl Shared {
     pub fn tick(&self, now: Millis) {
         self.operation.sample(now, &self.stats, &Replication::figures(self));
         self.check_jobs();
+        self.check_shutdown();
         self.look_at_not_counted_bytes();
         self.end_hot_keys(now);
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 
 use commands::client::Place;
-use commands::global::{DebugSettings, Role};
+use commands::global::{DebugSettings, Pauses, Role};
 use commands::{AccessControl, Client, Clients, Global, Registry, Session, Settings, ThreadStats, World};
 use config::Config;
 use gate::Gates;
@@ -43,7 +43,7 @@ impl InProcess {
             access: AccessControl::new(registry.clone()),
             registry: registry.clone(),
             role: Role::Primary,
-            pause: None,
+            pauses: Pauses::default(),
             waiters: Default::default(),
             departing: Default::default(),
             watches: Default::default(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use commands::access::{AccessControl, StartError};
-use commands::global::{DebugSettings, Role};
+use commands::global::{DebugSettings, Pauses, Role};
 use commands::observation::Observation;
 use commands::{Clients, Global, Registry, Settings, ThreadStats, World};
 use config::{Config, LogLevel, command_line, directives, load};
@@ -259,6 +259,7 @@ fn serve(
         shared.end();
     }
     persistence::stop(&shared);
+    replication::stop(&shared);
     supervisor.stopping(&LOG);
     if let Some(path) = config.path(directives::UNIXSOCKET) {
         let _ = std::fs::remove_file(path);
@@ -314,7 +315,7 @@ fn world(
         registry: registry.clone(),
         access,
         role: Role::Primary,
-        pause: None,
+        pauses: Pauses::default(),
         waiters: Default::default(),
         departing: Default::default(),
         watches: Default::default(),

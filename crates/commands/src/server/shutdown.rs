@@ -64,8 +64,11 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
             return Err(Error::Syntax.into());
         }
     }
-    if options.abort && cx.args.len() > 2 {
+    if options.abort && options != (ShutdownOptions { abort: true, ..ShutdownOptions::default() }) {
         return Err(Error::Syntax.into());
+    }
+    if options.failover {
+        return cx.fail("ERR SHUTDOWN FAILOVER is only supported in cluster mode.");
     }
     // What a script has left half done must not be saved.
     if let Some(running) = &cx.global().scripts.running
@@ -96,6 +99,8 @@ mod tests {
             ("SHUTDOWN foo", "-ERR syntax error"),
             ("SHUTDOWN SAVE NOSAVE", "-ERR syntax error"),
             ("SHUTDOWN ABORT NOW", "-ERR syntax error"),
+            ("SHUTDOWN NOSAVE ABORT", "-ERR syntax error"),
+            ("SHUTDOWN FAILOVER NOW", "-ERR SHUTDOWN FAILOVER is only supported in cluster mode."),
             ("SHUTDOWN nosave now force", ""),
         ]);
         let asked = ShutdownOptions { save: Some(false), now: true, force: true, ..ShutdownOptions::default() };

@@ -97,7 +97,7 @@ rows! { super::security::END;
     /// What SIGTERM asks of the shutdown.
     SHUTDOWN_ON_SIGTERM: ShutdownOnSignal = row("shutdown-on-sigterm", Kind::Flags(ShutdownOnSignal::NAMES), "default").check(super::checks::shutdown_flags);
     /// Seconds a shutdown waits for replicas that lag.
-    SHUTDOWN_TIMEOUT: i64 = row("shutdown-timeout", COUNT_I32, "10").later("replication");
+    SHUTDOWN_TIMEOUT: i64 = row("shutdown-timeout", COUNT_I32, "10");
     /// Zone the server stands in, as told to clients.
     AVAILABILITY_ZONE: [u8] = row("availability-zone", Kind::Text, "").valkey();
     /// Whether the server calls itself Redis where clients look.

@@ -192,6 +192,9 @@ fn server(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("config_file", config.file().unwrap_or(Path::new("")).display());
     report.field("io_threads_active", u8::from(sources.stats.len() > 1));
     report.field("availability_zone", config.text(directives::AVAILABILITY_ZONE));
+    if let Some(patience) = sources.persistence.shutdown_patience() {
+        report.field("shutdown_in_milliseconds", patience.as_millis());
+    }
     let mut listeners = Vec::new();
     let addresses: String = config
         .get(directives::BIND)
@@ -253,7 +256,12 @@ fn clients(sources: &InfoSources<'_>, report: &mut Report) {
             Some(pause) => {
                 let is_failover =
                     sources.replication.is_some_and(|replication| replication.failover_state() != FailoverState::None);
-                let reason = if is_failover { "failover_in_progress" } else { "client_pause" };
+                let is_shutdown = sources.persistence.shutdown_patience().is_some();
+                let reason = match () {
+                    () if is_shutdown => "shutdown_in_progress",
+                    () if is_failover => "failover_in_progress",
+                    () => "client_pause",
+                };
                 (reason, if pause.writes_only { "write" } else { "all" }, pause.until.0 - sources.now.0)
             }
             None => ("none", "none", 0),

@@ -1,11 +1,14 @@
 //! Signals that ask the server to end.
 //!
 //! ```text
-//!   running --SIGTERM or SIGINT--> asked (callback, once) --SIGTERM or SIGINT--> exit(1) at once
+//!   running --SIGTERM or SIGINT--> asked (callback, once) --SIGINT--> exit(1) at once
+//!                                    ^            │
+//!                                    └──SIGTERM───┘
 //! ```
 //!
 //! They are received on a thread of their own, so nothing here runs inside a signal handler, and a second signal ends the
-//! process even when every event loop hangs: that is what it is for.
+//! process even when every event loop hangs: that is what it is for. As in Redis only SIGINT does, which people send: a
+//! supervisor that repeats SIGTERM must not cost what has not been saved.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,12 +76,15 @@ pub fn listen(log: &'static Log, on_request: impl Fn(Termination) + Send + 'stat
     std::thread::Builder::new().name("signals".to_owned()).stack_size(256 * 1024).spawn(move || {
         for number in signals.forever() {
             let termination = if number == SIGINT { Termination::Interrupt } else { Termination::Terminate };
-            if ASKED.swap(true, Ordering::SeqCst) {
+            let is_asked = ASKED.swap(true, Ordering::SeqCst);
+            if is_asked && termination == Termination::Interrupt {
                 log.warning(&format!("Received {} again: exiting now, without saving.", termination.name()));
                 std::process::exit(1);
             }
             log.warning(&format!("Received {} scheduling shutdown...", termination.name()));
-            on_request(termination);
+            if !is_asked {
+                on_request(termination);
+            }
         }
     })?;
     Ok(())
@@ -121,13 +127,15 @@ mod tests {
     }
 
     #[test]
-    fn the_second_signal_forces() {
+    fn an_interrupt_after_another_signal_forces() {
         let mut child = Child::start("operation::signals::tests::child_that_never_ends", "never-ends");
         child.wait_for_line("listening");
         child.signal(Signal::SIGHUP);
         child.signal(Signal::SIGTERM);
         child.wait_for_line("Received SIGTERM scheduling shutdown...");
         child.wait_for_line("asked");
+        child.signal(Signal::SIGTERM);
+        child.wait_for_line("Received SIGTERM scheduling shutdown...");
         child.signal(Signal::SIGINT);
         child.wait_for_line("Received SIGINT again");
         assert_eq!(child.wait().code(), Some(1));

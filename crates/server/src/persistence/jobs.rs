@@ -11,16 +11,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use commands::global::Pause;
+use commands::World;
+use commands::global::{Pause, PauseReason};
 use commands::persistence::Reload;
-use commands::{Shutdown, ShutdownOptions, World};
 use config::directives;
-use keyspace::Millis;
 
 use super::capture::Collector;
 use super::save::{self, Cut, Target};
+use super::shutdown::Closing;
 use super::*;
-use crate::operation::{LOG, memory, signals};
+use crate::operation::{LOG, memory};
 use crate::replication::{Content, End, Form, LinkId};
 use crate::shared::now;
 
@@ -37,7 +37,6 @@ pub enum Kind {
     },
     /// The last save before the end, which comes whatever becomes of it (`force`).
     Shutdown {
-        client_id: Option<u64>,
         force: bool,
     },
 }
@@ -47,8 +46,8 @@ pub struct Job {
     kind: Kind,
     cut: Option<Cut>,
     began: Instant,
-    /// What was in force before everybody had to wait.
-    paused: Option<Option<Pause>>,
+    /// Everybody has to wait.
+    pauses: bool,
 }
 
 /// Whether a snapshot for replicas has begun.
@@ -70,6 +69,8 @@ pub struct Jobs {
     pub waiting: VecDeque<Kind>,
     /// After a failure the save points wait a little.
     pub last_try: Option<Instant>,
+    /// The server is to end.
+    pub closing: Option<Closing>,
     sender: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -164,16 +165,15 @@ impl Shared {
             ..target
         });
         let cut = target.map(|target| save::cut(self, alone, target));
-        let paused = matches!(kind, Kind::Reload(..) | Kind::Shutdown { .. }).then(|| {
-            let before = alone.global.pause;
-            alone.global.pause = Some(Pause { until: Millis(i64::MAX), writes_only: false });
-            before
-        });
+        let pauses = matches!(kind, Kind::Reload(..) | Kind::Shutdown { .. });
+        if pauses {
+            alone.global.pauses.set(PauseReason::Job, Some(Pause::endless(false)));
+        }
         let began = Instant::now();
         self.persistence.status.has_job.store(true, Relaxed);
         jobs.running = Some(Running { kind, began, collector: cut.as_ref().map(|cut| cut.collector.clone()) });
         jobs.last_try = Some(began);
-        let job = Job { kind, cut, began, paused };
+        let job = Job { kind, cut, began, pauses };
         let sender = jobs.sender.as_ref().expect("the thread was started with the server");
         assert!(sender.send(job).is_ok(), "the thread lives as long as the server");
         Ok(())
@@ -312,33 +312,29 @@ impl Shared {
         jobs.running = None;
         let stats = &self.job_stats;
         let mut resumed = false;
-        if let Some(paused) = job.paused {
-            let ends = match job.kind {
-                Kind::Shutdown { force, .. } => result.is_ok() || force,
-                _ => false,
-            };
-            if !ends {
-                global.pause = paused;
-                resumed = true;
-            }
+        let ends = match job.kind {
+            Kind::Shutdown { force } => result.is_ok() || force,
+            _ => false,
+        };
+        if job.pauses && !ends {
+            global.pauses.set(PauseReason::Job, None);
+            resumed = true;
         }
         match job.kind {
             Kind::Save(client_id) | Kind::Reload(client_id, _) => {
                 blocking::finish(global, self, stats, client_id, result);
             }
-            Kind::Shutdown { client_id, force } => {
-                if result.is_ok() || force {
+            Kind::Shutdown { .. } => {
+                if ends {
                     drop(jobs);
                     drop(world);
+                    if result.is_err() {
+                        LOG.warning("Error trying to save the DB. Exit anyway.");
+                    }
                     return self.end_after_saving();
                 }
                 LOG.warning("Error trying to save the DB, can't exit.");
-                LOG.warning("Errors trying to shut down the server. Check the logs for more information.");
-                signals::forget_request();
-                if let Some(client_id) = client_id {
-                    let error = Error::text("ERR Errors trying to SHUTDOWN. Check logs.");
-                    blocking::finish(global, self, stats, client_id, Err(error));
-                }
+                self.give_up_shutdown(global, &mut jobs);
             }
             Kind::Rewrite => {
                 drop(jobs);
@@ -572,61 +568,5 @@ impl commands::persistence::Persistence for Shared {
         self.persistence.status.wanted_durable.fetch_min(offset, Relaxed);
         // It may have become so just now.
         self.announce_durable();
-    }
-}
-
-impl Shared {
-    /// SHUTDOWN, or a signal.
-    pub fn begin_shutdown(
-        &self,
-        mut alone: Alone<'_, '_>,
-        client_id: Option<u64>,
-        options: ShutdownOptions,
-    ) -> Result<Shutdown, Error> {
-        if options.abort {
-            // What takes time at the end is the last save, and it takes no commands.
-            return Err(Error::text("ERR No shutdown in progress."));
-        }
-        if self.is_ending() {
-            return Ok(Shutdown::Now);
-        }
-        LOG.warning("User requested shutdown...");
-        let mut jobs = self.persistence.jobs.lock();
-        if !options.force && self.persistence.aof.lock().as_ref().is_some_and(aof::File::is_without_base) {
-            LOG.warning("The append-only file that was switched on is still without its base. Can't exit.");
-            return Err(Error::text("ERR Errors trying to SHUTDOWN. Check logs."));
-        }
-        if let Some(Running { kind: Kind::Shutdown { .. }, .. }) = &jobs.running {
-            return Ok(Shutdown::AfterSaving);
-        }
-        if let Some(Running { collector: Some(collector), .. }) = &jobs.running {
-            // What it saves will not be needed, or is saved again.
-            collector.cancel();
-        }
-        let saves = options.save.unwrap_or(!alone.global.config.get(directives::SAVE).is_empty());
-        // What has not been loaded must not take the place of what is on disk.
-        if !saves || alone.global.loading {
-            drop(jobs);
-            // What follows would be in no file, and must not be answered.
-            alone.global.pause = Some(Pause { until: Millis(i64::MAX), writes_only: false });
-            self.flush_journal_at_end();
-            self.end();
-            return Ok(Shutdown::Now);
-        }
-        jobs.save_scheduled = false;
-        jobs.rewrite_scheduled = false;
-        let kind = Kind::Shutdown { client_id, force: options.force };
-        if jobs.running.is_some() {
-            jobs.waiting.push_front(kind);
-        } else {
-            self.begin(&mut alone, &mut jobs, kind)?;
-        }
-        Ok(Shutdown::AfterSaving)
-    }
-
-    /// The last save is done.
-    fn end_after_saving(&self) {
-        self.flush_journal_at_end();
-        self.end();
     }
 }

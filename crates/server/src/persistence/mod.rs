@@ -16,6 +16,7 @@ mod load;
 mod output;
 mod replay;
 mod save;
+mod shutdown;
 mod timed_disk;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -70,6 +71,8 @@ pub struct Persistence {
     aof: Mutex<Option<aof::File>>,
     rewrite_limit: Mutex<RewriteLimit>,
     began: Instant,
+    /// A shutdown is under way.
+    is_closing: AtomicBool,
     /// The last snapshot has failed, and `stop-writes-on-bgsave-error` says that this stops writes.
     snapshot_refuses: AtomicBool,
 }
@@ -84,6 +87,7 @@ impl Default for Persistence {
             aof: Mutex::default(),
             rewrite_limit: Mutex::default(),
             began: Instant::now(),
+            is_closing: AtomicBool::new(false),
             snapshot_refuses: AtomicBool::new(false),
         }
     }

@@ -237,13 +237,14 @@ pub(super) fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
         looked: now,
         chunks: Vec::new(),
     };
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name("replicas".to_owned())
         .spawn(move || {
             memory::count_thread();
             feeder.run();
         })
         .context("Cannot start a thread")?;
+    *shared.replication.feeding.lock() = Some(thread);
     Ok(())
 }
 
@@ -284,6 +285,9 @@ impl Feeder {
             self.keep_time();
             memory::publish();
         }
+        // What was written before the end.
+        let tokens: Vec<usize> = self.links.iter().map(|(token, _)| token).collect();
+        tokens.into_iter().for_each(|token| self.pump(token));
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -604,6 +608,7 @@ impl Feeder {
         if self.shared.replication.wanted_acknowledged.load(Relaxed) {
             self.shared.serve_acknowledged();
         }
+        self.shared.check_shutdown();
     }
 
     // -----------------------------------------------------------------------------------------------------------------

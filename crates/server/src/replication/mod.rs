@@ -24,17 +24,17 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use commands::blocking::{self, Release as Released};
-use commands::global::{Pause, Role as PartPlayed};
+use commands::global::{Pause, PauseReason, Role as PartPlayed};
 use commands::persistence::Alone;
 use commands::replication::Figures;
 use commands::{Client, ClientFlags, Error, Global};
 use config::{Config as Directives, OutputLimit, PrimaryAddress, directives};
 use journal::{Destination, Reader};
-use keyspace::Millis;
 use mio::{Poll, Token, Waker};
 use parking_lot::{Mutex, MutexGuard};
 use replication::{
@@ -63,6 +63,8 @@ pub struct Replication {
     /// Keeps the log in memory for whoever comes back: a backlog. While there is none, nothing is counted.
     backlog: Mutex<Option<Reader>>,
     feeder: Arc<Post<Order>>,
+    /// Its thread.
+    feeding: Mutex<Option<JoinHandle<()>>>,
     upstream: Post<upstream::Order>,
     /// The snapshot on its way to replicas.
     transfer: Mutex<Option<Arc<Transfer>>>,
@@ -80,8 +82,6 @@ pub struct Replication {
     stream: AtomicU64,
     /// What the loaded snapshot said of itself.
     restored: Mutex<Option<StreamPlace>>,
-    /// The pause that was in force before a failover's.
-    paused: Mutex<Option<Option<Pause>>>,
     /// Until when the feeder sleeps, as far as the machine is concerned.
     deadline: AtomicU64,
     limits: Mutex<Limits>,
@@ -219,6 +219,7 @@ impl Replication {
             began: Instant::now(),
             backlog: Mutex::default(),
             feeder: Arc::new(Post::new()),
+            feeding: Mutex::default(),
             upstream: Post::new(),
             transfer: Mutex::default(),
             links: AtomicUsize::new(0),
@@ -229,7 +230,6 @@ impl Replication {
             stream_db: AtomicU32::new(0),
             stream: AtomicU64::new(0),
             restored: Mutex::default(),
-            paused: Mutex::default(),
             deadline: AtomicU64::new(0),
             limits: Mutex::new(limits_of(directives)),
             holds_replies: AtomicBool::new(directives.get(directives::MIN_REPLICAS_TO_ACKNOWLEDGE) > 0),
@@ -354,6 +354,15 @@ fn limits_of(directives: &Directives) -> Limits {
 pub fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
     feeder::start(shared)?;
     upstream::start(shared)
+}
+
+/// Waits until replicas have been sent what was written before the end, as far as their sockets take it at once.
+pub fn stop(shared: &Shared) {
+    let feeding = shared.replication.feeding.lock().take();
+    shared.replication.feeder.wake();
+    if let Some(thread) = feeding {
+        thread.join().expect("a panic ends the process");
+    }
 }
 
 impl Shared {
@@ -527,15 +536,8 @@ impl Shared {
                 self.replication.acknowledged.fetch_max(end, Relaxed);
                 LOG.set_role(LogRole::Primary);
             }
-            Action::PauseWrites => {
-                self.replication.paused.lock().get_or_insert(global.pause);
-                global.pause = Some(Pause { until: Millis(i64::MAX), writes_only: true });
-            }
-            Action::ResumeWrites => {
-                if let Some(before) = self.replication.paused.lock().take() {
-                    global.pause = before;
-                }
-            }
+            Action::PauseWrites => global.pauses.set(PauseReason::Failover, Some(Pause::endless(true))),
+            Action::ResumeWrites => global.pauses.set(PauseReason::Failover, None),
             Action::DropLog => self.drop_log(global),
             _ => unreachable!("what concerns a thread goes to it"),
         }

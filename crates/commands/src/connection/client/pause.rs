@@ -5,7 +5,7 @@ use keyspace::Millis;
 use super::check_arguments_max;
 use crate::context::{Ctx, Outcome};
 use crate::error::Error;
-use crate::global::Pause;
+use crate::global::{Pause, PauseReason};
 use crate::spec::{Acl, Arg, Flags, Group, Side, Spec};
 
 pub const PAUSE: Spec = Spec {
@@ -58,17 +58,17 @@ fn pause(cx: &mut Ctx<'_>) -> Outcome {
     let global = cx.global_mut()?;
     let mut pause = Pause { until: Millis(until), writes_only };
     // Pauses add up to the longer time and the stricter mode: nobody shortens what another has asked for but by UNPAUSE.
-    if let Some(before) = global.pause_at(now) {
+    if let Some(before) = global.pauses.of(PauseReason::Client, now) {
         pause.until = pause.until.max(before.until);
         pause.writes_only &= before.writes_only;
     }
-    global.pause = Some(pause);
+    global.pauses.set(PauseReason::Client, Some(pause));
     cx.reply.ok();
     Ok(())
 }
 
 fn unpause(cx: &mut Ctx<'_>) -> Outcome {
-    cx.global_mut()?.pause = None;
+    cx.global_mut()?.pauses.set(PauseReason::Client, None);
     cx.host.wake_all();
     cx.reply.ok();
     Ok(())
@@ -76,6 +76,7 @@ fn unpause(cx: &mut Ctx<'_>) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use crate::global::{Pause, PauseReason};
     use crate::testing::{Rig, script};
 
     #[test]
@@ -109,5 +110,19 @@ mod tests {
         rig.now.0 += 400;
         rig.script(&[("CLIENT PAUSE 100 WRITE", "+OK")]);
         assert_eq!(pause(&rig), Some((100, true)));
+    }
+
+    #[test]
+    fn nobody_ends_the_pause_of_another() {
+        let mut rig = Rig::new();
+        let of_shutdown = Pause::endless(true);
+        rig.world.global.pauses.set(PauseReason::Shutdown, Some(of_shutdown));
+        rig.script(&[("CLIENT PAUSE 400", "+OK")]);
+        assert_eq!(rig.world.global.pause_at(rig.now), Some(Pause::endless(false)));
+        rig.script(&[("CLIENT UNPAUSE", "+OK")]);
+        assert_eq!(rig.world.global.pause_at(rig.now), Some(of_shutdown));
+        rig.script(&[("CLIENT PAUSE 400", "+OK")]);
+        rig.now.0 += 400;
+        assert_eq!(rig.world.global.pause_at(rig.now), Some(of_shutdown));
     }
 }
