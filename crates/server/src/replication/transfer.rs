@@ -14,6 +14,8 @@ use replication::LinkId;
 
 /// So many bytes are on their way between the snapshot and the slowest replica.
 const WAITING_BYTES_MAX: usize = 16 << 20;
+/// A piece is not made larger than this by what comes behind it.
+const PIECE_BYTES: usize = 64 << 10;
 /// How soon a writer notices that nobody wants the snapshot any more.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -46,6 +48,9 @@ pub struct Transfer {
 #[derive(Default)]
 struct State {
     pieces: VecDeque<Arc<Vec<u8>>>,
+    /// The piece behind them, which nobody has taken yet. What is written goes there: walkers write little at a time, and a wake-up and a system
+    /// call for each would cost more than all else.
+    growing: Vec<u8>,
     /// The number of the first of them.
     first: u64,
     bytes: usize,
@@ -81,7 +86,6 @@ impl Transfer {
     /// # Errors
     /// `Interrupted`: nobody wants it any more.
     pub fn write(&self, piece: &[u8]) -> io::Result<()> {
-        let piece = Arc::new(piece.to_vec());
         let mut state = self.state.lock();
         while state.bytes >= WAITING_BYTES_MAX && !state.next.is_empty() {
             self.room.wait_for(&mut state, LOOK);
@@ -90,9 +94,16 @@ impl Transfer {
             return Err(io::ErrorKind::Interrupted.into());
         }
         state.bytes += piece.len();
-        state.pieces.push_back(piece);
+        // Whoever was woken for the first bytes takes those behind them too.
+        let is_first = state.growing.is_empty();
+        state.growing.extend_from_slice(piece);
+        if state.growing.len() >= PIECE_BYTES {
+            state.close_piece();
+        }
         drop(state);
-        (self.wake)();
+        if is_first {
+            (self.wake)();
+        }
         Ok(())
     }
 
@@ -105,10 +116,14 @@ impl Transfer {
     /// The next piece for this replica.
     pub fn next(&self, link: LinkId) -> Next {
         let mut state = self.state.lock();
-        let State { pieces, first, next, end, .. } = &mut *state;
-        let Some(number) = next.get_mut(&link) else {
+        let Some(number) = state.next.get(&link) else {
             return Next::End(End::Failed);
         };
+        if *number == state.first + state.pieces.len() as u64 && !state.growing.is_empty() {
+            state.close_piece();
+        }
+        let State { pieces, first, next, end, .. } = &mut *state;
+        let number = next.get_mut(&link).expect("it was there just now");
         match pieces.get((*number - *first) as usize) {
             Some(piece) => {
                 *number += 1;
@@ -144,8 +159,18 @@ impl Transfer {
     }
 }
 
+impl State {
+    fn close_piece(&mut self) {
+        let piece = std::mem::take(&mut self.growing);
+        self.pieces.push_back(Arc::new(piece));
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
+
     use super::*;
 
     fn transfer(links: &[u64]) -> Transfer {
@@ -181,6 +206,30 @@ mod tests {
         );
         transfer.end(End::Whole(None));
         assert!(matches!(transfer.next(LinkId(2)), Next::End(End::Whole(None))));
+    }
+
+    #[test]
+    fn what_nobody_has_taken_yet_grows_and_wakes_once() {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let counter = woken.clone();
+        let wake = move || {
+            counter.fetch_add(1, Relaxed);
+        };
+        let transfer = Transfer::new(Form::File, 0, &[LinkId(1), LinkId(2)], wake);
+        for byte in 0..100 {
+            transfer.write(&[byte]).unwrap();
+        }
+        assert_eq!((woken.load(Relaxed), taken(&transfer, 1), taken(&transfer, 1)), (1, Some(100), None));
+        transfer.write(&[0; 7]).unwrap();
+        assert_eq!((woken.load(Relaxed), taken(&transfer, 1), taken(&transfer, 2)), (2, Some(7), Some(100)));
+        transfer.write(&vec![0; PIECE_BYTES]).unwrap();
+        transfer.write(&[0; 9]).unwrap();
+        transfer.end(End::Whole(None));
+        for rest in [Some(PIECE_BYTES), Some(9), None] {
+            assert_eq!(taken(&transfer, 1), rest);
+        }
+        assert!(matches!(transfer.next(LinkId(1)), Next::End(End::Whole(None))));
+        assert_eq!(taken(&transfer, 2), Some(7));
     }
 
     #[test]
