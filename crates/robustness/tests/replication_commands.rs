@@ -5,7 +5,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use robustness::{Place, Wire, against_both};
+use robustness::{Place, Wire, against_both, replicas};
 use testkit::{Client, Kind, Server, ServerOptions, Value, wait_until};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -230,6 +230,62 @@ fn the_file_follows_the_command() {
         check(&mut client, &[("REPLICAOF NO ONE", "OK"), ("CONFIG REWRITE", "OK")]);
         assert!(!std::fs::read_to_string(&file).expect("a file").contains("replicaof 127"));
     }
+}
+
+/// A primary, and a replica that connects to it from another address, of either kind.
+fn pairs(test: impl Fn(&Server, &Server)) {
+    for kind in [Kind::Redis82, Kind::Spinel] {
+        let (Some(primary), Some(replica)) =
+            (replicas::start(kind, &[]), replicas::start(kind, &["--bind-source-addr", "127.0.0.3"]))
+        else {
+            continue;
+        };
+        println!("with two of {kind}:");
+        replicas::follow(&replica, &primary);
+        replicas::wait_linked(&replica);
+        replicas::wait_for_replicas(&primary, 1);
+        test(&primary, &replica);
+    }
+}
+
+#[test]
+fn a_replica_comes_from_where_it_is_told_to_as_far_as_it_can() {
+    pairs(|primary, replica| {
+        let slave = replicas::replication(&mut primary.client())["slave0"].clone();
+        assert!(slave.starts_with("ip=127.0.0.3,"), "{slave}");
+        // Nobody has this address: it is said, and any other will do.
+        check(&mut replica.client(), &[("CONFIG SET bind-source-addr 192.0.2.1", "OK"), ("REPLICAOF NO ONE", "OK")]);
+        replicas::follow(replica, primary);
+        replicas::wait_linked(replica);
+        let is_plain =
+            || replicas::replication(&mut primary.client()).values().any(|text| text.starts_with("ip=127.0.0.1,"));
+        assert!(wait_until(DEADLINE, is_plain));
+    });
+}
+
+#[test]
+fn counters_begin_anew() {
+    pairs(|primary, replica| {
+        let counters = ["sync_full", "sync_partial_ok", "sync_partial_err", "total_net_repl_output_bytes"];
+        let count = |server: &Server| counters.map(|name| robustness::info(server, name));
+        assert!(count(primary)[0] > 0);
+        check(&mut primary.client(), &[("CONFIG RESETSTAT", "OK")]);
+        assert_eq!(count(primary)[..3], [0, 0, 0]);
+        // What comes without being asked for may come at once.
+        let is_small = || {
+            check(&mut replica.client(), &[("CONFIG RESETSTAT", "OK")]);
+            robustness::info(replica, "total_net_repl_input_bytes") == 0
+        };
+        assert!(wait_until(DEADLINE, is_small));
+    });
+}
+
+#[test]
+fn the_link_to_the_primary_is_refused_nothing() {
+    pairs(|_, replica| {
+        let list = text(&replica.client().line("CLIENT LIST TYPE master"));
+        assert!(list.contains(" user=(superuser) "), "{list}");
+    });
 }
 
 /// The names of fields of a section of INFO.

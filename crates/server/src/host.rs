@@ -229,6 +229,7 @@ impl Host for Shared {
             stats.reset();
         }
         self.rejected_connections.store(0, Relaxed);
+        self.replication.reset_stats();
         self.operation.reset();
         self.limit.reset();
     }

@@ -25,7 +25,7 @@ rows! { 0;
     /// Whether clients from other machines are refused while there is no password and no `bind`.
     PROTECTED_MODE: bool = row("protected-mode", Kind::Bool, "yes");
     /// Address that outgoing connections come from.
-    BIND_SOURCE_ADDR: [u8] = row("bind-source-addr", Kind::Text, "").later("replication");
+    BIND_SOURCE_ADDR: [u8] = row("bind-source-addr", Kind::Text, "");
     /// Mark that the server's sockets carry for the packet filter (Linux).
     SOCKET_MARK_ID: i64 = row("socket-mark-id", Kind::Unsigned { min: 0, max: U32_MAX }, "0").fixed().later("socket marks");
     /// Whether listening sockets speak Multipath TCP.

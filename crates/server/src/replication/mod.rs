@@ -100,7 +100,7 @@ pub struct Replication {
     counters: Counters,
 }
 
-/// Since the start.
+/// Since the start, or CONFIG RESETSTAT.
 #[derive(Default)]
 struct Counters {
     full_syncs: AtomicU64,
@@ -108,6 +108,16 @@ struct Counters {
     partial_syncs_refused: AtomicU64,
     input_bytes: AtomicU64,
     output_bytes: AtomicU64,
+}
+
+impl Counters {
+    /// CONFIG RESETSTAT.
+    fn reset(&self) {
+        let Counters { full_syncs, partial_syncs, partial_syncs_refused, input_bytes, output_bytes } = self;
+        for counter in [full_syncs, partial_syncs, partial_syncs_refused, input_bytes, output_bytes] {
+            counter.store(0, Relaxed);
+        }
+    }
 }
 
 /// What the feeder keeps to.
@@ -243,6 +253,11 @@ impl Replication {
         }
     }
 
+    /// CONFIG RESETSTAT.
+    pub fn reset_stats(&self) {
+        self.counters.reset();
+    }
+
     fn now(&self) -> Ms {
         Ms(self.began.elapsed().as_millis() as u64)
     }
@@ -284,9 +299,12 @@ impl Replication {
         let limits = *self.limits.lock();
         let timeout = limits.patience?;
         let error = format!(
-            "NOREPLICAS The write was done here, and {} replicas did not acknowledge it within {} ms: a failover may lose it. \
+            "NOREPLICAS The write was done here, and {} did not acknowledge it within {} ms: a failover may lose it. \
              See min-replicas-to-acknowledge.",
-            limits.to_acknowledge,
+            match limits.to_acknowledge {
+                1 => "1 replica".to_owned(),
+                count => format!("{count} replicas"),
+            },
             timeout.as_millis()
         );
         Some((timeout, error))

@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use mio::{Events, Interest, Poll, Token};
 use resp::Reply;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
+use socket2::{Domain, Socket as Socket2, Type};
 
 use super::frames::{Found, Frames};
 use super::kept::Spilled;
@@ -428,7 +429,7 @@ impl Upstream {
     /// Begins to connect. With TLS the handshake follows by itself, when the first bytes are sent.
     fn connect(&self, address: &Address) -> io::Result<Socket> {
         let config = self.shared.gates.narrow(self.shared.upstream_gate()).global.config.clone();
-        let stream = connect(address)?;
+        let stream = connect(address, &config.text(directives::BIND_SOURCE_ADDR))?;
         if !config.get(directives::TLS_REPLICATION) {
             return Ok(Socket::Plain(stream));
         }
@@ -465,6 +466,8 @@ impl Upstream {
         let id = self.shared.clients.next_id();
         let client = Arc::new(Client::new(id, place, address, local_address, socket.tcp().as_raw_fd(), now()));
         client.set_flag(ClientFlags::PRIMARY, true);
+        // As Redis shows who is refused nothing.
+        client.text.lock().user = b"(superuser)".to_vec();
         self.shared.clients.insert(client.clone());
         self.record = Some(client);
     }
@@ -884,10 +887,10 @@ fn is_connected(socket: &Socket) -> io::Result<bool> {
     }
 }
 
-fn connect(address: &Address) -> io::Result<TcpStream> {
+fn connect(address: &Address, source: &str) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", address.host));
     for address in (address.host.as_str(), address.port).to_socket_addrs()? {
-        match TcpStream::connect(address) {
+        match connect_from(source, address) {
             Ok(socket) => {
                 let _ = socket.set_nodelay(true);
                 return Ok(socket);
@@ -896,6 +899,41 @@ fn connect(address: &Address) -> io::Result<TcpStream> {
         }
     }
     Err(last)
+}
+
+/// Begins to connect, from `bind-source-addr` where that is possible. As in Redis, an address that is not ours is no reason to stay alone.
+fn connect_from(source: &str, address: SocketAddr) -> io::Result<TcpStream> {
+    if source.is_empty() {
+        return TcpStream::connect(address);
+    }
+    let from = |source: SocketAddr| -> io::Result<Socket2> {
+        let socket = Socket2::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
+        socket.bind(&source.into())?;
+        Ok(socket)
+    };
+    let bound = (source, 0).to_socket_addrs().and_then(|sources| {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "it is no address of the primary's kind");
+        for source in sources.filter(|source| source.is_ipv4() == address.is_ipv4()) {
+            match from(source) {
+                Ok(socket) => return Ok(socket),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    });
+    let socket = match bound {
+        Ok(socket) => socket,
+        Err(error) => {
+            LOG.warning(&format!(
+                "Cannot connect from bind-source-addr '{source}': {error}. Connecting from any address."
+            ));
+            return TcpStream::connect(address);
+        }
+    };
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
 }
 
 /// What has come of a stream, and up to where it may go into our own log.
