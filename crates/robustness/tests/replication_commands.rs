@@ -232,6 +232,43 @@ fn the_file_follows_the_command() {
     }
 }
 
+/// A replica that loads a snapshot replies as little as one that starts, and a transaction that was queued before is one error.
+#[test]
+fn what_was_queued_before_a_snapshot_comes_is_discarded_as_a_whole() {
+    const LOADING: &str = "(error) LOADING Redis is loading the dataset in memory";
+    for kind in [Kind::Redis82, Kind::Spinel] {
+        let slow = ["--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"];
+        let (Some(primary), Some(replica)) = (replicas::start(kind, &[]), replicas::start(kind, &slow)) else {
+            continue;
+        };
+        println!("with two of {kind}:");
+        check(&mut primary.client(), &[("DEBUG POPULATE 1000000", "OK")]);
+        let mut clients: Vec<Client> = ["GET a", "INFO", "SET a 1"]
+            .iter()
+            .map(|line| {
+                let mut client = replica.client();
+                check(&mut client, &[("MULTI", "OK"), (line, "QUEUED")]);
+                client
+            })
+            .collect();
+        replicas::follow(&replica, &primary);
+        assert!(wait_until(DEADLINE, || shown(&replica.client().line("GET a")) == LOADING), "{}", replica.log());
+        let discarded =
+            |reason: &str| reason.replace("(error) ", "(error) EXECABORT Transaction discarded because of: ");
+        check(&mut clients[0], &[("EXEC", &discarded(LOADING)), ("GET a", LOADING), ("SET a 1", READONLY)]);
+        assert!(clients[1].line("EXEC").elements().is_some_and(|replies| replies.len() == 1));
+        check(&mut clients[2], &[("EXEC", &discarded(READONLY))]);
+        check(
+            &mut clients[0],
+            &[
+                ("MULTI", "OK"),
+                ("GET a", LOADING),
+                ("EXEC", "(error) EXECABORT Transaction discarded because of previous"),
+            ],
+        );
+    }
+}
+
 /// A primary, and a replica that connects to it from another address, of either kind.
 fn pairs(test: impl Fn(&Server, &Server)) {
     for kind in [Kind::Redis82, Kind::Spinel] {

@@ -1475,12 +1475,19 @@ impl Access {
         {
             return Some(error);
         }
-        if cx.global().loading && !flags.contains(Flags::LOADING) {
-            return Some(Error::text("LOADING Redis is loading the dataset in memory"));
-        }
         let is_replica = cx.global().role == Role::Replica;
-        if is_replica | self.lacks_replicas | cx.host.persistence().is_failing() {
-            return self.refusal_by_state(cx, command, args, is_begun);
+        if (is_replica | self.lacks_replicas | cx.host.persistence().is_failing())
+            && let Some(error) = self.refusal_by_state(cx, command, args, is_begun)
+        {
+            return Some(error);
+        }
+        if cx.global().loading {
+            // EXEC may as far as all that is queued may.
+            let queued = cx.session.transaction.as_ref().filter(|_| transaction::is_exec(command));
+            let flags = queued.map_or(flags, |queued| flags & queued.common_flags());
+            if !flags.contains(Flags::LOADING) {
+                return Some(Error::text("LOADING Redis is loading the dataset in memory"));
+            }
         }
         None
     }
