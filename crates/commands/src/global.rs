@@ -167,4 +167,9 @@ impl Global {
             && self.debug.active_expire
             && self.pause_at(now).is_none()
     }
+
+    /// Whether a replica removes keys that clients have written to it: its primary does not know them.
+    pub fn may_expire_own(&self, now: Millis) -> bool {
+        self.role == Role::Replica && !self.loading && self.debug.active_expire && self.pause_at(now).is_none()
+    }
 }

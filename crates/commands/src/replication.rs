@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use keyspace::{DbIndex, Millis};
 use replication::{
     Address, FailoverRequest, FailoverState, History, Log, Replconf, ReplicaReport, Sync, SyncRequest, UpstreamReport,
 };
@@ -54,6 +55,8 @@ pub trait Replication: Send + std::marker::Sync {
     fn lacks_replicas(&self) -> bool;
     /// Whether the link to our primary is down, so that the data is stale: one load. Never so on a primary.
     fn is_stale(&self) -> bool;
+    /// A client has given a key this expiry on a replica, whose primary will not remove it.
+    fn note_own_expiry(&self, db: DbIndex, key: &[u8], at: Millis);
 }
 
 /// Counters since the start, and sizes, for INFO.
@@ -68,6 +71,8 @@ pub struct Figures {
     /// From our primary, and to replicas.
     pub input_bytes: u64,
     pub output_bytes: u64,
+    /// Keys with an expiry that clients have written here, on a replica.
+    pub own_keys: u64,
     /// Memory of the log that is kept for those who come back; of that and of what replicas are still to be sent, together.
     pub log_bytes: u64,
     pub buffer_bytes: u64,

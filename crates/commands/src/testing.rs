@@ -855,6 +855,7 @@ impl Replication for TestHost {
     fn lacks_replicas(&self) -> bool {
         self.replication.lock().lacks_replicas
     }
+    fn note_own_expiry(&self, _db: DbIndex, _key: &[u8], _at: Millis) {}
     fn is_stale(&self) -> bool {
         self.replication.lock().is_stale
     }

@@ -317,6 +317,39 @@ fn counters_begin_anew() {
     });
 }
 
+/// What clients write to a replica with an expiry goes when its time comes: the primary will not say so.
+#[test]
+fn keys_of_a_writable_replica_expire() {
+    pairs(|primary, replica| {
+        let mut client = replica.client();
+        check(
+            &mut client,
+            &[("CONFIG SET replica-read-only no", "OK"), ("SET own 1 EX 1000", "OK"), ("INCR own", "(integer) 2")],
+        );
+        let tracked = || robustness::info(replica, "slave_expires_tracked_keys");
+        assert_eq!(tracked(), 1);
+        check(
+            &mut client,
+            &[
+                ("SET soon 1 PX 1", "OK"),
+                ("SELECT 3", "OK"),
+                ("RPUSH soon 1", "(integer) 1"),
+                ("PEXPIRE soon 1", "(integer) 1"),
+                ("SELECT 0", "OK"),
+            ],
+        );
+        assert_eq!(eval(&mut client, "return redis.call('SET', 'script', 1, 'PX', 1)"), "OK");
+        let keys = |client: &mut Client| text(&client.line("INFO keyspace")).matches("keys=").count();
+        assert!(wait_until(DEADLINE, || client.line("DBSIZE").integer() == Some(1) && keys(&mut client) == 1));
+        assert_eq!((tracked(), robustness::info(replica, "expired_keys")), (1, 3));
+        // What the primary says of such a key holds.
+        check(&mut primary.client(), &[("SET own 3", "OK")]);
+        replicas::wait_equal_offsets(primary, replica);
+        check(&mut client, &[("PTTL own", "(integer) -1"), ("SET own 1 EX 1000", "OK"), ("FLUSHALL", "OK")]);
+        assert_eq!(tracked(), 0);
+    });
+}
+
 #[test]
 fn the_link_to_the_primary_is_refused_nothing() {
     pairs(|_, replica| {

@@ -304,6 +304,34 @@ pub struct Dispatcher<'a> {
     pub relay: Option<&'a Relay<'a>>,
 }
 
+/// For each key of a command: when it expires.
+type Expiries = SmallVec<[Option<Millis>; 2]>;
+
+/// When the keys of a command expire that a client may write with although this is a replica; `None` for all others.
+#[inline]
+fn own_expiries(cx: &Ctx<'_>) -> Option<Expiries> {
+    let is_own =
+        cx.global().role == Role::Replica && !cx.session.replays && cx.command.spec.flags.contains(Flags::WRITE);
+    is_own.then(|| expiries(cx))
+}
+
+#[cold]
+fn expiries(cx: &Ctx<'_>) -> Expiries {
+    cx.keys.iter().map(|&key| cx.db.space.get(cx.session.db, key).and_then(|entry| entry.expire_at())).collect()
+}
+
+/// Keys that have got an expiry here: nobody else will remove them.
+#[cold]
+fn note_own_expiries(cx: &Ctx<'_>, before: &Expiries) {
+    for ((key, before), after) in cx.keys.iter().zip(before).zip(expiries(cx)) {
+        if let Some(at) = after
+            && after != *before
+        {
+            cx.host.replication().note_own_expiry(cx.session.db, key.bytes(), at);
+        }
+    }
+}
+
 /// The planted bug `stale-pause`: the pause is read once a second, outside the gate, as code might do that wants to save the
 /// look behind it. The linearizability check finds writes that take effect during CLIENT PAUSE.
 #[cfg(feature = "planted")]
@@ -1396,6 +1424,7 @@ impl Access {
         // SAFETY: the session holds the client, and the requests their arguments, for longer than the handler runs.
         let executing = unsafe { crash::executing(&cx.session.client, args) };
         let dirty_before = stats.dirty.get();
+        let expiries = own_expiries(cx);
         cx.db.effects.begin(cx.db.index);
         let outcome = handler(cx);
         drop(executing);
@@ -1436,6 +1465,9 @@ impl Access {
         };
         let changed = stats.dirty.get() != dirty_before;
         cx.session.note_changed(changed);
+        if changed && let Some(before) = expiries {
+            note_own_expiries(cx, &before);
+        }
         cx.session.has_seen |= command.spec.flags.intersects(Flags::READONLY | Flags::WRITE);
         cx.db.effects.end(args, changed);
         cx.db.effects.close_unit();

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use commands::blocking::{self, Release};
 use commands::client::Place;
 use commands::generic::migrate::Arrival;
+use commands::replication::Replication;
 use commands::telling::Telling;
 use commands::{Client, ClientFlags, Global, Session, Settings, ThreadStats};
 use config::LogLevel;
@@ -56,6 +57,8 @@ const ACCEPTS_MAX: usize = 128;
 const LENT_LOOK: Duration = Duration::from_millis(5);
 /// A slice of active expiry removes at most so many keys, about 20 us of work.
 const EXPIRE_SLICE_KEYS: usize = 64;
+/// So many keys that clients have written to a replica are removed in one tick.
+const OWN_KEYS_A_TICK: usize = 1024;
 /// A tick forgets at most so many tracked keys.
 const TRIMMED_KEYS_MAX: usize = 1000;
 /// A slice of compaction looks at so many entries.
@@ -1378,6 +1381,7 @@ impl EventLoop {
         let now = now();
         self.check_connections(now);
         self.accept_more();
+        self.expire_own();
         if !self.paused.is_empty() {
             let is_paused = self.read_global(|global| global.pause_at(now).is_some());
             if !is_paused && !self.shared.persistence.journal.is_congested() {
@@ -1525,6 +1529,50 @@ impl EventLoop {
             shard += threads;
         }
         self.expiring = None;
+    }
+
+    /// Removes keys whose time has come and that clients have written here, although this is a replica.
+    fn expire_own(&mut self) {
+        let replication = &self.shared.replication;
+        let now = now();
+        if self.index != 0 || !replication.has_own_due(now) {
+            return;
+        }
+        let Some(world) = self.shared.gates.narrow_unless_lent(self.index) else {
+            return;
+        };
+        if !world.global.may_expire_own(now) {
+            return;
+        }
+        let effects = self.scratch.effects();
+        effects.serve(readers(&world.global));
+        let mut waited_for = Vec::new();
+        for _ in 0..OWN_KEYS_A_TICK {
+            let Some((db, name)) = replication.take_own_due(now) else { break };
+            let key = world.keyspace.key(&name);
+            let mut space = world.keyspace.lock_one(key.shard());
+            match space.get(db, key).and_then(|entry| entry.expire_at()) {
+                Some(at) if at <= now => {
+                    space.remove(db, key);
+                    self.stats.expired_keys.add(1);
+                    effects.expired(db, &name);
+                    effects.close_unit();
+                    if world.global.waiters.concern_end_of(db, &name) {
+                        waited_for.push((db, (*name).into()));
+                    }
+                }
+                Some(at) => Replication::note_own_expiry(&*self.shared, db, &name, at),
+                None => {}
+            }
+        }
+        let telling = Telling::of(&world.global, &*self.shared, &self.stats, self.index);
+        telling.tell(effects, None);
+        telling.end(effects);
+        self.scratch.record(&self.shared, now);
+        drop(world);
+        if !waited_for.is_empty() {
+            self.housekeeper().serve_gone(&waited_for);
+        }
     }
 
     /// Evicts keys where memory is above its limit although nobody asks for any.

@@ -458,7 +458,7 @@ fn stats(sources: &InfoSources<'_>, report: &mut Report) {
     }
     report.zeros(&["latest_fork_usec", "total_forks"]);
     report.field("migrate_cached_sockets", sources.migrate_cached_sockets);
-    report.zeros(&["slave_expires_tracked_keys"]);
+    report.field("slave_expires_tracked_keys", replication.own_keys);
     // Compaction does that work, whatever `activedefrag` says.
     let compaction = keyspace::slab::compaction_figures();
     report.field("active_defrag_hits", compaction.moved);

@@ -519,6 +519,7 @@ impl commands::persistence::Persistence for Shared {
     }
 
     fn flushed_all(&self, mut alone: Alone<'_, '_>, wish: Wish) {
+        self.replication.forget_own_keys();
         let mut jobs = self.persistence.jobs.lock();
         if let Some(running) = jobs.running.as_ref().filter(|running| running.kind == Kind::BackgroundSave) {
             // What it saves is gone.

@@ -15,6 +15,7 @@
 mod feeder;
 mod frames;
 mod kept;
+mod own_keys;
 mod transfer;
 mod upstream;
 
@@ -35,6 +36,7 @@ use commands::replication::Figures;
 use commands::{Client, ClientFlags, Error, Global};
 use config::{Config as Directives, OutputLimit, PrimaryAddress, directives};
 use journal::{Destination, Reader};
+use keyspace::{DbIndex, Millis};
 use mio::{Poll, Token, Waker};
 use parking_lot::{Mutex, MutexGuard};
 use replication::{
@@ -43,6 +45,7 @@ use replication::{
 };
 
 use self::feeder::Order;
+use self::own_keys::OwnKeys;
 pub use self::transfer::{End, Form, Transfer};
 pub(crate) use self::upstream::Relay;
 use crate::listener::Stream;
@@ -98,6 +101,7 @@ pub struct Replication {
     arrears_bytes: AtomicUsize,
     arrears_bytes_peak: AtomicUsize,
     counters: Counters,
+    own_keys: Mutex<OwnKeys>,
 }
 
 /// Since the start, or CONFIG RESETSTAT.
@@ -250,7 +254,23 @@ impl Replication {
             arrears_bytes: AtomicUsize::new(0),
             arrears_bytes_peak: AtomicUsize::new(0),
             counters: Counters::default(),
+            own_keys: Mutex::default(),
         }
+    }
+
+    /// Whether a key is due that clients have written here, although this is a replica.
+    pub fn has_own_due(&self, now: Millis) -> bool {
+        self.own_keys.lock().first().is_some_and(|at| at <= now)
+    }
+
+    /// Takes one that is due. It may have another expiry by now, or none.
+    pub fn take_own_due(&self, now: Millis) -> Option<(DbIndex, Arc<[u8]>)> {
+        self.own_keys.lock().take_due(now)
+    }
+
+    /// There are no keys any more, or we are a primary.
+    pub fn forget_own_keys(&self) {
+        self.own_keys.lock().clear();
     }
 
     /// CONFIG RESETSTAT.
@@ -420,6 +440,7 @@ impl Shared {
             std::thread::sleep(Duration::from_millis(1));
         }
         let mut world = self.gates.wide();
+        self.replication.forget_own_keys();
         self.begin_log_at(&mut world.global, offset);
     }
 
@@ -545,6 +566,8 @@ impl Shared {
             }
             Action::BecomePrimary => {
                 global.role = PartPlayed::Primary;
+                // All keys go by themselves.
+                self.replication.forget_own_keys();
                 // What has come of the old stream is applied no more, whatever the thread is about to do with it.
                 self.replication.stream.fetch_add(1, Relaxed);
                 self.persistence.journal.set_relaying(false);
@@ -793,6 +816,7 @@ impl commands::replication::Replication for Shared {
             waiting_for_first: self.replication.machine.lock().waiting_for_first(),
             arrears_bytes: self.replication.arrears_bytes.load(Relaxed) as u64,
             arrears_bytes_max: self.replication.arrears_bytes_peak.load(Relaxed) as u64,
+            own_keys: self.replication.own_keys.lock().len() as u64,
             log_bytes: kept,
             buffer_bytes: self.persistence.journal.memory_bytes(Destination::Replicas),
             ..Figures::default()
@@ -839,6 +863,10 @@ impl commands::replication::Replication for Shared {
 
     fn lacks_replicas(&self) -> bool {
         self.replication.lacks_replicas.load(Relaxed)
+    }
+
+    fn note_own_expiry(&self, db: DbIndex, key: &[u8], at: Millis) {
+        self.replication.own_keys.lock().note(db, key, at);
     }
 
     fn is_stale(&self) -> bool {
