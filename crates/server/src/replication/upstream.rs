@@ -640,7 +640,8 @@ impl Upstream {
             shared.load_from_primary(&mut source, &incoming).and_then(|rest| source.finish(rest))
         } else {
             self.receive_file(framing).and_then(|file| {
-                let file = Attended { upstream: self, era, inner: file, read: 0, looked: Instant::now() };
+                let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+                let file = Attended { upstream: self, era, inner: file, bytes, looked: Instant::now() };
                 shared.load_from_primary(file, &incoming)?;
                 Ok(())
             })
@@ -814,7 +815,7 @@ struct Attended<'a> {
     upstream: &'a mut Upstream,
     era: u64,
     inner: File,
-    read: u64,
+    bytes: u64,
     looked: Instant,
 }
 
@@ -826,23 +827,23 @@ impl Read for Attended<'_> {
         if self.looked.elapsed() >= LOOK {
             self.looked = Instant::now();
             let upstream = &mut *self.upstream;
-            let read = self.read;
-            upstream.shared.with_machine(None, |machine, now, _| machine.snapshot_progress(now, read));
+            let bytes = self.bytes;
+            upstream.shared.with_machine(None, |machine, now, _| machine.snapshot_progress(now, bytes));
             upstream.keep()?;
             upstream.attend();
             if upstream.era != self.era || upstream.shared.is_ending() {
                 return Err(io::Error::other("called off"));
             }
         }
-        let count = self.inner.read(buffer)?;
-        self.read += count as u64;
-        Ok(count)
+        self.inner.read(buffer)
     }
 }
 
 /// Reads once, behind what there is. None if there is nothing.
 fn read_some(socket: &mut Socket, input: &mut Vec<u8>) -> io::Result<Option<usize>> {
     let filled = input.len();
+    // Where much is kept, twice as much is more than was promised.
+    input.reserve_exact(if input.capacity() - filled < READ_BYTES { READ_BYTES.max(filled / 8) } else { 0 });
     input.resize(filled + READ_BYTES, 0);
     let result = loop {
         match socket.read(&mut input[filled..]) {
