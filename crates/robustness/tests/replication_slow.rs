@@ -34,7 +34,7 @@ fn value(random: &mut Random) -> Vec<u8> {
 
 /// Sets some of the keys again, as fast as it goes.
 fn write(random: &mut Random, server: &Server, keys: u64, count: u64) {
-    const DEPTH: u64 = 100;
+    const DEPTH: u64 = 10;
     let mut client = server.client();
     for _ in 0..count.div_ceil(DEPTH) {
         for _ in 0..DEPTH {
@@ -87,7 +87,7 @@ fn a_slow_line_needs_one_snapshot_and_bounded_memory() {
         // As fast as it goes, and faster than the line; then a little all the time, so that there is never an end to wait for.
         write(&mut random, &primary, keys, log * 1_000_000 / VALUE_BYTES as u64);
         let there = wait_for(PATIENCE, || {
-            write(&mut random, &primary, keys, 100);
+            write(&mut random, &primary, keys, 10);
             is_linked(&replica).then_some(())
         });
         assert!(there.is_some(), "{}\n{}", primary.log(), replica.log());
