@@ -63,12 +63,16 @@ pub fn wait_linked(replica: &Server) {
     assert!(linked.is_some(), "{} does not come to follow:\n{}", replica.kind(), replica.log());
 }
 
-/// Waits until the primary has so many replicas, neither more nor fewer.
+/// Waits until the primary has so many replicas, all of which it counts as up to date, and no others. A replica knows of its link a little
+/// earlier than its primary.
 #[track_caller]
 pub fn wait_for_replicas(primary: &Server, count: usize) {
     let mut client = primary.client();
-    let there =
-        wait_for(PATIENCE, || (replication(&mut client)["connected_slaves"] == count.to_string()).then_some(()));
+    let there = wait_for(PATIENCE, || {
+        let info = replication(&mut client);
+        let online = info.values().filter(|text| text.contains("state=online")).count();
+        (info["connected_slaves"] == count.to_string() && online == count).then_some(())
+    });
     assert!(there.is_some(), "{} has not {count} replicas:\n{}", primary.kind(), primary.log());
 }
 

@@ -156,9 +156,12 @@ fn a_write_is_answered_when_replicas_have_it() {
         let Some(primary) = start(Kind::Spinel, &["--io-threads", "2"]) else { return };
         let Some(mut replica) = start(replica_kind, &[]) else { return };
         follow(&replica, &primary);
-        wait_linked(&replica);
+        wait_for_replicas(&primary, 1);
         let mut client = primary.client();
         client.line("CONFIG SET min-replicas-to-acknowledge 1 min-replicas-to-acknowledge-timeout 1500");
+        // Until it has said how far it is, it does not count, whatever INFO calls its state.
+        let first = wait_for(PATIENCE, || (client.line("SET k first").to_string() == "OK").then_some(()));
+        assert!(first.is_some(), "{}", primary.log());
         let (mut reader, began) = (replica.client(), std::time::Instant::now());
         for number in 0..300 {
             assert_eq!(client.line(&format!("SET k {number}")).to_string(), "OK");
