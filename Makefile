@@ -123,7 +123,7 @@ fragmentation: peers build ## what stays resident when most of millions of keys 
 
 eviction: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)
 eviction: peers build ## new keys in full memory: CPU per SET, and hit rates beside the real servers
-	$(CARGO) run --profile fast -p spinel-compare -- eviction
+	$(CARGO) run --profile fast -p spinel-compare -- eviction --servers spinel,redis82,valkey91
 
 expiry: SPINEL_BIN = $(abspath $(TARGET)/release/spinel)
 expiry: build ## a million keys that expire in the same second
