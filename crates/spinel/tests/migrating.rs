@@ -2,12 +2,13 @@
 //!
 //! What differs is where things are: two free ports take the place of 6379 and 6380, and folders of the test that of `/var/lib/…` and `/etc/…`.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use testkit::{Client, Kind, Server, peers_directory, skip_aloud, wait_for, workspace_directory};
+mod pages;
+
+use pages::{comes_up, is_time, program};
+use testkit::{Kind, Server, peers_directory, skip_aloud, wait_for, workspace_directory};
 
 /// The old server's data: what the page counts.
 fn fill(server: &Server) {
@@ -22,30 +23,6 @@ fn fill(server: &Server) {
     client.line("ZADD leaderboard 3100 ada 2950 grace");
     client.line("HSETEX sitting EX 3600 FIELDS 1 code 914286");
     assert_eq!(client.line("DBSIZE").integer(), Some(1203));
-}
-
-/// Makes `name` a program that runs `script`.
-fn program(folder: &Path, name: &str, script: &str) {
-    let path = folder.join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("made a program");
-}
-
-/// Whether redis-cli says how long it took, as it does of what took more than half a second.
-fn is_time(line: &str) -> bool {
-    line.strip_prefix('(').and_then(|line| line.strip_suffix("s)")).is_some_and(|time| time.parse::<f64>().is_ok())
-}
-
-/// Starts what the page starts, and waits until its data is there. False when it has ended instead: somebody else has the port.
-fn comes_up(process: &mut Child, port: u16) -> bool {
-    let is_up = wait_for(Duration::from_secs(30), || match process.try_wait().expect("own child") {
-        Some(_) => Some(false),
-        None => {
-            let mut client = Client::connect(([127, 0, 0, 1], port).into()).ok()?;
-            (client.command(&["PING"]).ok()?.to_string() == "PONG").then_some(true)
-        }
-    });
-    is_up == Some(true)
 }
 
 #[test]
@@ -112,7 +89,8 @@ fn the_examples_of_the_page_are_true() {
             new = (0..5).find_map(|_| {
                 new_port = testkit::free_port().expect("a free port");
                 let mut process = shell(new_port).stdout(Stdio::null()).spawn().expect("it starts");
-                comes_up(&mut process, new_port).then_some(process)
+                // With its data there.
+                comes_up(&mut process, new_port, |reply| reply.to_string() == "PONG").then_some(process)
             });
             assert!(new.is_some(), "{command} does not come up");
             continue;

@@ -2,11 +2,12 @@
 //!
 //! The one thing that differs is the port: a server on a free one takes the place of 6379, and another that of 6380.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+mod pages;
+
+use pages::program;
 use testkit::{Kind, skip_aloud, wait_for};
 
 /// A command of the README and the lines that must come out of it.
@@ -30,13 +31,6 @@ fn examples(readme: &str) -> Vec<Example> {
         }
     }
     examples
-}
-
-/// Makes `name` a program that runs `script`.
-fn program(folder: &Path, name: &str, script: &str) {
-    let path = folder.join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Starts a server, and waits until it listens. Somebody else may take the port between finding and using it: then another.

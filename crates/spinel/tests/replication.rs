@@ -4,39 +4,16 @@
 
 use std::collections::HashMap;
 use std::net::UdpSocket;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use testkit::{Client, Kind, Server, peers_directory, skip_aloud, wait_for, wait_until, workspace_directory};
+mod pages;
+
+use pages::{comes_up, is_time, program};
+use testkit::{Kind, Server, peers_directory, skip_aloud, wait_for, wait_until, workspace_directory};
 
 /// The ports of the page.
 const PORTS: [&str; 4] = ["6379", "6380", "6381", "6382"];
-
-/// Makes `name` a program that runs `script`.
-fn program(folder: &Path, name: &str, script: &str) {
-    let path = folder.join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("made a program");
-}
-
-/// Whether redis-cli says how long it took, as it does of what took more than half a second.
-fn is_time(line: &str) -> bool {
-    line.strip_prefix('(').and_then(|line| line.strip_suffix("s)")).is_some_and(|time| time.parse::<f64>().is_ok())
-}
-
-/// Waits until it answers. False when it has ended instead: somebody else has the port.
-fn comes_up(process: &mut Child, port: u16) -> bool {
-    let is_up = wait_for(Duration::from_secs(30), || match process.try_wait().expect("own child") {
-        Some(_) => Some(false),
-        None => {
-            let mut client = Client::connect(([127, 0, 0, 1], port).into()).ok()?;
-            client.command(&["PING"]).ok().map(|_| true)
-        }
-    });
-    is_up == Some(true)
-}
 
 /// The page's servers, by port. Dropping them ends them.
 #[derive(Default)]
@@ -91,7 +68,8 @@ fn tour(examples: &[(&str, Vec<&str>)]) -> bool {
             // The shell becomes the server, so that ending it ends the server.
             let process = shell.args(["-c", &format!("exec {line}")]).stdout(Stdio::null()).spawn().expect("it starts");
             let process = running.0.entry(*port).or_insert(process);
-            if !comes_up(process, *port) {
+            // Whatever it says: some of them ask for a password.
+            if !comes_up(process, *port, |_| true) {
                 return false;
             }
             continue;
