@@ -298,6 +298,36 @@ fn files_that_cannot_be_loaded_are_refused_and_left_alone() {
     }
 }
 
+/// A damaged number is no reason to take memory: each of 16 databases announces more keys than anybody has.
+#[test]
+fn what_a_file_announces_takes_no_more_than_its_length_allows() {
+    const VALUE_BYTES: u32 = 4 << 20;
+    const GROWTH_MAX: u64 = 64 << 20;
+    let Some(options) = spinel() else { return };
+    let server = started(&options);
+    let empty = server.process().resident_bytes().expect("it runs");
+    let mut file = b"REDIS0011".to_vec();
+    for db in 0..16 {
+        file.extend_from_slice(&[0xfe, db, 0xfb, 0x81]);
+        file.extend_from_slice(&(1u64 << 62).to_be_bytes());
+        file.push(0);
+    }
+    file.extend_from_slice(&[0, 3]);
+    file.extend_from_slice(b"key\x80");
+    file.extend_from_slice(&VALUE_BYTES.to_be_bytes());
+    file.resize(file.len() + VALUE_BYTES as usize, b'v');
+    // The end, and no checksum.
+    file.push(0xff);
+    file.extend_from_slice(&[0; 8]);
+    fs::write(server.directory().join("dump.rdb"), file).expect("it is written");
+    let again = restarted(&server, &[]);
+    let mut client = again.client();
+    client.line("SELECT 15");
+    assert_eq!(client.line("STRLEN key").integer(), Some(VALUE_BYTES.into()));
+    let grown = again.process().resident_bytes().expect("it runs").saturating_sub(empty);
+    assert!(grown < GROWTH_MAX, "{grown} bytes for a value of {VALUE_BYTES}");
+}
+
 /// Neither Redis nor Valkey reads the other's form of hashes whose fields expire. Small ones, and one that is walked in pieces.
 #[test]
 fn fields_that_expire_are_read_by_the_family_that_was_asked_for() {

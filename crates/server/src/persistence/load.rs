@@ -151,6 +151,7 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
         let mut progress = Progress::new(shared);
         let mut place = PlaceRead::default();
         let mut db = 0;
+        let mut announced_left = keys_at_most(shared.persistence.figures.load_total_bytes.load(Relaxed));
         loop {
             if loading.failed.load(Relaxed) {
                 return Ok(());
@@ -176,7 +177,7 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
                     continue;
                 }
                 Item::ResizeDb { keys, .. } => {
-                    reserve(shared, &terms, db, keys);
+                    reserve(shared, &terms, db, keys, &mut announced_left);
                     continue;
                 }
                 Item::SelectDb(selected) => {
@@ -197,24 +198,26 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
     }
 }
 
-/// Makes room for so many keys. The figure is a hint and may be damaged: few keys grow into their tables quickly anyway, and no more memory is taken for it
-/// than the keys of a file of this length can need.
-fn reserve(shared: &Shared, terms: &Terms, db: u64, keys: u64) {
-    /// Below this many a shard it is not worth it.
-    const SHARD_KEYS_MIN: u64 = 64;
+/// How many keys of a file of this length can be in it, whatever it announces; 0 bytes: nobody has said how much will come.
+fn keys_at_most(bytes: u64) -> u64 {
     /// A key takes as much in a file.
     const KEY_BYTES_MIN: u64 = 4;
-    /// Where nobody says how much will come.
     const UNSEEN_KEYS_MAX: u64 = 16 << 20;
+    if bytes == 0 { UNSEEN_KEYS_MAX } else { bytes / KEY_BYTES_MIN }
+}
+
+/// Makes room for so many keys. The figure is a hint and may be damaged: few keys grow into their tables quickly anyway, and all databases together
+/// get room for no more than `left`.
+fn reserve(shared: &Shared, terms: &Terms, db: u64, keys: u64, left: &mut u64) {
+    /// Below this many a shard it is not worth it.
+    const SHARD_KEYS_MIN: u64 = 64;
     const SHARDS_AT_ONCE: usize = 64;
-    let keys_max = match shared.persistence.figures.load_total_bytes.load(Relaxed) {
-        0 => UNSEEN_KEYS_MAX,
-        bytes => bytes / KEY_BYTES_MIN,
-    };
-    let len = keys.min(keys_max) / SHARD_COUNT as u64;
+    let keys = keys.min(*left);
+    let len = keys / SHARD_COUNT as u64;
     if len < SHARD_KEYS_MIN || db >= terms.databases {
         return;
     }
+    *left -= keys;
     let shards: Vec<ShardIndex> = ShardIndex::all().collect();
     for shards in shards.chunks(SHARDS_AT_ONCE) {
         let world = shared.gates.narrow(shared.loops());
