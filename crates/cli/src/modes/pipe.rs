@@ -16,6 +16,8 @@ use crate::session::{Session, print_bytes};
 /// A piece of the input: large enough that system calls do not count, small enough to stay in the processor's cache.
 const PIECE_BYTES: usize = 256 * 1024;
 const MARK_BYTES: usize = 20;
+/// While there is more to send, replies are looked at this often at least: who waits for them too is woken by each, at the server's cost.
+const LOOK: Duration = Duration::from_millis(10);
 
 pub fn run(session: &mut Session) -> Result<(), Failed> {
     let mark: [u8; MARK_BYTES] = std::array::from_fn(|_| rand::random_range(b'a'..=b'z'));
@@ -33,7 +35,7 @@ pub fn run(session: &mut Session) -> Result<(), Failed> {
     let mut last_heard = Instant::now();
     while !counter.marked {
         let all_sent = input_ended && unsent.is_empty();
-        let wanted = if unsent.is_empty() { libc::POLLIN } else { libc::POLLIN | libc::POLLOUT };
+        let wanted = if unsent.is_empty() { libc::POLLIN } else { libc::POLLOUT };
         let mut waiting = [
             libc::pollfd { fd: socket, events: wanted, revents: 0 },
             // A negative descriptor is passed over.
@@ -51,8 +53,10 @@ pub fn run(session: &mut Session) -> Result<(), Failed> {
                 break;
             }
             left.min(Duration::from_secs(3600)).as_millis() as i32 + 1
-        } else {
+        } else if unsent.is_empty() {
             -1
+        } else {
+            LOOK.as_millis() as i32
         };
         // SAFETY: two pollfds that outlive the call.
         if unsafe { libc::poll(waiting.as_mut_ptr(), 2, patience) } < 0 {
@@ -62,16 +66,14 @@ pub fn run(session: &mut Session) -> Result<(), Failed> {
             }
             return Err(Failed(reason(&error)));
         }
-        if waiting[0].revents & (libc::POLLIN | libc::POLLHUP | libc::POLLERR) != 0 {
-            while let Some(read) = link.try_read(&mut incoming).map_err(broken)? {
-                if read == 0 {
-                    return Err(Failed::new("Error: Server closed the connection"));
-                }
-                last_heard = Instant::now();
-                counter.feed(&incoming[..read]).map_err(|why| Failed(format!("Error: Protocol error, {why}")))?;
-                if read < incoming.len() {
-                    break;
-                }
+        while let Some(read) = link.try_read(&mut incoming).map_err(broken)? {
+            if read == 0 {
+                return Err(Failed::new("Error: Server closed the connection"));
+            }
+            last_heard = Instant::now();
+            counter.feed(&incoming[..read]).map_err(|why| Failed(format!("Error: Protocol error, {why}")))?;
+            if read < incoming.len() {
+                break;
             }
         }
         if waiting[1].revents != 0 {
