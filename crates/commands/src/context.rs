@@ -151,16 +151,10 @@ impl<'a> Ctx<'a> {
         if client.watched_keys.load(Relaxed) == 0 {
             return false;
         }
-        let selected = self.db.index;
-        let watched = self.global().watches.of_client(client.id).to_vec();
-        for (db, key) in &watched {
-            self.db.select(*db);
-            let key = self.db.space.key(key);
-            self.db.glance(key);
-        }
-        self.db.select(selected);
-        self.db.effects.mark_watchers(&self.global().watches);
+        let watches = &self.global().watches;
+        self.db.effects.mark_watchers(watches);
         client.flags().contains(ClientFlags::DIRTY_WATCH)
+            || watches.has_expired_meanwhile(&client, |db, key| self.db.has_expired_in(db, self.db.space.key(key)))
     }
 
     /// What it takes to tell others what was changed. `thread` is the one that runs.
@@ -168,17 +162,20 @@ impl<'a> Ctx<'a> {
         Telling::of(self.global(), self.host, self.db.stats, thread)
     }
 
-    /// All keys of these databases that are watched and there are about to go, or others come in their place.
-    pub fn touch_databases(&mut self, databases: &[DbIndex]) {
+    /// All watched keys of these databases are about to go, or those of the other come in their place.
+    pub fn touch_databases(&mut self, databases: &[DbIndex]) -> Outcome {
         for &db in databases {
             let watched: Vec<Box<[u8]>> = self.global().watches.in_database(db).map(Into::into).collect();
             for name in watched {
                 let key = self.db.space.key(&name);
-                if databases.iter().any(|&db| self.db.space.contains(db, key)) {
+                if databases.iter().any(|&db| self.db.is_alive_in(db, key)) {
                     self.db.effects.touch_watched(db, &name);
+                } else if databases.iter().any(|&other| other != db && self.db.space.contains(other, key)) {
+                    self.global_mut()?.watches.expired_comes(db, &name);
                 }
             }
         }
+        Ok(())
     }
 
     /// The hard limit of what may wait for this client. A reply whose length is the client's to choose ends when it is beyond that.

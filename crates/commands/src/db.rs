@@ -227,6 +227,20 @@ impl<'a> Db<'a> {
         self.live::<false, false>(key)
     }
 
+    /// Whether the key is there although its time has come: nobody has removed it yet.
+    pub fn has_expired(&self, key: Key<'_>) -> bool {
+        self.has_expired_in(self.index, key)
+    }
+
+    pub fn has_expired_in(&self, index: DbIndex, key: Key<'_>) -> bool {
+        !self.manners.see_expired && self.space.get(index, key).is_some_and(|entry| entry.is_expired(self.now))
+    }
+
+    /// Whether the key is there, and its time has not come.
+    pub fn is_alive_in(&self, index: DbIndex, key: Key<'_>) -> bool {
+        self.space.contains(index, key) && !self.has_expired_in(index, key)
+    }
+
     /// Looks several keys up without leaving any trace at all, to hold all of them at once.
     pub fn glance_all(&mut self, keys: &[Key<'_>]) -> SmallVec<[Option<Entry<'_>>; 4]> {
         for &key in keys {
@@ -459,9 +473,10 @@ impl<'a> Db<'a> {
     /// Takes a live key out. Dropping what is returned frees it (large values on the reaper's thread).
     #[inline]
     pub fn take(&mut self, key: Key<'_>) -> Option<Removed> {
-        self.live::<false, false>(key)?;
+        let now = self.now;
+        let has_expired = self.live::<false, false>(key)?.is_expired(now);
         self.signal(key);
-        self.effects.touch(self.index, key.bytes());
+        self.effects.touch_removed(self.index, key.bytes(), has_expired);
         self.space.remove(self.index, key)
     }
 
@@ -495,11 +510,11 @@ impl<'a> Db<'a> {
     /// Removes a key that nothing is to be stored under, with the event `del`. Says whether it was there. Whether its time had come is not
     /// asked, as Redis does not: nobody hears that it expired.
     pub fn clear(&mut self, key: Key<'_>) -> bool {
-        if self.space.get(self.index, key).is_none() {
+        let Some(has_expired) = self.space.get(self.index, key).map(|entry| entry.is_expired(self.now)) else {
             return false;
-        }
+        };
         self.signal(key);
-        self.effects.touch(self.index, key.bytes());
+        self.effects.touch_removed(self.index, key.bytes(), has_expired);
         self.space.remove(self.index, key);
         self.notify(EventClass::GENERIC, "del", key.bytes());
         true

@@ -158,6 +158,19 @@ pub struct Touched {
     /// So many events had been recorded: what is told of a key is told in the order in which it has happened.
     pub events_before: usize,
     pub cause: Cause,
+    /// Its time had come, and now it was removed: whoever has watched it since it expired has missed nothing.
+    pub had_expired: bool,
+}
+
+impl Touched {
+    /// Marks who watches the key.
+    pub fn tell(&self, watches: &Watches) {
+        if self.had_expired {
+            watches.touch_expired(self.db, &self.key);
+        } else {
+            watches.touch(self.db, &self.key);
+        }
+    }
 }
 
 /// Why a key was changed.
@@ -294,7 +307,9 @@ impl Effects {
             self.push(db, &[self.expiry_verb(), key]);
         }
         self.notify(EventClass::EXPIRED, "expired", db, key);
-        self.touch_surely(db, key);
+        if self.readers.touches {
+            self.touched_surely.push(self.touched_now(db, key, Cause::Itself, true));
+        }
     }
 
     /// A key had to make room for others. A unit by itself.
@@ -310,9 +325,20 @@ impl Effects {
     /// The command in execution holds this key to change it: who watches it hears of that if the command says that it changed something.
     #[inline]
     pub(crate) fn touch(&mut self, db: DbIndex, key: &[u8]) {
+        self.touch_removed(db, key, false);
+    }
+
+    /// The same where it removes the key, which may have expired before.
+    #[inline]
+    pub(crate) fn touch_removed(&mut self, db: DbIndex, key: &[u8], had_expired: bool) {
         if self.readers.touches {
-            self.note_touched(db, key);
+            self.touched.push(self.touched_now(db, key, Cause::Command, had_expired));
         }
+    }
+
+    #[cold]
+    fn touched_now(&self, db: DbIndex, key: &[u8], cause: Cause, had_expired: bool) -> Touched {
+        Touched { db, key: key.into(), events_before: self.events.len(), cause, had_expired }
     }
 
     /// What the command in execution holds to change is, to those who watch or track it, as it was.
@@ -328,30 +354,21 @@ impl Effects {
     /// The command in execution has changed nothing, and who watches or tracks this key is told otherwise.
     pub(crate) fn touch_unchanged(&mut self, db: DbIndex, key: &[u8]) {
         if self.readers.touches {
-            let events_before = self.events.len();
-            self.touched_surely.push(Touched { db, key: key.into(), events_before, cause: Cause::Command });
+            self.touched_surely.push(self.touched_now(db, key, Cause::Command, false));
         }
-    }
-
-    #[cold]
-    fn note_touched(&mut self, db: DbIndex, key: &[u8]) {
-        let events_before = self.events.len();
-        self.touched.push(Touched { db, key: key.into(), events_before, cause: Cause::Command });
     }
 
     /// This key was changed, by no command.
     #[cold]
     pub fn touch_surely(&mut self, db: DbIndex, key: &[u8]) {
         if self.readers.touches {
-            let events_before = self.events.len();
-            self.touched_surely.push(Touched { db, key: key.into(), events_before, cause: Cause::Itself });
+            self.touched_surely.push(self.touched_now(db, key, Cause::Itself, false));
         }
     }
 
     /// Its whole database was emptied, or changed its place: who watches this key has to know.
     pub(crate) fn touch_watched(&mut self, db: DbIndex, key: &[u8]) {
-        let events_before = self.events.len();
-        self.touched_surely.push(Touched { db, key: key.into(), events_before, cause: Cause::Database });
+        self.touched_surely.push(self.touched_now(db, key, Cause::Database, false));
     }
 
     /// Something went because its time had come, and this server removed it.
@@ -465,7 +482,7 @@ impl Effects {
 
     /// Marks the clients that watch what was changed, of which the others are told later.
     pub(crate) fn mark_watchers(&self, watches: &Watches) {
-        self.touched_surely.iter().for_each(|touched| watches.touch(touched.db, &touched.key));
+        self.touched_surely.iter().for_each(|touched| touched.tell(watches));
     }
 
     /// What follows, up to [`end_transaction`](Self::end_transaction), is one unit.

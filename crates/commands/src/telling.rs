@@ -54,7 +54,7 @@ impl<'a> Telling<'a> {
         for index in 0..=news.events.len() {
             let is_last = index == news.events.len();
             while let Some(touched) = touched.next_if(|touched| is_last || touched.events_before <= index) {
-                watches.touch(touched.db, &touched.key);
+                touched.tell(watches);
                 if touched.cause == Cause::Database || !tracking.is_active() {
                     continue;
                 }

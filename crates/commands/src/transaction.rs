@@ -177,8 +177,15 @@ pub type WatchedKey = (DbIndex, Box<[u8]>);
 #[derive(Default)]
 pub struct Watches {
     /// No list is empty. While anybody watches, every change looks here: the hash is a fast one, keyed.
-    by_key: HashMap<WatchedKey, Vec<Arc<Client>>, foldhash::quality::RandomState>,
+    by_key: HashMap<WatchedKey, Vec<Watcher>, foldhash::quality::RandomState>,
     by_client: BTreeMap<u64, Vec<WatchedKey>>,
+}
+
+/// Who watches a key.
+struct Watcher {
+    client: Arc<Client>,
+    /// The key's time had come before, and nobody had removed it yet: to this client it was missing, and stays so when it is removed.
+    had_expired: bool,
 }
 
 impl Watches {
@@ -191,14 +198,15 @@ impl Watches {
         (self.by_client.len(), self.by_key.len())
     }
 
-    pub fn add(&mut self, client: &Arc<Client>, db: DbIndex, key: Key<'_>) {
+    /// `had_expired`: the key is there, and its time has come.
+    pub fn add(&mut self, client: &Arc<Client>, db: DbIndex, key: Key<'_>, had_expired: bool) {
         let name: Box<[u8]> = key.bytes().into();
         // A client may watch very many keys, and all wait for it: whether it watches this one is asked of the key.
         let watching = self.by_key.entry((db, name.clone())).or_default();
-        if watching.iter().any(|other| other.id == client.id) {
+        if watching.iter().any(|other| other.client.id == client.id) {
             return;
         }
-        watching.push(client.clone());
+        watching.push(Watcher { client: client.clone(), had_expired });
         let keys = self.by_client.entry(client.id).or_default();
         keys.push((db, name));
         client.watched_keys.store(keys.len(), Relaxed);
@@ -217,9 +225,9 @@ impl Watches {
     /// The client watches nothing any more, and what it has missed is forgotten.
     pub fn remove(&mut self, client: &Client) {
         for watched in self.by_client.remove(&client.id).unwrap_or_default() {
-            let clients = self.by_key.get_mut(&watched).expect("what a client watches is watched");
-            clients.retain(|other| other.id != client.id);
-            if clients.is_empty() {
+            let watching = self.by_key.get_mut(&watched).expect("what a client watches is watched");
+            watching.retain(|other| other.client.id != client.id);
+            if watching.is_empty() {
                 self.by_key.remove(&watched);
             }
         }
@@ -232,14 +240,39 @@ impl Watches {
         if self.by_key.is_empty() || planted_unseen_touch() {
             return;
         }
-        for client in self.by_key.get(&(db, key.into())).into_iter().flatten() {
-            client.set_flag(ClientFlags::DIRTY_WATCH, true);
+        for watcher in self.by_key.get(&(db, key.into())).into_iter().flatten() {
+            watcher.client.set_flag(ClientFlags::DIRTY_WATCH, true);
         }
     }
 
-    /// Marks whoever watches a key that is there, as all data is about to go.
-    pub fn touch_all(&self, is_there: impl Fn(DbIndex, &[u8]) -> bool) {
-        for (db, key) in self.by_key.keys().filter(|(db, key)| is_there(*db, key)) {
+    /// A key was removed whose time had come: marks whoever has seen it before that.
+    pub fn touch_expired(&self, db: DbIndex, key: &[u8]) {
+        for watcher in self.by_key.get(&(db, key.into())).into_iter().flatten() {
+            if !watcher.had_expired {
+                watcher.client.set_flag(ClientFlags::DIRTY_WATCH, true);
+            }
+        }
+    }
+
+    /// A key was missing, and now one is in its place whose time has come: still missing to whoever watches it.
+    pub fn expired_comes(&mut self, db: DbIndex, key: &[u8]) {
+        for watcher in self.by_key.get_mut(&(db, key.into())).into_iter().flatten() {
+            watcher.had_expired = true;
+        }
+    }
+
+    /// Whether one of the keys that this client watches has expired meanwhile. `has_expired` says it of a key that is there.
+    pub fn has_expired_meanwhile(&self, client: &Client, has_expired: impl Fn(DbIndex, &[u8]) -> bool) -> bool {
+        let had_expired = |watched: &WatchedKey| {
+            let mut watching = self.by_key.get(watched).into_iter().flatten();
+            watching.any(|watcher| watcher.client.id == client.id && watcher.had_expired)
+        };
+        self.of_client(client.id).iter().any(|watched| has_expired(watched.0, &watched.1) && !had_expired(watched))
+    }
+
+    /// All data is about to go: marks whoever watches a key that is alive.
+    pub fn touch_all(&self, is_alive: impl Fn(DbIndex, &[u8]) -> bool) {
+        for (db, key) in self.by_key.keys().filter(|(db, key)| is_alive(*db, key)) {
             self.touch(*db, key);
         }
     }

@@ -59,7 +59,7 @@ fn flush(cx: &mut Ctx<'_>, all: bool) -> Outcome {
     let databases: Vec<DbIndex> =
         if all { (0..cx.global().settings.databases).map(DbIndex).collect() } else { vec![cx.db.index] };
     // One by one: a key that is watched in one database has nothing to do with the others.
-    databases.iter().for_each(|db| cx.touch_databases(&[*db]));
+    databases.iter().try_for_each(|db| cx.touch_databases(&[*db]))?;
     // Redis lets the client wait while it frees, unless it was told not to: then this is over before the reply is written.
     let is_lazy = match cx.args.len() {
         1 => cx.global().config.get(directives::LAZYFREE_LAZY_USER_FLUSH),

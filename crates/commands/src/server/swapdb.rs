@@ -34,7 +34,7 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
         return cx.fail("ERR DB index is out of range");
     }
     if indexes[0] != indexes[1] {
-        cx.touch_databases(&indexes);
+        cx.touch_databases(&indexes)?;
     }
     cx.db.space.swap_dbs(indexes[0], indexes[1]);
     indexes.into_iter().for_each(|index| cx.db.signal_database(index));

@@ -40,10 +40,9 @@ fn watch(cx: &mut Ctx<'_>) -> Outcome {
     let db = cx.db.index;
     cx.global_mut()?;
     for &key in cx.keys {
-        // A key whose time is past is gone now, not at EXEC.
-        cx.db.glance(key);
+        let has_expired = cx.db.has_expired(key);
         let client = cx.session.client.clone();
-        cx.global_mut()?.watches.add(&client, db, key);
+        cx.global_mut()?.watches.add(&client, db, key, has_expired);
     }
     cx.reply.ok();
     Ok(())
@@ -119,6 +118,57 @@ mod tests {
         rig.script(&[("SET a 1 PX 100", "+OK")]);
         rig.now = Millis(rig.now.0 + 1000);
         rig.script(&[("WATCH a", "+OK"), ("MULTI", "+OK"), ("EXEC", "*0")]);
+    }
+
+    /// It stays there until somebody meets it, as in Redis, and is missing to who watches it.
+    #[test]
+    fn what_has_expired_before() {
+        // What then happens, and whether the transaction runs.
+        for (then, runs) in [
+            (&["GET a"][..], true),
+            (&["DEL a"], true),
+            (&["SINTERSTORE a none"], true),
+            (&["EXPIRE a 100"], true),
+            (&["FLUSHALL"], true),
+            (&["SWAPDB 0 1"], true),
+            (&["SWAPDB 0 1", "SWAPDB 0 1", "GET a"], true),
+            (&["SET a 1"], false),
+            (&["GET a", "SET a 1"], false),
+            (&["SET b 1", "RENAME b a"], false),
+            (&["SWAPDB 0 1", "SET a 1"], false),
+            (&["SELECT 1", "SET a 1", "SWAPDB 0 1"], false),
+            (&["SET b 1", "MULTI", "PING", "GET a", "EXEC"], true),
+        ] {
+            for wide in [false, true] {
+                let mut rig = Rig { wide, ..Rig::default() };
+                rig.run("SET a 1 PX 100");
+                rig.now = Millis(rig.now.0 + 1000);
+                rig.script(&[("WATCH a", "+OK"), ("DBSIZE", ":1")]);
+                then.iter().for_each(|line| drop(rig.client(2).run(line)));
+                rig.client(1).run("MULTI");
+                assert_eq!(rig.run("EXEC"), if runs { "*0" } else { "*-1" }, "{then:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_expired_comes_from_another_database() {
+        let mut rig = Rig::new();
+        rig.script(&[("SELECT 1", "+OK"), ("SET a 1 PX 100", "+OK"), ("SELECT 0", "+OK")]);
+        rig.now = Millis(rig.now.0 + 1000);
+        rig.script(&[("WATCH a", "+OK"), ("SWAPDB 0 1", "+OK"), ("DBSIZE", ":1"), ("MULTI", "+OK"), ("EXEC", "*0")]);
+        // One that was alive goes.
+        rig.script(&[("SWAPDB 0 1", "+OK"), ("SET a 1", "+OK"), ("WATCH a", "+OK"), ("SWAPDB 0 1", "+OK")]);
+        rig.script(&[("MULTI", "+OK"), ("EXEC", "*-1")]);
+    }
+
+    /// EXEC says that a watched key has expired, and leaves it where it is.
+    #[test]
+    fn exec_removes_nothing() {
+        let mut rig = Rig::new();
+        rig.script(&[("SET a 1 PX 100", "+OK"), ("WATCH a", "+OK")]);
+        rig.now = Millis(rig.now.0 + 1000);
+        rig.script(&[("MULTI", "+OK"), ("EXEC", "*-1"), ("DBSIZE", ":1"), ("GET a", "$-1"), ("DBSIZE", ":0")]);
     }
 
     /// Before its access ends: an EXEC on another thread may be the next one.

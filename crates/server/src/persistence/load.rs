@@ -12,7 +12,7 @@ use commands::persistence::Reload;
 use commands::scripting::{Policy, VERSION};
 use commands::tracking;
 use config::directives;
-use keyspace::{DbIndex, Expiry, Held, Key, Keyspace, Millis, SHARD_COUNT, ShardIndex};
+use keyspace::{DbIndex, Entry, Expiry, Held, Key, Keyspace, Millis, SHARD_COUNT, ShardIndex};
 use rdb::{Access, Batch, Decoded, Item, Limits, Reader, Value};
 use replication::ReplicationId;
 use smallvec::SmallVec;
@@ -455,7 +455,9 @@ impl Shared {
         world.global.scripts.functions.clear();
         // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
         let mut space = unsafe { world.keyspace.wide() };
-        world.global.watches.touch_all(|db, key| space.contains(db, space.key(key)));
+        let now = now();
+        let is_alive = |entry: Entry<'_>| !entry.is_expired(now);
+        world.global.watches.touch_all(|db, key| space.get(db, space.key(key)).is_some_and(is_alive));
         let garbage = space.flush_all();
         drop(space);
         let tracked = tracking::invalidate_everything(&mut world.global, self, &self.job_stats, self.loops());
