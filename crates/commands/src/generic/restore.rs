@@ -52,7 +52,8 @@ fn run(cx: &mut Ctx<'_>) -> Outcome {
     // As in Redis: the options word by word, the key, the time, and only then the payload.
     let options = Options::parse(cx)?;
     let key = cx.keys[0];
-    if !options.replace && cx.db.glance(key).is_some() {
+    // What has expired goes, whatever becomes of the rest.
+    if cx.db.glance(key).is_some() && !options.replace {
         return cx.fail("BUSYKEY Target key name already exists.");
     }
     let expire_at = match cx.int(2)? {
@@ -163,7 +164,7 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
-    use keyspace::DbIndex;
+    use keyspace::{DbIndex, Millis};
 
     use crate::testing::{Rig, effects, events, script};
 
@@ -179,6 +180,15 @@ mod tests {
             .collect();
         let lines: Vec<(&str, &str)> = lines.iter().map(|(line, expected)| (line.as_str(), *expected)).collect();
         run(&lines);
+    }
+
+    #[test]
+    fn what_has_expired_goes_even_if_nothing_comes() {
+        let mut rig = Rig::new();
+        rig.script(&[("SET a 1 PX 100", "+OK")]);
+        rig.now = Millis(rig.now.0 + 1000);
+        let wrong = "-ERR DUMP payload version or checksum are wrong";
+        rig.script(&[("DBSIZE", ":1"), ("RESTORE a 0 nonsense REPLACE", wrong), ("DBSIZE", ":0")]);
     }
 
     #[test]
