@@ -26,6 +26,10 @@ pub struct Tags {
     pub err: c_int,
 }
 
+/// What tells a script's error that was counted when it happened from one of its own: where the script returns or raises it, it is not counted
+/// again. A script may set it itself.
+pub const COUNTED: &str = "ignore_error_stats_update";
+
 /// The upvalues of [`call`] and [`pcall`].
 mod upvalue {
     use std::ffi::c_int;
@@ -74,7 +78,7 @@ unsafe fn command(lua: *mut ffi::lua_State) -> bool {
             return true;
         }
         if counted {
-            push_text(lua, b"ignore_error_stats_update");
+            push_text(lua, COUNTED.as_bytes());
             ffi::lua_pushboolean(lua, 1);
             ffi::lua_rawset(lua, -3);
         }
@@ -117,7 +121,7 @@ unsafe fn ask(lua: *mut ffi::lua_State, state: &State) -> bool {
                 }
                 _ => {
                     reply.error(BAD_ARGUMENT);
-                    return true;
+                    return false;
                 }
             });
         }
@@ -299,7 +303,7 @@ fn length(line: &[u8]) -> Option<usize> {
     usize::try_from(integer(line)).ok()
 }
 
-/// What a script returns, where it is no table but a status or an error: anything else is left to [`convert::to_reply`]. False then.
+/// What a script returns, where it is no table but a status: anything else is left to [`convert::to_reply`]. False then.
 ///
 /// # Safety
 /// The value stands on top of the stack, and there are two free places. Owns nothing.
@@ -315,8 +319,8 @@ pub unsafe fn write_simple(lua: *mut ffi::lua_State, tags: Tags, resp3: bool, re
                 ffi::lua_pushvalue(lua, tags.err);
                 ffi::lua_rawget(lua, -2);
                 if ffi::lua_type(lua, -1) == ffi::LUA_TSTRING {
-                    reply.error(convert::until_nul(text_at(lua, -1)));
-                    return true;
+                    ffi::lua_settop(lua, -2);
+                    return false;
                 }
                 ffi::lua_pushvalue(lua, tags.ok);
                 ffi::lua_rawget(lua, -3);

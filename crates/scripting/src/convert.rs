@@ -6,6 +6,8 @@ use mlua::{Lua, Result, Table, Value as LuaValue};
 use resp::number::{DoubleText, parse_f64};
 use resp::{Mark, Reply};
 
+use crate::call::COUNTED;
+
 /// Deeper tables are not followed; a table that holds itself ends here. Redis goes on until its Lua stack is full, at about 8,000.
 const DEPTH_MAX: usize = 500;
 
@@ -95,95 +97,118 @@ impl Open {
     }
 }
 
-/// What a script returns, as a reply. `resp3` is what the script has asked for with `setresp`.
-///
-/// # Errors
-/// Of the interpreter (no memory).
-pub fn to_reply(lua: &Lua, value: &LuaValue, resp3: bool, reply: &mut Reply) -> Result<()> {
-    let mut open: Vec<Open> = write(lua, value, resp3, reply, 0)?.into_iter().collect();
-    while let Some(table) = open.last_mut() {
-        match table.next()? {
-            Some(element) => {
-                let inner = write(lua, &element, resp3, reply, open.len())?;
-                open.extend(inner);
-            }
-            None => open.pop().expect("it is the last").finish(reply),
-        }
-    }
-    Ok(())
+/// Writes what a script returns.
+pub struct Writer<'a> {
+    pub lua: &'a Lua,
+    /// What the script has asked for with `setresp`.
+    pub resp3: bool,
+    pub reply: &'a mut Reply,
+    /// Hears of each error that nobody has counted.
+    pub uncounted: &'a mut dyn FnMut(&[u8]),
+    /// Whether there was an error in it.
+    pub has_error: bool,
 }
 
-/// Writes a value, or returns the table whose elements are to be written.
-fn write(lua: &Lua, value: &LuaValue, resp3: bool, reply: &mut Reply, depth: usize) -> Result<Option<Open>> {
-    match value {
-        LuaValue::String(text) => reply.bulk(text.as_bytes()),
-        LuaValue::Integer(number) => reply.int(*number),
-        LuaValue::Number(number) => reply.int(truncated(*number)),
-        LuaValue::Boolean(value) if resp3 => reply.boolean(*value),
-        LuaValue::Boolean(true) => reply.int(1),
-        LuaValue::Table(_) if depth == DEPTH_MAX => reply.error("ERR reached lua stack limit"),
-        LuaValue::Table(table) => return write_table(lua, table, reply),
-        _ => reply.null(),
+impl Writer<'_> {
+    /// # Errors
+    /// Of the interpreter (no memory); likewise below.
+    pub fn write(&mut self, value: &LuaValue) -> Result<()> {
+        let mut open: Vec<Open> = self.open(value, 0)?.into_iter().collect();
+        while let Some(table) = open.last_mut() {
+            match table.next()? {
+                Some(element) => {
+                    let inner = self.open(&element, open.len())?;
+                    open.extend(inner);
+                }
+                None => open.pop().expect("it is the last").finish(self.reply),
+            }
+        }
+        Ok(())
     }
-    Ok(None)
+
+    /// Writes a value, or returns the table whose elements are to be written.
+    fn open(&mut self, value: &LuaValue, depth: usize) -> Result<Option<Open>> {
+        let reply = &mut *self.reply;
+        match value {
+            LuaValue::String(text) => reply.bulk(text.as_bytes()),
+            LuaValue::Integer(number) => reply.int(*number),
+            LuaValue::Number(number) => reply.int(truncated(*number)),
+            LuaValue::Boolean(value) if self.resp3 => reply.boolean(*value),
+            LuaValue::Boolean(true) => reply.int(1),
+            LuaValue::Table(_) if depth == DEPTH_MAX => self.error(b"ERR reached lua stack limit", false),
+            LuaValue::Table(table) => return self.open_table(table),
+            _ => reply.null(),
+        }
+        Ok(None)
+    }
+
+    fn error(&mut self, text: &[u8], counted: bool) {
+        self.has_error = true;
+        if !counted {
+            (self.uncounted)(text);
+        }
+        self.reply.error(text);
+    }
+
+    fn open_table(&mut self, table: &Table) -> Result<Option<Open>> {
+        let aggregate = |reply: &mut Reply, rest| Ok(Some(Open { start: reply.start_deferred(), written: 0, rest }));
+        if let LuaValue::String(text) = table.raw_get("err")? {
+            let counted = table.raw_get::<LuaValue>(COUNTED)?.as_boolean() == Some(true);
+            self.error(until_nul(&text.as_bytes()), counted);
+            return Ok(None);
+        }
+        let reply = &mut *self.reply;
+        if let LuaValue::String(text) = table.raw_get("ok")? {
+            write_status(&text.as_bytes(), reply);
+            return Ok(None);
+        }
+        match table.raw_get("double")? {
+            LuaValue::Number(number) => {
+                reply.double(number);
+                return Ok(None);
+            }
+            LuaValue::Integer(number) => {
+                reply.double(number as f64);
+                return Ok(None);
+            }
+            _ => {}
+        }
+        if let LuaValue::Table(map) = table.raw_get("map")? {
+            let list = self.lua.create_table()?;
+            for pair in map.pairs::<LuaValue, LuaValue>() {
+                let (key, value) = pair?;
+                list.raw_push(key)?;
+                list.raw_push(value)?;
+            }
+            return aggregate(reply, Rest::Map(list));
+        }
+        if let LuaValue::Table(set) = table.raw_get("set")? {
+            let list = self.lua.create_table()?;
+            for pair in set.pairs::<LuaValue, LuaValue>() {
+                list.raw_push(pair?.0)?;
+            }
+            return aggregate(reply, Rest::Set(list));
+        }
+        if let LuaValue::String(digits) = table.raw_get("big_number")? {
+            let clean: String = digits.to_string_lossy().replace(['\r', '\n'], " ");
+            reply.big_number(&clean);
+            return Ok(None);
+        }
+        if let LuaValue::Table(verbatim) = table.raw_get("verbatim_string")?
+            && let (LuaValue::String(format), LuaValue::String(text)) =
+                (verbatim.raw_get("format")?, verbatim.raw_get("string")?)
+        {
+            let mut kind: Vec<u8> = format.as_bytes().iter().copied().take(3).collect();
+            kind.resize(3, b' ');
+            let kind = String::from_utf8(kind).ok().filter(|kind| !kind.contains(['\r', '\n']));
+            reply.verbatim(kind.as_deref().unwrap_or("txt"), &text.as_bytes());
+            return Ok(None);
+        }
+        aggregate(reply, Rest::Array(table.clone()))
+    }
 }
 
 /// As the processors do it that Redis runs on: what does not fit becomes the smallest integer.
 pub fn truncated(number: f64) -> i64 {
     if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number) { number as i64 } else { i64::MIN }
-}
-
-fn write_table(lua: &Lua, table: &Table, reply: &mut Reply) -> Result<Option<Open>> {
-    let aggregate = |reply: &mut Reply, rest| Ok(Some(Open { start: reply.start_deferred(), written: 0, rest }));
-    if let LuaValue::String(text) = table.raw_get("err")? {
-        reply.error(until_nul(&text.as_bytes()));
-        return Ok(None);
-    }
-    if let LuaValue::String(text) = table.raw_get("ok")? {
-        write_status(&text.as_bytes(), reply);
-        return Ok(None);
-    }
-    match table.raw_get("double")? {
-        LuaValue::Number(number) => {
-            reply.double(number);
-            return Ok(None);
-        }
-        LuaValue::Integer(number) => {
-            reply.double(number as f64);
-            return Ok(None);
-        }
-        _ => {}
-    }
-    if let LuaValue::Table(map) = table.raw_get("map")? {
-        let list = lua.create_table()?;
-        for pair in map.pairs::<LuaValue, LuaValue>() {
-            let (key, value) = pair?;
-            list.raw_push(key)?;
-            list.raw_push(value)?;
-        }
-        return aggregate(reply, Rest::Map(list));
-    }
-    if let LuaValue::Table(set) = table.raw_get("set")? {
-        let list = lua.create_table()?;
-        for pair in set.pairs::<LuaValue, LuaValue>() {
-            list.raw_push(pair?.0)?;
-        }
-        return aggregate(reply, Rest::Set(list));
-    }
-    if let LuaValue::String(digits) = table.raw_get("big_number")? {
-        let clean: String = digits.to_string_lossy().replace(['\r', '\n'], " ");
-        reply.big_number(&clean);
-        return Ok(None);
-    }
-    if let LuaValue::Table(verbatim) = table.raw_get("verbatim_string")?
-        && let (LuaValue::String(format), LuaValue::String(text)) =
-            (verbatim.raw_get("format")?, verbatim.raw_get("string")?)
-    {
-        let mut kind: Vec<u8> = format.as_bytes().iter().copied().take(3).collect();
-        kind.resize(3, b' ');
-        let kind = String::from_utf8(kind).ok().filter(|kind| !kind.contains(['\r', '\n']));
-        reply.verbatim(kind.as_deref().unwrap_or("txt"), &text.as_bytes());
-        return Ok(None);
-    }
-    aggregate(reply, Rest::Array(table.clone()))
 }

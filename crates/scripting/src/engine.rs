@@ -14,7 +14,7 @@ use mlua::{
 use resp::Reply;
 
 use crate::call::{self, BAD_ARGUMENT, Tags, push_texts, text_at};
-use crate::convert;
+use crate::convert::{self, Writer};
 use crate::functions;
 use crate::natives::{self, Scratch};
 use crate::script::{Script, ScriptFlags, Sha1, sha1_of};
@@ -74,6 +74,8 @@ pub trait Host {
     fn call(&mut self, args: &[&[u8]], reply: &mut Reply);
     /// A line for the log; 0 is for debugging, 3 a warning.
     fn log(&mut self, level: u8, text: &str);
+    /// The script has returned this error, which is none that a command has counted.
+    fn fails_with(&mut self, text: &[u8]);
     /// Whether the script's caller may run this command with these arguments. `None`: there is no such command.
     fn permits(&self, args: &[&[u8]]) -> Option<bool>;
     /// It is none of the shortest. Called between two of its instructions, long before it is slow.
@@ -172,8 +174,8 @@ unsafe impl Sync for State {}
 /// How a run ended, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The script returned.
-    Returned,
+    /// The script returned; `with_error`, among the rest or alone.
+    Returned { with_error: bool },
     /// It failed. `counted`: with the error of a command, which was counted when it happened.
     Failed { counted: bool },
     /// It was killed, because others had waited for too long.
@@ -616,9 +618,8 @@ impl Engine {
             self.lua.gc_collect().ok();
         }
         match outcome {
-            Ok(None) => Ended::Returned,
-            Ok(Some(counted)) if !killed => Ended::Failed { counted },
-            Ok(Some(_)) => Ended::Killed,
+            Ok(Ended::Failed { .. }) if killed => Ended::Killed,
+            Ok(ended) => ended,
             Err(error) => {
                 // Neither the script's values nor its error fit into memory.
                 reply.truncate(mark);
@@ -636,7 +637,6 @@ impl Engine {
         state.slow_from.set(None);
     }
 
-    /// `Some` if the script has failed: whether with an error that a command has counted.
     fn enter(
         &self,
         program: &Program,
@@ -645,15 +645,15 @@ impl Engine {
         args: &[&[u8]],
         host: &mut dyn Host,
         reply: &mut Reply,
-    ) -> mlua::Result<Option<bool>> {
+    ) -> mlua::Result<Ended> {
         let state = &*self.state;
-        let host: *mut (dyn Host + '_) = host;
+        let lent: *mut (dyn Host + '_) = host;
         // SAFETY: only the lifetime changes, and the pointer is taken away below, before the borrow ends.
-        let host = unsafe { std::mem::transmute::<*mut (dyn Host + '_), *mut (dyn Host + 'static)>(host) };
+        let lent = unsafe { std::mem::transmute::<*mut (dyn Host + '_), *mut (dyn Host + 'static)>(lent) };
         let is_function = matches!(program, Program::Function(_));
         let mut run = Run { chunk, is_function, keys, args, state, reply, end: RunEnd::Replied };
         let pointer: *mut Run<'_> = &mut run;
-        state.host.set(Some(host));
+        state.host.set(Some(lent));
         // SAFETY: nobody else is in the interpreter, whose own stack always has a few free places, and nothing here fails but what is
         // protected: `run_script`, which is called with what it expects.
         let failure = unsafe {
@@ -674,13 +674,15 @@ impl Engine {
         }
         let Run { end, reply, .. } = run;
         match end {
-            RunEnd::Replied => Ok(None),
+            RunEnd::Replied => Ok(Ended::Returned { with_error: false }),
             RunEnd::Returned => {
                 let name = RESULT.to_str().expect("a name in ASCII");
                 let value: LuaValue = self.lua.named_registry_value(name)?;
                 self.lua.unset_named_registry_value(name)?;
-                convert::to_reply(&self.lua, &value, state.resp3(), reply)?;
-                Ok(None)
+                let uncounted = &mut |text: &[u8]| host.fails_with(text);
+                let mut writer = Writer { lua: &self.lua, resp3: state.resp3(), reply, uncounted, has_error: false };
+                writer.write(&value)?;
+                Ok(Ended::Returned { with_error: writer.has_error })
             }
             RunEnd::Failed { mut text, place, counted } => {
                 text.extend_from_slice(b" script: ");
@@ -691,7 +693,7 @@ impl Engine {
                     text.push(b'.');
                 }
                 reply.error(text);
-                Ok(Some(counted))
+                Ok(Ended::Failed { counted })
             }
         }
     }

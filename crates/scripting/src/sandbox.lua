@@ -130,6 +130,8 @@ local redis = {
 -- Where lines for the log go while a library is loaded.
 local loading_log
 
+local function fail(text) error({ err = "ERR " .. text }, 0) end
+
 local NO_ARGUMENT = "ERR Please specify at least one argument for this redis lib call"
 
 local function single_string(...)
@@ -150,7 +152,7 @@ function redis.status_reply(...)
 end
 
 function redis.sha1hex(...)
-    if select("#", ...) ~= 1 then error("wrong number of arguments", 0) end
+    if select("#", ...) ~= 1 then fail("wrong number of arguments") end
     local text = ...
     if type(text) == "number" then text = tostring(text) elseif type(text) ~= "string" then text = "" end
     return host.sha1hex(text)
@@ -163,10 +165,10 @@ local function int(value)
 end
 
 function redis.log(...)
-    if select("#", ...) < 2 then error("redis.log() requires two arguments or more.", 0) end
+    if select("#", ...) < 2 then fail("redis.log() requires two arguments or more.") end
     local level = int((...))
-    if not level then error("First argument must be a number (log level).", 0) end
-    if level < 0 or level > 3 then error("Invalid log level.", 0) end
+    if not level then fail("First argument must be a number (log level).") end
+    if level < 0 or level > 3 then fail("Invalid log level.") end
     local words = {}
     for index = 2, select("#", ...) do
         local word = (select(index, ...))
@@ -176,17 +178,17 @@ function redis.log(...)
 end
 
 function redis.setresp(...)
-    if select("#", ...) ~= 1 then error("redis.setresp() requires one argument.", 0) end
+    if select("#", ...) ~= 1 then fail("redis.setresp() requires one argument.") end
     local version = int((...))
-    if version ~= 2 and version ~= 3 then error("RESP version must be 2 or 3.", 0) end
+    if version ~= 2 and version ~= 3 then fail("RESP version must be 2 or 3.") end
     host.setresp(version)
 end
 
 function redis.set_repl(...)
-    if select("#", ...) ~= 1 then error("redis.set_repl() requires one argument.", 0) end
+    if select("#", ...) ~= 1 then fail("redis.set_repl() requires one argument.") end
     local flags = int((...)) or 0
     if flags < 0 or flags > 3 then
-        error("Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.", 0)
+        fail("Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.")
     end
 end
 
@@ -194,7 +196,7 @@ function redis.acl_check_cmd(...)
     if select("#", ...) == 0 then error({ err = NO_ARGUMENT }, 0) end
     local permitted = host.permits(...)
     if type(permitted) == "string" then error({ err = permitted }, 0) end
-    if permitted == nil then error("Invalid command passed to redis.acl_check_cmd()", 0) end
+    if permitted == nil then fail("Invalid command passed to redis.acl_check_cmd()") end
     return permitted
 end
 
@@ -248,8 +250,6 @@ if not host.has_functions then return G, globals, handler end
 
 ---------------------------------------------------------------------------------------------------------------------------
 -- Functions. While a library is loaded it sees nothing but `redis`, and of it nothing that acts.
-
-local function fail(text) error({ err = "ERR " .. text }, 0) end
 
 -- What `register_function` may be told by name: its kind, and what is said of another.
 local FIELDS = {

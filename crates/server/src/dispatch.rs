@@ -883,7 +883,7 @@ impl<'a> Dispatcher<'a> {
         let ns = finished.duration_since(began).as_nanos() as u64;
         access.began = finished;
         stats.commands.add(1);
-        let failed = ended != Ended::Returned;
+        let failed = ended != Ended::Returned { with_error: false };
         stats.by_command[command.id as usize].record(ns, failed, access.latency_tracking);
         session.last_command = command.id;
         let reply_bytes = reply.len() - replied;

@@ -108,6 +108,11 @@ impl scripting::Host for Commands<'_> {
         }
     }
 
+    fn fails_with(&mut self, text: &[u8]) {
+        // Without a space there is no code in it.
+        self.stats.count_error(if text.contains(&b' ') { text } else { b"ERR" });
+    }
+
     fn log(&mut self, level: u8, text: &str) {
         self.host.log(log_level(level), text);
     }

@@ -212,3 +212,50 @@ fn a_slow_script_can_be_killed_unless_it_has_written() {
     }
     rig.script(&[("SCRIPT KILL", "-NOTBUSY No scripts in execution right now."), ("EVAL 'return 1' 0", ":1")]);
 }
+
+/// Once: where it happened, or where the script has returned it.
+#[test]
+fn errors_of_scripts_are_counted() {
+    let bad_argument = "redis.pcall('get',{})";
+    for (script, expected) in [
+        ("return {err='My Err'}".to_owned(), &[("My", 1)][..]),
+        ("return {err='nospace'}".to_owned(), &[("ERR", 1)]),
+        ("return {redis.error_reply('x'),{map={a={err='Q r'}}}}".to_owned(), &[("ERR", 1), ("Q", 1)]),
+        ("return {err='A b',ignore_error_stats_update=true}".to_owned(), &[]),
+        ("return {err='A b',ignore_error_stats_update=1}".to_owned(), &[("A", 1)]),
+        ("return {err=1}".to_owned(), &[]),
+        ("return redis.pcall()".to_owned(), &[("ERR", 1)]),
+        ("redis.pcall() return 1".to_owned(), &[]),
+        (format!("return {bad_argument}"), &[("ERR", 1)]),
+        (format!("{bad_argument} return 1"), &[]),
+        (format!("error({bad_argument})"), &[("ERR", 1)]),
+        ("redis.sha1hex()".to_owned(), &[("ERR", 1)]),
+    ] {
+        let mut rig = Rig::new();
+        rig.run(&format!("EVAL \"{script}\" 0"));
+        let errors = rig.host.stats[0].errors.lock();
+        let errors: Vec<(&str, u64)> = errors.iter().map(|(code, count)| (code.as_str(), *count)).collect();
+        assert_eq!(errors, expected, "{script}");
+    }
+}
+
+/// As in Redis, an error is a table to `redis.pcall`, and its text to `pcall`.
+#[test]
+fn errors_that_a_script_catches() {
+    let caught = |call: &str| format!("EVAL \"local ok, text = pcall({call}) return {{ok and 1 or 0, text}}\" 0");
+    for (call, text) in [
+        ("redis.sha1hex", "ERR wrong number of arguments"),
+        ("redis.log", "ERR redis.log() requires two arguments or more."),
+        ("redis.log,'x','y'", "ERR First argument must be a number (log level)."),
+        ("redis.log,9,'y'", "ERR Invalid log level."),
+        ("redis.setresp", "ERR redis.setresp() requires one argument."),
+        ("redis.setresp,9", "ERR RESP version must be 2 or 3."),
+        ("redis.set_repl", "ERR redis.set_repl() requires one argument."),
+        ("redis.acl_check_cmd,'nosuch'", "ERR Invalid command passed to redis.acl_check_cmd()"),
+        ("error,{err='MINE'}", "MINE"),
+        ("error,'plain'", "plain"),
+    ] {
+        let mut rig = Rig::new();
+        assert_eq!(rig.run(&caught(call)), format!("*2 :0 ${} {text}", text.len()));
+    }
+}
