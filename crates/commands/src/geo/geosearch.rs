@@ -9,7 +9,7 @@ use resp::number::{parse_f64, parse_i64};
 use super::geoadd::point;
 use super::grid::{Point, to_i64};
 use super::shape::{Center, Shape};
-use super::{Unit, put_distance, put_point};
+use super::{Unit, partial_sort, put_distance, put_point};
 use crate::context::{Ctx, Outcome};
 use crate::error::{Error, Stop};
 use crate::sorted_set::store;
@@ -620,9 +620,6 @@ struct Place<'a> {
     distance_meters: f64,
 }
 
-/// So few are sorted as a whole, and those at equal distances stay in the order they were found in, as in Redis.
-const SORTED_WHOLE_MAX: usize = 64;
-
 fn find<'s>(set: &'s SortedSet, shape: &Shape, request: &Request<'_>) -> Vec<Place<'s>> {
     let mut found = Vec::new();
     let enough = if request.any { request.count } else { usize::MAX };
@@ -644,14 +641,12 @@ fn find<'s>(set: &'s SortedSet, shape: &Shape, request: &Request<'_>) -> Vec<Pla
             let by_distance = one.distance_meters.total_cmp(&other.distance_meters);
             if order == Order::Nearest { by_distance } else { by_distance.reverse() }
         };
-        if request.count > 0 && request.count < found.len() && found.len() > SORTED_WHOLE_MAX {
-            // Of many only the first few are put in order.
-            found.select_nth_unstable_by(request.count - 1, compare);
+        // Who is first of those at equal distances, and who comes at all, is as in Redis.
+        if request.count > 0 && request.count < found.len() {
+            partial_sort::sort_first(&mut found, request.count, &compare);
             found.truncate(request.count);
-        }
-        found.sort_by(compare);
-        if request.count > 0 {
-            found.truncate(request.count);
+        } else {
+            found.sort_by(compare);
         }
     }
     found

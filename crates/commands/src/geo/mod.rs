@@ -6,6 +6,7 @@ mod geoadd;
 mod geopos;
 mod geosearch;
 mod grid;
+mod partial_sort;
 mod shape;
 
 use resp::Reply;
