@@ -298,8 +298,8 @@ impl Session<'_> {
         if !replay(&options, &steps) {
             options.batch_commands_max = self.pair.batch_commands_max;
             if !replay(&options, &steps) {
-                let from = steps.len().saturating_sub(20);
-                return Failure { difference, steps: steps.split_off(from), reproduced: false };
+                let steps = steps[..steps.len().min(difference.at + 1)].to_vec();
+                return Failure { difference, steps, reproduced: false };
             }
         }
         let minimal = minimise(&steps, MINIMISE_TIME_MAX, |steps| replay(&options, steps));
@@ -328,7 +328,7 @@ impl Failure {
                 "\nThe shortest sequence found that shows it on fresh servers ([n] is the connection; odd ones begin in RESP3):"
             );
         } else {
-            println!("\nIts episode alone, on fresh servers, does not show it; the last steps were:");
+            println!("\nIts episode alone, on fresh servers, does not show it; its steps were:");
         }
         for step in &self.steps {
             println!("  {step}");

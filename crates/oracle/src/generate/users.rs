@@ -306,9 +306,20 @@ pub fn script(random: &mut Random, reference: Kind) -> Vec<Step> {
 }
 
 /// Valkey has words of its own for what goes wrong in a script or without a file, shows databases of all users, takes who watches, or was in a
-/// transaction, for somebody in one (CLIENT LIST), names itself in HELLO, and calls a deletion by a time that is past another event.
-const NOT_ALIKE_IN_VALKEY: [&str; 9] =
-    ["EVAL", "ACL GETUSER", "ACL LIST", "ACL SAVE", "ACL LOAD", "WATCH", "MULTI", "HELLO", "notify-keyspace-events"];
+/// transaction, for somebody in one (CLIENT LIST), names itself in HELLO, calls a deletion by a time that is past another event, and sorts by fewer
+/// texts as numbers: by no empty one, and none with a NUL.
+const NOT_ALIKE_IN_VALKEY: [&str; 10] = [
+    "EVAL",
+    "ACL GETUSER",
+    "ACL LIST",
+    "ACL SAVE",
+    "ACL LOAD",
+    "WATCH",
+    "MULTI",
+    "HELLO",
+    "notify-keyspace-events",
+    "BY a*",
+];
 
 /// One of the lines, if the reference says the same to it.
 fn line(random: &mut Random, lines: &[Line], is_valkey: bool) -> Option<Line> {
