@@ -70,7 +70,7 @@ pub(super) const READS: &[Line] = &[
     "HGET {key} f",
     "ZRANGE {key} 0 -1",
     "XLEN {key}",
-    "SORT_RO {key} BY nosuch",
+    "SORT_RO {sorted} BY nosuch",
     "PFCOUNT {key} {key}",
     "BITCOUNT {key}",
     "DUMP {key}",
