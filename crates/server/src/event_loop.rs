@@ -396,7 +396,7 @@ impl EventLoop {
             let Some(listener) = self.listeners.get(index) else {
                 return;
             };
-            match listener.accept() {
+            match listener.accept(|| self.shared.clients.next_id()) {
                 Ok(accepted) => {
                     let is_tls = listener.is_tls();
                     self.welcome(accepted, is_tls);
@@ -459,7 +459,7 @@ impl EventLoop {
 
     /// Makes a connection this loop's own.
     fn adopt(&mut self, accepted: Accepted) {
-        let Accepted { mut stream, address, local_address, is_local, users: named } = accepted;
+        let Accepted { id, mut stream, address, local_address, is_local, users: named } = accepted;
         stream.set_keepalive(self.settings.tcp_keepalive_seconds);
         let (password_needed, user) = self.read_global(|global| {
             let access = &global.access;
@@ -469,7 +469,7 @@ impl EventLoop {
         let entry = self.connections.vacant_entry();
         let token = entry.key();
         let place = Place { thread: self.index, token };
-        let client = Client::new(self.shared.clients.next_id(), place, address, local_address, stream.fd(), now());
+        let client = Client::new(id, place, address, local_address, stream.fd(), now());
         client.set_flag(ClientFlags::UNIX_SOCKET, matches!(stream, Stream::Unix(_)));
         let client = Arc::new(client);
         let interest = Interest::READABLE | Interest::WRITABLE;

@@ -112,6 +112,7 @@ impl Read for Stream {
 
 /// A connection that was accepted and belongs to no event loop yet.
 pub struct Accepted {
+    pub id: u64,
     pub stream: Stream,
     /// As CLIENT LIST shows it: `ip:port`, `[ip]:port`, `path:0`.
     pub address: String,
@@ -212,7 +213,8 @@ impl Listener {
     ///
     /// # Errors
     /// `WouldBlock`, or what the system says (too many open files …).
-    pub fn accept(&self) -> io::Result<Accepted> {
+    /// `id` says the new connection's: they are in the order in which connections came, whichever event loop begins first.
+    pub fn accept(&self, id: impl FnOnce() -> u64) -> io::Result<Accepted> {
         match self {
             Listener::Tcp { listener, .. } => {
                 let (stream, address) = listener.accept()?;
@@ -220,6 +222,7 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 let local_address = stream.local_addr().map(|local| local.to_string()).unwrap_or_default();
                 Ok(Accepted {
+                    id: id(),
                     address: address.to_string(),
                     local_address,
                     is_local: is_loopback(address.ip()),
@@ -231,6 +234,7 @@ impl Listener {
                 let (stream, _) = listener.accept()?;
                 let address = format!("{}:0", path.display());
                 Ok(Accepted {
+                    id: id(),
                     address: address.clone(),
                     local_address: address,
                     is_local: true,

@@ -154,7 +154,7 @@ struct Porter {
 
 /// A connection that shakes hands.
 struct Shaking {
-    /// Of all that this thread has had: slots are used again.
+    /// The client's, by which it is known: slots are used again.
     id: u64,
     stream: Box<TlsStream>,
     terms: Arc<Terms>,
@@ -167,7 +167,6 @@ struct Shaking {
 impl Porter {
     fn run(mut self) {
         let mut events = Events::with_capacity(256);
-        let mut next_id = 0;
         let mut next_look = None;
         let mut last_failure = String::new();
         loop {
@@ -185,10 +184,7 @@ impl Porter {
                 match event.token() {
                     WAKER => {
                         let arrivals = std::mem::take(&mut *self.inbox.arrivals.lock());
-                        arrivals.into_iter().for_each(|arrival| {
-                            next_id += 1;
-                            self.welcome(arrival, next_id);
-                        });
+                        arrivals.into_iter().for_each(|arrival| self.welcome(arrival));
                     }
                     Token(token) => self.go_on(token - FIRST_CONNECTION),
                 }
@@ -201,8 +197,8 @@ impl Porter {
         }
     }
 
-    fn welcome(&mut self, arrival: Arrival, id: u64) {
-        let Arrival { accepted: Accepted { stream, address, local_address, is_local, .. }, refusal } = arrival;
+    fn welcome(&mut self, arrival: Arrival) {
+        let Arrival { accepted: Accepted { id, stream, address, local_address, is_local, .. }, refusal } = arrival;
         let Stream::Tcp(socket) = stream else { unreachable!("tls-port is a port") };
         // It may have been closed since.
         let Some(terms) = self.shared.handshakes.terms() else {
@@ -243,7 +239,8 @@ impl Porter {
 
     /// Gives an established connection to an event loop.
     fn hand_over(&mut self, token: usize) {
-        let Shaking { mut stream, terms, address, local_address, is_local, refusal, .. } = self.shaking.remove(token);
+        let Shaking { id, mut stream, terms, address, local_address, is_local, refusal, .. } =
+            self.shaking.remove(token);
         if let Err(error) = self.poll.registry().deregister(stream.socket_mut()) {
             return self.fail(&address, &error);
         }
@@ -256,7 +253,7 @@ impl Porter {
             return self.forget();
         }
         let users = stream.peer_certificate().map(|certificate| terms.users_of(certificate)).unwrap_or_default();
-        let accepted = Accepted { stream: Stream::Tls(stream), address, local_address, is_local, users };
+        let accepted = Accepted { id, stream: Stream::Tls(stream), address, local_address, is_local, users };
         let thread = self.shared.least_busy_thread();
         self.shared.stats[thread].clients.fetch_add(1, Relaxed);
         self.shared.mailboxes[thread].send(Mail::Connection(accepted));
