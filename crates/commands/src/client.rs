@@ -231,6 +231,15 @@ pub enum ReplyMode {
     Skip,
 }
 
+/// Where something that was written ends: 0 if nothing was.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Written {
+    /// In the stream of replication.
+    pub stream: u64,
+    /// In the journal of the append-only file.
+    pub journal: u64,
+}
+
 /// The state of a connection that only its own commands touch.
 #[derive(Clone)]
 pub struct Session {
@@ -253,7 +262,7 @@ pub struct Session {
     pub has_seen: bool,
     /// A command has changed something since [`written_until`](Self::written_until) was last asked, and what that said then.
     has_written: bool,
-    written_until: u64,
+    written_until: Written,
     /// SYNC or PSYNC was accepted: the event loop gives the connection away behind the replies so far, and executes nothing of what follows.
     pub becomes_replica: Option<Box<replication::Sync>>,
     /// Has subscriptions.
@@ -285,7 +294,7 @@ impl Session {
             has_changed: false,
             has_seen: false,
             has_written: false,
-            written_until: 0,
+            written_until: Written::default(),
             becomes_replica: None,
             is_subscriber: false,
             tracking: None,
@@ -315,11 +324,11 @@ impl Session {
         self.has_written
     }
 
-    /// Where in the stream of replication its last write ends, at the latest: 0 if it has written nothing. `end` is where the stream ends now; the
-    /// sooner this is asked after a write, the less of what others have written lies between.
-    pub fn written_until(&mut self, end: u64) -> u64 {
+    /// Where its last write ends, at the latest. `ends` is where all ends now; the sooner this is asked after a write, the less of what others have
+    /// written lies between.
+    pub fn written_until(&mut self, ends: Written) -> Written {
         if std::mem::take(&mut self.has_written) {
-            self.written_until = end;
+            self.written_until = ends;
         }
         self.written_until
     }

@@ -563,6 +563,16 @@ pub struct TestHost {
     /// Replies of clients that were blocked, by id.
     pub unblocked: Mutex<Vec<(u64, Reply)>>,
     pub replication: Mutex<TestReplication>,
+    /// Whether FLUSHALL waits until a snapshot is on disk.
+    pub saves_flushes: Mutex<bool>,
+    /// Of the append-only file, if there is one.
+    pub journal: Mutex<Option<TestJournal>>,
+}
+
+#[derive(Clone, Copy)]
+pub struct TestJournal {
+    pub tail: u64,
+    pub durable: u64,
 }
 
 /// What a test says of replication, and what it was asked for.
@@ -643,6 +653,8 @@ impl TestHost {
             log: Mutex::default(),
             shutdowns: Mutex::default(),
             reloads: Mutex::default(),
+            journal: Mutex::default(),
+            saves_flushes: Mutex::default(),
             migrations: Mutex::default(),
             unblocked: Mutex::default(),
             replication: Mutex::default(),
@@ -755,7 +767,9 @@ impl Persistence for TestHost {
     fn cancel_background_save(&self) -> Result<Cancelled, Error> {
         Ok(Cancelled::Running)
     }
-    fn flushed_all(&self, _alone: Alone<'_, '_>, _wish: Wish) {}
+    fn flushed_all(&self, _alone: Alone<'_, '_>, wish: Wish, _client_id: u64) -> bool {
+        wish == Wish::Now && *self.saves_flushes.lock()
+    }
     fn rewrite(&self, _alone: Alone<'_, '_>, wish: Wish) -> Result<Started, Error> {
         Ok(if wish == Wish::Now { Started::Now } else { Started::Scheduled })
     }
@@ -770,13 +784,13 @@ impl Persistence for TestHost {
         None
     }
     fn is_journal_kept(&self) -> bool {
-        false
+        self.journal.lock().is_some()
     }
     fn journal_tail(&self) -> u64 {
-        0
+        self.journal.lock().map_or(0, |journal| journal.tail)
     }
     fn journal_durable(&self) -> u64 {
-        0
+        self.journal.lock().map_or(0, |journal| journal.durable)
     }
     fn want_durable(&self, _offset: u64) {}
 }

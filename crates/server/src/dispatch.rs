@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use commands::access::{self, Where};
 use commands::blocking::{Block, Serving};
+use commands::client::Written;
 use commands::db::{Db, Manners};
 use commands::effects::Readers;
 use commands::generic::migrate::{self, Arrival};
@@ -378,7 +379,10 @@ impl<'a> Dispatcher<'a> {
                 }
                 if job.session.has_written() {
                     // What others write from here on is nothing that its WAIT waits for.
-                    job.session.written_until(Replication::offset(self.shared));
+                    job.session.written_until(Written {
+                        stream: Replication::offset(self.shared),
+                        journal: self.shared.persistence.journal_tail(),
+                    });
                 }
             }
         }

@@ -3,6 +3,7 @@
 use resp::Reply;
 
 use crate::blocking::{Block, BlockOn, Safety};
+use crate::client::Written;
 use crate::context::{Ctx, Host, Outcome};
 use crate::error::Error;
 use crate::global::Role;
@@ -43,7 +44,7 @@ fn wait(cx: &mut Ctx<'_>) -> Outcome {
     }
     let replicas = usize::try_from(cx.int(1)?).unwrap_or(0);
     let timeout = cx.timeout_ms(2)?;
-    let offset = written(cx);
+    let offset = written(cx).stream;
     cx.wait_for(Safety { journal: None, offset, replicas, on_disk: false }, timeout)
 }
 
@@ -63,19 +64,19 @@ fn waitaof(cx: &mut Ctx<'_>) -> Outcome {
             "propagated."
         ));
     }
-    let journal = Some((cx.host.persistence().journal_tail(), local > 0));
-    let offset = written(cx);
-    let safety = Safety { journal, offset, replicas: replicas as usize, on_disk: true };
+    let written = written(cx);
+    let journal = Some((written.journal, local > 0));
+    let safety = Safety { journal, offset: written.stream, replicas: replicas as usize, on_disk: true };
     if let Some(error) = is_hopeless(&safety, cx.host) {
         return Err(error.into());
     }
     cx.wait_for(safety, timeout)
 }
 
-/// Where in the stream of replication the client's last write ends.
-fn written(cx: &mut Ctx<'_>) -> u64 {
-    let end = cx.host.replication().offset();
-    cx.session.written_until(end)
+/// Where the client's last write ends.
+fn written(cx: &mut Ctx<'_>) -> Written {
+    let ends = Written { stream: cx.host.replication().offset(), journal: cx.host.persistence().journal_tail() };
+    cx.session.written_until(ends)
 }
 
 impl Ctx<'_> {
@@ -139,7 +140,7 @@ pub(crate) fn reply_safety(safety: &Safety, host: &dyn Host, reply: &mut Reply) 
 mod tests {
     use crate::blocking;
     use crate::global::Role;
-    use crate::testing::{Rig, replica, script};
+    use crate::testing::{Rig, TestJournal, replica, script};
 
     #[test]
     fn without_replicas() {
@@ -221,6 +222,20 @@ mod tests {
         rig.script(&[("SET a 1", "+OK"), ("WAIT 1 0", ":1"), ("WAITAOF 0 1 0", "BLOCKED")]);
         rig.host.replication.lock().replicas[0].disk_offset = 100;
         assert_eq!(serve(&mut rig), [(1, "*2 :0 :1".into())]);
+    }
+
+    /// Who has written nothing need not wait until what others have written is on disk.
+    #[test]
+    fn waitaof_is_about_ones_own_writes() {
+        let mut rig = Rig::new();
+        *rig.host.journal.lock() = Some(TestJournal { tail: 100, durable: 50 });
+        rig.script(&[("WAITAOF 1 0 0", "*2 :1 :0"), ("SET a 1", "+OK"), ("WAITAOF 0 0 0", "*2 :0 :0")]);
+        rig.client(2).script(&[("GET a", "$1 1"), ("WAITAOF 1 0 0", "*2 :1 :0")]);
+        rig.client(1).script(&[("WAITAOF 1 0 0", "BLOCKED")]);
+        *rig.host.journal.lock() = Some(TestJournal { tail: 200, durable: 100 });
+        assert_eq!(serve(&mut rig), [(1, "*2 :1 :0".into())]);
+        // Nothing was written since.
+        rig.client(1).script(&[("WAITAOF 1 0 0", "*2 :1 :0")]);
     }
 
     #[test]
