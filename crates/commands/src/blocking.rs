@@ -376,8 +376,15 @@ pub fn release(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client
     true
 }
 
-/// What a client has waited for is done, or has failed. Without effect if it is gone.
-pub fn finish(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client_id: u64, result: Result<(), Error>) {
+/// What a client has waited for is done, or has failed. Without effect if it is gone. `changed`: its command has changed something.
+pub fn finish(
+    global: &mut Global,
+    host: &dyn Host,
+    stats: &ThreadStats,
+    client_id: u64,
+    result: Result<(), Error>,
+    changed: bool,
+) {
     let Some(waiter) = global.waiters.take(client_id) else {
         return;
     };
@@ -392,7 +399,7 @@ pub fn finish(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client_
         }
     }
     count_call(&waiter, result.is_err(), reply.len(), global, host, stats);
-    host.unblock(&waiter.session.client, reply, false, false);
+    host.unblock(&waiter.session.client, reply, changed, false);
 }
 
 /// Serves who waits in WAIT and WAITAOF, when more is on disk, replicas have acknowledged more, or the append-only file is there no more.
@@ -406,7 +413,7 @@ pub fn serve_safe(global: &mut Global, host: &dyn Host, stats: &ThreadStats) {
         match result {
             // The reply is how far it has come, as when the time is over.
             Ok(()) => assert!(release(global, host, stats, client_id, Release::Timeout), "it waits"),
-            Err(error) => finish(global, host, stats, client_id, Err(error)),
+            Err(error) => finish(global, host, stats, client_id, Err(error), false),
         }
     }
 }

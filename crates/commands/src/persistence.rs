@@ -60,8 +60,9 @@ pub trait Persistence: Send + Sync {
     fn cancel_background_save(&self) -> Result<Cancelled, Error>;
     /// BGREWRITEAOF.
     fn rewrite(&self, alone: Alone<'_, '_>, wish: Wish) -> Result<Started, Error>;
-    /// FLUSHALL was executed: as in Redis, a background save ends, and where there are save points the empty data set is saved.
-    fn flushed_all(&self, alone: Alone<'_, '_>, wish: Wish);
+    /// FLUSHALL was executed: as in Redis, a background save ends, and where there are save points the empty data set is saved. Whether the client
+    /// waits for that, as for SAVE: else a crash could bring back what it was told is gone.
+    fn flushed_all(&self, alone: Alone<'_, '_>, wish: Wish, client_id: u64) -> bool;
     /// DEBUG RELOAD and LOADAOF. The client waits, and everybody else with it.
     fn reload(&self, alone: Alone<'_, '_>, client_id: u64, reload: Reload) -> Result<(), Error>;
     /// Whether something cannot be written to disk: one load, for every command.

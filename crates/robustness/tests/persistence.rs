@@ -422,3 +422,31 @@ fn loading_again_touches_what_is_watched() {
         assert!(!watched(&["SET a 1"], "DEBUG RELOAD NOFLUSH MERGE"), "nothing was taken away");
     });
 }
+
+/// With save points a FLUSHALL is on disk when it is answered, also one that calls a snapshot off.
+#[test]
+fn what_was_flushed_does_not_come_back() {
+    let Some(options) = spinel() else { return };
+    for (flush, is_saving) in [("FLUSHALL", false), ("FLUSHALL ASYNC", true), ("FLUSHALL SYNC", true)] {
+        let server = started(&options.clone().arguments([
+            "--save",
+            "3600 1",
+            "--io-threads",
+            "2",
+            "--enable-debug-command",
+            "local",
+        ]));
+        let mut client = server.client();
+        assert_eq!(client.line("DEBUG POPULATE 200000").text(), Some("OK"));
+        assert_eq!(client.line("SAVE").text(), Some("OK"));
+        if is_saving {
+            assert_eq!(client.line("BGSAVE").text(), Some("Background saving started"));
+        }
+        assert_eq!(client.line(flush).text(), Some("OK"));
+        assert_eq!(client.line("DBSIZE").integer(), Some(0));
+        let mut server = server;
+        server.kill();
+        let again = restarted(&server, &["--save", "3600 1"]);
+        assert_eq!(again.client().line("DBSIZE").integer(), Some(0), "after {flush}: {}", again.log());
+    }
+}

@@ -243,7 +243,8 @@ pub fn conclude(global: &mut Global, db: &mut Db<'_>, host: &dyn Host, arrival: 
         db.effects.close_unit();
     }
     let stats = db.stats;
-    blocking::finish(global, host, stats, migration.client_id, result);
+    let has_moved = result.is_ok();
+    blocking::finish(global, host, stats, migration.client_id, result, has_moved);
 }
 
 /// The keys behind KEYS if that is given; else the one in its place, whatever stands there.

@@ -3,6 +3,7 @@
 use config::directives;
 use keyspace::DbIndex;
 
+use crate::blocking::Block;
 use crate::context::{Ctx, Outcome};
 use crate::error::Error;
 use crate::persistence::Wish;
@@ -75,7 +76,6 @@ fn flush(cx: &mut Ctx<'_>, all: bool) -> Outcome {
     } else {
         cx.host.free_later(dropped);
     }
-    cx.reply.ok();
     Ok(())
 }
 
@@ -85,17 +85,39 @@ const FREED_AT_ONCE_KEYS_MAX: usize = 256;
 fn flushall(cx: &mut Ctx<'_>) -> Outcome {
     flush(cx, true)?;
     let wish = if cx.may_block { Wish::Now } else { Wish::AfterTransaction };
-    cx.host.persistence().flushed_all(cx.alone()?, wish);
+    let client_id = cx.session.client.id;
+    if cx.host.persistence().flushed_all(cx.alone()?, wish, client_id) {
+        // It has done what it has to do, and only its reply is to come.
+        cx.db.effects.instead(cx.args);
+        cx.session.note_changed(true);
+        return cx.block(Block::on_job());
+    }
+    cx.reply.ok();
     Ok(())
 }
 
 fn flushdb(cx: &mut Ctx<'_>) -> Outcome {
-    flush(cx, false)
+    flush(cx, false)?;
+    cx.reply.ok();
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::script;
+    use crate::testing::{Rig, script};
+
+    /// It is told, and the journal has it, before it waits for the snapshot.
+    #[test]
+    fn where_there_are_save_points_it_waits_for_the_empty_snapshot() {
+        let mut rig = Rig::new();
+        rig.readers.journal = true;
+        *rig.host.saves_flushes.lock() = true;
+        rig.script(&[("SET a 1", "+OK")]);
+        rig.take_effects();
+        rig.script(&[("FLUSHALL ASYNC", "BLOCKED")]);
+        assert_eq!(rig.take_effects(), "FLUSHALL ASYNC");
+        rig.client(2).script(&[("DBSIZE", ":0"), ("MULTI", "+OK"), ("FLUSHALL", "+QUEUED"), ("EXEC", "*1 +OK")]);
+    }
 
     #[test]
     fn one_database_or_all() {

@@ -28,6 +28,8 @@ use crate::shared::now;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Save(u64),
+    /// The empty data set, of which the client with this id will know when it is on disk.
+    Flushed(u64),
     BackgroundSave,
     Rewrite,
     Reload(u64, Reload),
@@ -151,6 +153,7 @@ impl Shared {
         };
         let target = match kind {
             Kind::Save(_)
+            | Kind::Flushed(_)
             | Kind::BackgroundSave
             | Kind::Sync { .. }
             | Kind::Shutdown { .. }
@@ -184,7 +187,7 @@ impl Shared {
         let written = job.cut.as_ref().map(|cut| {
             LOG.notice(match job.kind {
                 Kind::Rewrite => "Background append only file rewriting started",
-                Kind::Save(_) | Kind::Reload(..) => "Saving started",
+                Kind::Save(_) | Kind::Flushed(_) | Kind::Reload(..) => "Saving started",
                 Kind::Shutdown { .. } => "Saving the final RDB snapshot before exiting.",
                 Kind::BackgroundSave => "Background saving started",
                 Kind::Sync { stream: true } => "Background RDB transfer to replicas started",
@@ -322,8 +325,10 @@ impl Shared {
         }
         match job.kind {
             Kind::Save(client_id) | Kind::Reload(client_id, _) => {
-                blocking::finish(global, self, stats, client_id, result);
+                blocking::finish(global, self, stats, client_id, result, false);
             }
+            // The data are gone, whatever became of the file: that is told by the log and the status.
+            Kind::Flushed(client_id) => blocking::finish(global, self, stats, client_id, Ok(()), true),
             Kind::Shutdown { .. } => {
                 if ends {
                     drop(jobs);
@@ -518,7 +523,7 @@ impl commands::persistence::Persistence for Shared {
         }
     }
 
-    fn flushed_all(&self, mut alone: Alone<'_, '_>, wish: Wish) {
+    fn flushed_all(&self, mut alone: Alone<'_, '_>, wish: Wish, client_id: u64) -> bool {
         self.replication.forget_own_keys();
         let mut jobs = self.persistence.jobs.lock();
         if let Some(running) = jobs.running.as_ref().filter(|running| running.kind == Kind::BackgroundSave) {
@@ -526,13 +531,23 @@ impl commands::persistence::Persistence for Shared {
             running.cancel();
         }
         if alone.global.config.get(directives::SAVE).is_empty() {
-            return;
+            return false;
         }
-        if jobs.running.is_some() || wish == Wish::AfterTransaction {
+        let is_called_off = |running: &Running| running.kind == Kind::BackgroundSave;
+        if wish == Wish::AfterTransaction || !jobs.running.as_ref().is_none_or(is_called_off) {
+            // Other jobs may take long.
             jobs.save_scheduled = true;
-        } else if let Err(error) = self.begin(&mut alone, &mut jobs, Kind::BackgroundSave) {
+            return false;
+        }
+        if jobs.running.is_some() {
+            jobs.waiting.push_front(Kind::Flushed(client_id));
+            return true;
+        }
+        let begun = self.begin(&mut alone, &mut jobs, Kind::Flushed(client_id));
+        if let Err(error) = &begun {
             LOG.warning(&String::from_utf8_lossy(&error.render()));
         }
+        begun.is_ok()
     }
 
     fn reload(&self, mut alone: Alone<'_, '_>, client_id: u64, reload: Reload) -> Result<(), Error> {

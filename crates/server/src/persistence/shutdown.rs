@@ -188,7 +188,7 @@ impl Shared {
 
     fn tell_of_failure(&self, global: &mut Global, jobs: &mut Jobs) {
         for client_id in self.forget_shutdown(global, jobs) {
-            blocking::finish(global, self, &self.job_stats, client_id, Err(failed()));
+            blocking::finish(global, self, &self.job_stats, client_id, Err(failed()), false);
         }
         self.wake_all();
     }
