@@ -18,6 +18,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use commands::db::{Lfu, access};
 use keyspace::snapshot::{ElementRef, Opening, OpeningId, Sink};
@@ -37,6 +38,9 @@ const CLAIM_BYTES: usize = 1 << 20;
 pub const SPILL_BYTES: u64 = 32 << 20;
 /// Texts of at least this many bytes are not copied under the access that captures them.
 const SHARED_TEXT_BYTES_MIN: usize = 64 << 10;
+
+/// So long at most it is waited for room in the output before what has been captured meanwhile is looked at again.
+const ROOM_PATIENCE: Duration = Duration::from_millis(10);
 
 const STRIPES: usize = 64;
 /// So much may wait in one place uncounted.
@@ -212,14 +216,16 @@ impl Collector {
         encode::record_begin(out, entry.key(), entry.expire_at(), self.access(entry), value_type, options);
     }
 
-    /// Lets out what there is to the output, as far as that is worth it. Returns at once if another thread is at the output.
+    /// Lets out what there is to the output, as far as that is worth it. Returns at once if another thread is at the output, or that has no room.
     ///
     /// # Errors
     /// The output cannot be written; likewise below.
     pub fn flush(&self, output: &Mutex<Claimed>) -> io::Result<()> {
         match output.try_lock() {
-            Some(mut claimed) => self.flush_to(&mut claimed, false).map(drop),
-            None => Ok(()),
+            Some(mut claimed) if claimed.output.wait_for_room(Duration::ZERO)? => {
+                self.flush_to(&mut claimed, false).map(drop)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -228,7 +234,12 @@ impl Collector {
     pub fn relieve(&self, output: &Mutex<Claimed>) -> io::Result<()> {
         while self.waiting_bytes.load(Relaxed) > SPILL_BYTES && !self.is_cancelled() {
             let spilled = self.spill()?;
-            let flushed = self.flush_to(&mut output.lock(), false)?;
+            let mut claimed = output.lock();
+            if !claimed.output.wait_for_room(ROOM_PATIENCE)? {
+                // Writers capture meanwhile.
+                continue;
+            }
+            let flushed = self.flush_to(&mut claimed, false)?;
             if !spilled && !flushed {
                 break;
             }
@@ -340,6 +351,7 @@ impl Collector {
     /// # Errors
     /// The output cannot be written, or the second file not be read.
     pub fn finish(&self, output: &Mutex<Claimed>) -> io::Result<()> {
+        output.lock().output.wait_from_now_on();
         self.flush_to(&mut output.lock(), true)?;
         let mut spill = self.spill.lock();
         if let Some(mut file) = spill.file.take() {
@@ -589,7 +601,10 @@ impl Stripe {
 mod tests {
     use std::path::Path;
 
+    use replication::LinkId;
+
     use super::*;
+    use crate::replication::{Form as TransferForm, Next, Transfer};
 
     fn opened(bytes: usize, left: usize) -> Arc<Mutex<Opened>> {
         let parts = Parts::Record { value_type: ValueType::Set, base: None };
@@ -661,5 +676,44 @@ mod tests {
         let file = std::fs::read(&name).unwrap();
         assert_eq!(file.len() as u64, bytes);
         assert_eq!(file.iter().filter(|&&byte| byte == b'r').count(), record.len() * STRIPES);
+    }
+
+    /// The replica takes nothing for now: whoever walks does not wait for it with what has been captured in memory.
+    #[test]
+    fn what_a_slow_replica_does_not_take_is_spilled() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = LinkId(1);
+        let transfer = Arc::new(Transfer::new(TransferForm::Stream([b'm'; 40]), 0, &[link], || {}));
+        let full = Output::to_replicas(transfer.clone(), false).unwrap();
+        while transfer.wait_for_room(Duration::ZERO).unwrap() {
+            transfer.write(&[b'x'; 1 << 20]).unwrap();
+        }
+        let output = Mutex::new(Claimed { output: full, by: None });
+        let collector =
+            Collector::new(Form::Records, Family::Redis, false, Traces::None, folder.path().join("captured"));
+        let record = vec![b'r'; SPILL_BYTES as usize / STRIPES + 1];
+        for stripe in &collector.stripes {
+            let stripe = &mut *stripe.0.lock();
+            *stripe = Stripe { pieces: vec![Piece::Bytes(record.clone())], bytes: record.len(), ..Stripe::default() };
+            collector.note_waiting(stripe.bytes, &mut stripe.noted);
+        }
+        collector.flush(&output).unwrap();
+        assert!(collector.waiting_bytes.load(Relaxed) > SPILL_BYTES);
+        collector.relieve(&output).unwrap();
+        assert_eq!(collector.waiting_bytes.load(Relaxed), 0);
+        assert_eq!(collector.spilled_bytes.load(Relaxed), (record.len() * STRIPES) as u64);
+        // At the end everything comes, as fast as it is taken.
+        std::thread::scope(|scope| {
+            let finished = scope.spawn(|| collector.finish(&output));
+            let mut records = 0;
+            while records < record.len() * STRIPES {
+                match transfer.next(link) {
+                    Next::Piece(piece) => records += piece.iter().filter(|&&byte| byte == b'r').count(),
+                    Next::Later => std::thread::yield_now(),
+                    Next::End(_) => panic!("it is not whole"),
+                }
+            }
+            finished.join().unwrap().unwrap();
+        });
     }
 }

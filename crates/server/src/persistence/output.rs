@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdb::{Checksum, Version};
 
@@ -12,6 +13,9 @@ use crate::replication::Transfer;
 
 /// So much is handed to the disk at a time (`rdb-save-incremental-fsync`): the last synchronisation has little left to do.
 const SYNCED_BYTES: u64 = 4 << 20;
+
+/// Who waits for room looks so often whether anybody still wants the snapshot.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Where the bytes go.
 enum Sink {
@@ -32,6 +36,8 @@ pub struct Output {
     incremental: bool,
     written: u64,
     synced: u64,
+    /// What is written waits for room: there is nothing else to do.
+    waits: bool,
 }
 
 impl Output {
@@ -53,6 +59,7 @@ impl Output {
             incremental,
             written: header.len() as u64,
             synced: header.len() as u64,
+            waits: false,
         })
     }
 
@@ -71,11 +78,28 @@ impl Output {
             incremental: false,
             written: 0,
             synced: 0,
+            waits: false,
         };
         let mut header = Vec::new();
         rdb::encode::header(&mut header, Version::REDIS_7_0);
         output.write(&header)?;
         Ok(output)
+    }
+
+    /// Whether it takes more, now or within this time. What is written all the same is kept in memory.
+    ///
+    /// # Errors
+    /// Nobody wants it any more.
+    pub fn wait_for_room(&self, at_most: Duration) -> io::Result<bool> {
+        match &self.sink {
+            Sink::File { .. } => Ok(true),
+            Sink::Replicas(transfer) => transfer.wait_for_room(at_most),
+        }
+    }
+
+    /// From now on, whoever writes waits until there is room.
+    pub fn wait_from_now_on(&mut self) {
+        self.waits = true;
     }
 
     /// # Errors
@@ -91,7 +115,10 @@ impl Output {
     fn write_unsummed(&mut self, chunk: &[u8]) -> io::Result<()> {
         match &mut self.sink {
             Sink::File { file, .. } => file.write_all(chunk)?,
-            Sink::Replicas(transfer) => transfer.write(chunk)?,
+            Sink::Replicas(transfer) => {
+                while self.waits && !transfer.wait_for_room(LOOK)? {}
+                transfer.write(chunk)?;
+            }
         }
         self.written += chunk.len() as u64;
         if self.incremental

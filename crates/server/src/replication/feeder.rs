@@ -28,7 +28,6 @@ use replication::{Action, LinkId};
 use resp::{Decoder, Limits as InputLimits, Reply, Step};
 use slab::Slab;
 
-use super::transfer::{End, Form, Next, Transfer};
 use super::*;
 use crate::connection::write_reply;
 use crate::listener::Stream;

@@ -46,7 +46,7 @@ use replication::{
 
 use self::feeder::Order;
 use self::own_keys::OwnKeys;
-pub use self::transfer::{End, Form, Transfer};
+pub use self::transfer::{End, Form, Next, Transfer};
 pub(crate) use self::upstream::Relay;
 use crate::listener::Stream;
 use crate::mailbox::Mail;

@@ -1,7 +1,7 @@
 //! A snapshot on its way to replicas: pieces that the job's walkers put in at one end and the feeder sends to each replica from the other.
 //!
-//! At most [`WAITING_BYTES_MAX`] wait here: whoever writes waits until the slowest replica has taken some. The walk over the keyspace does not wait
-//! with them: what it captures meanwhile is spilled to disk.
+//! When [`WAITING_BYTES_MAX`] wait here for the slowest replica there is no [room](Transfer::wait_for_room). The walk over the keyspace does not wait for it:
+//! what it captures meanwhile is spilled to disk.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -16,9 +16,6 @@ use replication::LinkId;
 const WAITING_BYTES_MAX: usize = 16 << 20;
 /// A piece is not made larger than this by what comes behind it.
 const PIECE_BYTES: usize = 64 << 10;
-/// How soon a writer notices that nobody wants the snapshot any more.
-const LOOK: Duration = Duration::from_millis(100);
-
 /// What it is sent as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -81,15 +78,28 @@ impl Transfer {
         Transfer { form, offset, wake: Box::new(wake), state: Mutex::new(state), room: Condvar::new() }
     }
 
-    /// Puts a piece in, when there is room for it.
+    /// Whether there is room for more, now or within this time.
+    ///
+    /// # Errors
+    /// `Interrupted`: nobody wants it any more.
+    pub fn wait_for_room(&self, at_most: Duration) -> io::Result<bool> {
+        let mut state = self.state.lock();
+        let is_full = |state: &mut State| state.bytes >= WAITING_BYTES_MAX && !state.next.is_empty();
+        if !at_most.is_zero() {
+            self.room.wait_while_for(&mut state, is_full, at_most);
+        }
+        if state.next.is_empty() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        Ok(!is_full(&mut state))
+    }
+
+    /// Puts a piece in, whether there is room for it or not.
     ///
     /// # Errors
     /// `Interrupted`: nobody wants it any more.
     pub fn write(&self, piece: &[u8]) -> io::Result<()> {
         let mut state = self.state.lock();
-        while state.bytes >= WAITING_BYTES_MAX && !state.next.is_empty() {
-            self.room.wait_for(&mut state, LOOK);
-        }
         if state.next.is_empty() {
             return Err(io::ErrorKind::Interrupted.into());
         }
@@ -185,21 +195,26 @@ mod tests {
         }
     }
 
+    const PATIENCE: Duration = Duration::from_secs(60);
+
     #[test]
-    fn each_replica_gets_each_piece_once_and_the_slowest_holds_the_writer() {
+    fn each_replica_gets_each_piece_once_and_the_slowest_decides_whether_there_is_room() {
         let transfer = transfer(&[1, 2]);
         let piece = vec![0; WAITING_BYTES_MAX / 2];
         transfer.write(&piece).unwrap();
+        assert!(transfer.wait_for_room(Duration::ZERO).unwrap());
         transfer.write(&piece).unwrap();
         assert_eq!(
             (taken(&transfer, 1), taken(&transfer, 1), taken(&transfer, 1)),
             (Some(piece.len()), Some(piece.len()), None)
         );
         std::thread::scope(|scope| {
-            let third = scope.spawn(|| transfer.write(&[3; 3]));
+            assert!(!transfer.wait_for_room(Duration::ZERO).unwrap());
+            let room = scope.spawn(|| transfer.wait_for_room(PATIENCE));
             assert_eq!(taken(&transfer, 2), Some(piece.len()));
-            third.join().unwrap().unwrap();
+            assert!(room.join().unwrap().unwrap());
         });
+        transfer.write(&[3; 3]).unwrap();
         assert_eq!(
             (taken(&transfer, 2), taken(&transfer, 2), taken(&transfer, 1)),
             (Some(piece.len()), Some(3), Some(3))
@@ -237,9 +252,10 @@ mod tests {
         let transfer = transfer(&[1]);
         transfer.write(&vec![0; WAITING_BYTES_MAX]).unwrap();
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| transfer.write(&[1]));
+            let room = scope.spawn(|| transfer.wait_for_room(PATIENCE));
             transfer.leave(LinkId(1));
-            assert_eq!(second.join().unwrap().unwrap_err().kind(), io::ErrorKind::Interrupted);
+            assert_eq!(room.join().unwrap().unwrap_err().kind(), io::ErrorKind::Interrupted);
         });
+        assert_eq!(transfer.write(&[1]).unwrap_err().kind(), io::ErrorKind::Interrupted);
     }
 }
