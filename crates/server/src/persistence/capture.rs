@@ -43,6 +43,8 @@ const SHARED_TEXT_BYTES_MIN: usize = 64 << 10;
 const ROOM_PATIENCE: Duration = Duration::from_millis(10);
 
 const STRIPES: usize = 64;
+/// The last record of a piece may go so far beyond that.
+const PIECE_SLACK_BYTES: usize = 16 << 10;
 /// So much may wait in one place uncounted.
 const NOTED_BYTES: usize = 16 << 10;
 
@@ -276,13 +278,8 @@ impl Collector {
             }
         }
         let bytes_min = if all { 1 } else { FLUSH_BYTES };
-        let mut chunk = Vec::new();
         for stripe in &self.stripes {
-            if self.take_stripe(stripe, bytes_min, &mut chunk) {
-                output.write(&chunk)?;
-                chunk.clear();
-                any = true;
-            }
+            any |= self.take_stripe(stripe, bytes_min, |bytes| output.write(bytes))?;
         }
         Ok(any)
     }
@@ -297,27 +294,40 @@ impl Collector {
         openings.iter().find(|(_, opened)| is_ready(opened)).map(|(id, _)| *id)
     }
 
-    /// Moves a stripe's records to `chunk`, if there are so many.
-    fn take_stripe(&self, stripe: &Apart<Stripe>, bytes_min: usize, chunk: &mut Vec<u8>) -> bool {
+    /// Gives a stripe's records to `write`, if there are so many bytes of them, and says whether there were.
+    fn take_stripe(
+        &self,
+        stripe: &Apart<Stripe>,
+        bytes_min: usize,
+        mut write: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<bool> {
         let (pieces, noted) = {
             let mut stripe = stripe.0.lock();
             if stripe.bytes < bytes_min {
-                return false;
+                return Ok(false);
             }
             stripe.take()
         };
         self.note_taken(noted);
+        let mut encoded = Vec::new();
         for piece in pieces {
+            encoded.clear();
             match piece {
-                Piece::Bytes(bytes) if chunk.is_empty() => *chunk = bytes,
-                Piece::Bytes(bytes) => chunk.extend_from_slice(&bytes),
-                Piece::Text(text) if self.form == Form::Commands => chunk.extend_from_slice(&text),
-                Piece::SharedCommands(object, name) => commands_form::object(chunk, &name, &object),
-                Piece::Text(text) => encode::string(chunk, &text, &self.options(Version::REDIS_7_0)),
-                Piece::Shared(object, version) => encode::object(chunk, &object, &self.options(version)),
+                Piece::Bytes(bytes) => {
+                    write(&bytes)?;
+                    continue;
+                }
+                Piece::Text(text) if self.form == Form::Commands => {
+                    write(&text)?;
+                    continue;
+                }
+                Piece::SharedCommands(object, name) => commands_form::object(&mut encoded, &name, &object),
+                Piece::Text(text) => encode::string(&mut encoded, &text, &self.options(Version::REDIS_7_0)),
+                Piece::Shared(object, version) => encode::object(&mut encoded, &object, &self.options(version)),
             }
+            write(&encoded)?;
         }
-        true
+        Ok(true)
     }
 
     /// Puts whole records that wait into the second file. Whether there were any worth it.
@@ -334,14 +344,11 @@ impl Collector {
                 file.insert(opened)
             }
         };
-        let mut chunk = Vec::new();
         for stripe in &self.stripes {
-            if self.take_stripe(stripe, FLUSH_BYTES / 4, &mut chunk) {
-                file.write_all(&chunk)?;
-                self.spilled_bytes.fetch_add(chunk.len() as u64, Relaxed);
-                chunk.clear();
-                any = true;
-            }
+            any |= self.take_stripe(stripe, FLUSH_BYTES / 4, |bytes| {
+                self.spilled_bytes.fetch_add(bytes.len() as u64, Relaxed);
+                file.write_all(bytes)
+            })?;
         }
         Ok(any)
     }
@@ -574,8 +581,13 @@ impl Stripe {
 
     /// The bytes that the next record of this database is appended to.
     fn select(&mut self, form: Form, db: DbIndex) -> &mut Vec<u8> {
-        if !matches!(self.pieces.last(), Some(Piece::Bytes(_))) {
-            self.pieces.push(Piece::Bytes(Vec::new()));
+        // Pieces of one size: what grew by being copied, or had any size, would leave the allocator with as much that fits nobody as there is.
+        match self.pieces.last() {
+            Some(Piece::Bytes(out)) if out.len() < FLUSH_BYTES => {}
+            Some(Piece::Bytes(_)) => {
+                self.pieces.push(Piece::Bytes(Vec::with_capacity(FLUSH_BYTES + PIECE_SLACK_BYTES)))
+            }
+            _ => self.pieces.push(Piece::Bytes(Vec::new())),
         }
         let Some(Piece::Bytes(out)) = self.pieces.last_mut() else { unreachable!("pushed just now") };
         if self.db != Some(db) {
