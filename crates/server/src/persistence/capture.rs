@@ -11,13 +11,18 @@
 //! else is captured meanwhile waits, and is spilled to a second file if that is too much. So memory stays within
 //! [`SPILL_BYTES`], whatever the size of the data and the speed of the output, plus what is captured while some of it is being spilled, and
 //! [`NOTED_BYTES`] in each stripe.
+//!
+//! *What if writers capture faster than walkers spill?* Walkers are nicer than everybody, and a write captures all that its bucket has. Where the output is slow,
+//! which is where replicas are, the job's own thread [spills as well](Collector::help) beyond [`HELP_BYTES`], and beyond [`HOLD_BYTES`] writes wait until it has.
+//! A snapshot for a file holds nobody. Neither does it hold a stream of our own primary, which goes on.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 use std::time::Duration;
 
 use commands::db::{Lfu, access};
@@ -36,6 +41,12 @@ const FLUSH_BYTES: usize = 64 << 10;
 const CLAIM_BYTES: usize = 1 << 20;
 /// More than this is not kept in memory while the output is busy.
 pub const SPILL_BYTES: u64 = 32 << 20;
+/// With more whole records than this in memory for a slow output, walkers get help ...
+const HELP_BYTES: u64 = SPILL_BYTES * 5 / 4;
+/// ... and with more than this, writes wait.
+const HOLD_BYTES: u64 = SPILL_BYTES * 3 / 2;
+/// So much of an opened collection is let out at once.
+const OPENED_BYTES_AT_ONCE: usize = 1 << 20;
 /// Texts of at least this many bytes are not copied under the access that captures them.
 const SHARED_TEXT_BYTES_MIN: usize = 64 << 10;
 
@@ -43,7 +54,7 @@ const SHARED_TEXT_BYTES_MIN: usize = 64 << 10;
 const ROOM_PATIENCE: Duration = Duration::from_millis(10);
 
 const STRIPES: usize = 64;
-/// The last record of a piece may go so far beyond that.
+/// The last record of a piece of [`FLUSH_BYTES`] may go so far beyond that.
 const PIECE_SLACK_BYTES: usize = 16 << 10;
 /// So much may wait in one place uncounted.
 const NOTED_BYTES: usize = 16 << 10;
@@ -73,15 +84,22 @@ pub struct Collector {
     compress: bool,
     traces: Traces,
     stripes: Box<[Apart<Stripe>]>,
+    spare: Spare,
     openings: Mutex<BTreeMap<OpeningId, Arc<Mutex<Opened>>>>,
     /// The number of the latest version that a value has needed.
     version: AtomicU16,
     /// In stripes and openings.
     pub waiting_bytes: AtomicU64,
     pub waiting_bytes_peak: AtomicU64,
+    /// In stripes alone: these can be spilled.
+    whole_bytes: AtomicU64,
     pub spilled_bytes: AtomicU64,
     spill: Mutex<Spill>,
     is_cancelled: AtomicBool,
+    /// What makes writes wait, if they may be made to.
+    hold: Option<Arc<AtomicBool>>,
+    /// Who spills beside the walkers.
+    helper: OnceLock<Thread>,
 }
 
 /// A lock on cache lines of its own: walkers are in neighbouring shards at the same time.
@@ -105,6 +123,39 @@ struct Stripe {
 /// cost more than all else that is done for a key.
 #[derive(Default)]
 struct Noted(usize);
+
+/// Pieces of one size that are empty and go round. Given back to the allocator, which keeps what was in use lately, those that another thread writes
+/// would take three times the memory that waits.
+#[derive(Default)]
+struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    const BYTES: usize = FLUSH_BYTES + PIECE_SLACK_BYTES;
+    const COUNT_MAX: usize = HOLD_BYTES as usize / FLUSH_BYTES;
+
+    /// Makes a piece that has become large one of them.
+    fn grow(piece: &mut Vec<u8>) {
+        if piece.capacity() < Spare::BYTES {
+            piece.reserve_exact(Spare::BYTES - piece.len());
+        }
+    }
+
+    fn take(&self) -> Vec<u8> {
+        let spare = self.0.lock().pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(Spare::BYTES))
+    }
+
+    /// A piece that is not needed any more, whatever its size.
+    fn give(&self, mut piece: Vec<u8>) {
+        if piece.capacity() == Spare::BYTES {
+            piece.clear();
+            let mut spare = self.0.lock();
+            if spare.len() < Spare::COUNT_MAX {
+                spare.push(piece);
+            }
+        }
+    }
+}
 
 enum Piece {
     Bytes(Vec<u8>),
@@ -150,14 +201,23 @@ impl Collector {
             compress,
             traces,
             stripes: (0..STRIPES).map(|_| Apart::default()).collect(),
+            spare: Spare::default(),
             openings: Mutex::default(),
             version: AtomicU16::new(Version::REDIS_7_0.number()),
             waiting_bytes: AtomicU64::new(0),
             waiting_bytes_peak: AtomicU64::new(0),
+            whole_bytes: AtomicU64::new(0),
             spilled_bytes: AtomicU64::new(0),
             spill: Mutex::new(Spill { path: spill, file: None }),
             is_cancelled: AtomicBool::new(false),
+            hold: None,
+            helper: OnceLock::new(),
         }
+    }
+
+    /// While this is set, writes wait. It is set when too much waits in memory, and whoever [helps](Self::help) takes it back.
+    pub fn hold_writes_by(&mut self, hold: Arc<AtomicBool>) {
+        self.hold = Some(hold);
     }
 
     /// Nobody wants it any more: what still comes is let go.
@@ -199,14 +259,41 @@ impl Collector {
         }
     }
 
-    /// Counts what waits in one place, once it has grown enough, and while it is still locked: whoever takes it counts it off.
-    fn note_waiting(&self, bytes: usize, noted: &mut Noted) {
+    /// Counts what waits in one place, once it has grown enough, and while it is still locked: whoever takes it counts it off. Returns how much that is
+    /// more.
+    fn note_waiting(&self, bytes: usize, noted: &mut Noted) -> usize {
         let more = bytes - noted.0;
-        if more >= NOTED_BYTES {
-            noted.0 = bytes;
-            let now = self.waiting_bytes.fetch_add(more as u64, Relaxed) + more as u64;
-            self.waiting_bytes_peak.fetch_max(now, Relaxed);
+        if more < NOTED_BYTES {
+            return 0;
         }
+        noted.0 = bytes;
+        let now = self.waiting_bytes.fetch_add(more as u64, Relaxed) + more as u64;
+        self.waiting_bytes_peak.fetch_max(now, Relaxed);
+        more
+    }
+
+    /// The same for a stripe.
+    fn note_whole(&self, stripe: &mut Stripe) {
+        let more = self.note_waiting(stripe.bytes, &mut stripe.noted) as u64;
+        if more > 0 {
+            let now = self.whole_bytes.fetch_add(more, Relaxed) + more;
+            if now > HELP_BYTES {
+                self.call_help(now, now - more);
+            }
+        }
+    }
+
+    /// So much waits in stripes now, and so much did before.
+    #[cold]
+    fn call_help(&self, now: u64, before: u64) {
+        let (Some(hold), Some(helper)) = (&self.hold, self.helper.get()) else { return };
+        if now > HOLD_BYTES {
+            hold.store(true, Relaxed);
+        } else if before > HELP_BYTES {
+            return;
+        }
+        // Each time when writes are held: it may just have looked, and let them go.
+        helper.unpark();
     }
 
     /// What waited there has been taken.
@@ -249,25 +336,57 @@ impl Collector {
         Ok(())
     }
 
-    /// Whether anything was let out; `all`: everything.
+    /// Spills beside the walkers, where they do not get on fast enough, until it `is_over`; whoever makes it so unparks this thread. `let_go`: what was held may
+    /// go on.
+    ///
+    /// # Errors
+    /// The second file cannot be written.
+    pub fn help(&self, is_over: impl Fn() -> bool, let_go: impl Fn()) -> io::Result<()> {
+        let Some(hold) = &self.hold else { return Ok(()) };
+        self.helper.set(std::thread::current()).expect("there is one who helps");
+        let too_much = |bytes_max| self.whole_bytes.load(Relaxed) > bytes_max && !self.is_cancelled();
+        loop {
+            let is_over = is_over();
+            while too_much(SPILL_BYTES) && self.spill()? {}
+            if hold.swap(false, Relaxed) {
+                let_go();
+            }
+            if is_over {
+                return Ok(());
+            }
+            if !too_much(HELP_BYTES) {
+                std::thread::park();
+            }
+        }
+    }
+
+    /// Whether anything was let out, as far as there is room; `all`: everything.
     fn flush_to(&self, claimed: &mut Claimed, all: bool) -> io::Result<bool> {
         let Claimed { output, by } = claimed;
         let mut any = false;
         loop {
             if let Some(id) = *by {
                 let opened = self.openings.lock().get(&id).cloned().expect("the one that claims is there");
-                let (pieces, noted, is_complete) = {
-                    let mut opened = opened.lock();
-                    let (pieces, noted) = opened.take();
-                    (pieces, noted, opened.left == 0)
-                };
-                self.note_taken(noted);
-                for piece in pieces {
-                    output.write(&piece)?;
-                    any |= !piece.is_empty();
-                }
-                if !is_complete {
-                    return Ok(any);
+                loop {
+                    if !all && !output.wait_for_room(Duration::ZERO)? {
+                        return Ok(any);
+                    }
+                    let (pieces, noted, is_empty, is_complete) = {
+                        let mut opened = opened.lock();
+                        let (pieces, noted) = opened.take();
+                        (pieces, noted, opened.bytes == 0, opened.left == 0)
+                    };
+                    self.note_taken(noted);
+                    for piece in pieces {
+                        output.write(&piece)?;
+                        any |= !piece.is_empty();
+                    }
+                    if is_empty && !is_complete {
+                        return Ok(any);
+                    }
+                    if is_empty {
+                        break;
+                    }
                 }
                 self.openings.lock().remove(&id);
                 *by = None;
@@ -279,6 +398,9 @@ impl Collector {
         }
         let bytes_min = if all { 1 } else { FLUSH_BYTES };
         for stripe in &self.stripes {
+            if !all && !output.wait_for_room(Duration::ZERO)? {
+                break;
+            }
             any |= self.take_stripe(stripe, bytes_min, |bytes| output.write(bytes))?;
         }
         Ok(any)
@@ -308,6 +430,7 @@ impl Collector {
             }
             stripe.take()
         };
+        self.whole_bytes.fetch_sub(noted.0 as u64, Relaxed);
         self.note_taken(noted);
         let mut encoded = Vec::new();
         for piece in pieces {
@@ -315,6 +438,7 @@ impl Collector {
             match piece {
                 Piece::Bytes(bytes) => {
                     write(&bytes)?;
+                    self.spare.give(bytes);
                     continue;
                 }
                 Piece::Text(text) if self.form == Form::Commands => {
@@ -392,7 +516,7 @@ impl Sink for Collector {
         let options = self.options(Version::needed_by(&value, self.family));
         let stripe = &mut *self.stripes[shard.get() % STRIPES].0.lock();
         stripe.keys += 1;
-        let out = stripe.select(self.form, db);
+        let out = stripe.select(self.form, db, &self.spare);
         let len = out.len();
         let mut text = None;
         match &value {
@@ -419,14 +543,14 @@ impl Sink for Collector {
             stripe.bytes += text.len();
             stripe.pieces.push(Piece::Text(text));
             if self.form == Form::Commands {
-                stripe.append(self.form, db, |out| {
+                stripe.append(self.form, db, &self.spare, |out| {
                     commands_form::end_of_text(out);
                     commands_form::expiry(out, entry.key(), entry.expire_at());
                 });
             }
         }
         // Before anybody can take it.
-        self.note_waiting(stripe.bytes, &mut stripe.noted);
+        self.note_whole(stripe);
     }
 
     fn open(&self, shard: ShardIndex, db: DbIndex, entry: Entry<'_>, opening: Opening) {
@@ -443,20 +567,22 @@ impl Sink for Collector {
                 stripe.keys += 1;
                 match self.form {
                     Form::Records => {
-                        stripe.append(self.form, db, |out| {
+                        stripe.append(self.form, db, &self.spare, |out| {
                             self.begin_record(out, &entry, encode::object_type(&shared, version), &options);
                         });
                         stripe.pieces.push(Piece::Shared(Box::new(shared), version));
                     }
                     Form::Commands => {
-                        stripe.append(self.form, db, |_| {});
+                        stripe.append(self.form, db, &self.spare, |_| {});
                         stripe.pieces.push(Piece::SharedCommands(Box::new(shared), entry.key().into()));
-                        stripe.append(self.form, db, |out| commands_form::expiry(out, entry.key(), entry.expire_at()));
+                        stripe.append(self.form, db, &self.spare, |out| {
+                            commands_form::expiry(out, entry.key(), entry.expire_at())
+                        });
                     }
                 }
                 // Only what it costs beyond what the keyspace has anyway.
                 stripe.bytes += SHARED_COST_BYTES;
-                self.note_waiting(stripe.bytes, &mut stripe.noted);
+                self.note_whole(stripe);
             }
             Opening::Elements { id, len } => {
                 self.stripes[shard.get() % STRIPES].0.lock().keys += 1;
@@ -563,8 +689,18 @@ impl Opened {
         }
     }
 
-    /// What there is, in order, and how much of it was noted.
+    /// The first of what there is, in order, and how much of it was noted.
     fn take(&mut self) -> (Vec<Vec<u8>>, Noted) {
+        const AT_ONCE: usize = OPENED_BYTES_AT_ONCE / FLUSH_BYTES;
+        if self.full.len() > AT_ONCE {
+            let pieces: Vec<Vec<u8>> = self.full.drain(..AT_ONCE).collect();
+            let bytes = pieces.iter().map(Vec::len).sum::<usize>();
+            self.bytes -= bytes;
+            // What is not noted came last.
+            let noted = Noted(bytes.min(self.noted.0));
+            self.noted.0 -= noted.0;
+            return (pieces, noted);
+        }
         self.bytes = 0;
         let mut pieces = std::mem::take(&mut self.full);
         pieces.push(std::mem::take(&mut self.last));
@@ -580,13 +716,12 @@ impl Stripe {
     }
 
     /// The bytes that the next record of this database is appended to.
-    fn select(&mut self, form: Form, db: DbIndex) -> &mut Vec<u8> {
-        // Pieces of one size: what grew by being copied, or had any size, would leave the allocator with as much that fits nobody as there is.
-        match self.pieces.last() {
-            Some(Piece::Bytes(out)) if out.len() < FLUSH_BYTES => {}
-            Some(Piece::Bytes(_)) => {
-                self.pieces.push(Piece::Bytes(Vec::with_capacity(FLUSH_BYTES + PIECE_SLACK_BYTES)))
-            }
+    fn select(&mut self, form: Form, db: DbIndex, spare: &Spare) -> &mut Vec<u8> {
+        match self.pieces.last_mut() {
+            Some(Piece::Bytes(out)) if out.len() < NOTED_BYTES => {}
+            Some(Piece::Bytes(out)) if out.len() < FLUSH_BYTES => Spare::grow(out),
+            Some(Piece::Bytes(_)) => self.pieces.push(Piece::Bytes(spare.take())),
+            // It may stay small.
             _ => self.pieces.push(Piece::Bytes(Vec::new())),
         }
         let Some(Piece::Bytes(out)) = self.pieces.last_mut() else { unreachable!("pushed just now") };
@@ -600,8 +735,8 @@ impl Stripe {
     }
 
     /// Appends to these, and counts that.
-    fn append(&mut self, form: Form, db: DbIndex, write: impl FnOnce(&mut Vec<u8>)) {
-        let out = self.select(form, db);
+    fn append(&mut self, form: Form, db: DbIndex, spare: &Spare, write: impl FnOnce(&mut Vec<u8>)) {
+        let out = self.select(form, db, spare);
         let before = out.len();
         write(out);
         let written = out.len() - before;
@@ -675,7 +810,7 @@ mod tests {
             let pieces = vec![Piece::Bytes(record.clone())];
             let stripe = &mut *stripe.0.lock();
             *stripe = Stripe { pieces, bytes: record.len(), ..Stripe::default() };
-            collector.note_waiting(stripe.bytes, &mut stripe.noted);
+            collector.note_whole(stripe);
         }
         collector.relieve(&output).unwrap();
         assert!(collector.waiting_bytes.load(Relaxed) <= SPILL_BYTES);
@@ -688,6 +823,39 @@ mod tests {
         let file = std::fs::read(&name).unwrap();
         assert_eq!(file.len() as u64, bytes);
         assert_eq!(file.iter().filter(|&&byte| byte == b'r').count(), record.len() * STRIPES);
+    }
+
+    /// Walkers do not get on at all: another thread spills, and until it has, writes wait.
+    #[test]
+    fn too_much_holds_writes_until_it_is_spilled() {
+        let folder = tempfile::tempdir().unwrap();
+        let hold = Arc::<AtomicBool>::default();
+        let mut collector =
+            Collector::new(Form::Records, Family::Redis, false, Traces::None, folder.path().join("captured"));
+        collector.hold_writes_by(hold.clone());
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let helper = scope.spawn(|| collector.help(|| is_over.load(Relaxed), || {}));
+            while collector.helper.get().is_none() {
+                std::thread::yield_now();
+            }
+            let record = vec![b'r'; HOLD_BYTES as usize / STRIPES + 1];
+            for stripe in &collector.stripes {
+                let stripe = &mut *stripe.0.lock();
+                *stripe =
+                    Stripe { pieces: vec![Piece::Bytes(record.clone())], bytes: record.len(), ..Stripe::default() };
+                collector.note_whole(stripe);
+            }
+            while collector.whole_bytes.load(Relaxed) > SPILL_BYTES || hold.load(Relaxed) {
+                std::thread::yield_now();
+            }
+            is_over.store(true, Relaxed);
+            helper.thread().unpark();
+            helper.join().unwrap().unwrap();
+        });
+        assert!(!hold.load(Relaxed));
+        assert_eq!(collector.whole_bytes.load(Relaxed), collector.waiting_bytes.load(Relaxed));
+        assert!(collector.spilled_bytes.load(Relaxed) > 0);
     }
 
     /// The replica takes nothing for now: whoever walks does not wait for it with what has been captured in memory.
@@ -707,7 +875,7 @@ mod tests {
         for stripe in &collector.stripes {
             let stripe = &mut *stripe.0.lock();
             *stripe = Stripe { pieces: vec![Piece::Bytes(record.clone())], bytes: record.len(), ..Stripe::default() };
-            collector.note_waiting(stripe.bytes, &mut stripe.noted);
+            collector.note_whole(stripe);
         }
         collector.flush(&output).unwrap();
         assert!(collector.waiting_bytes.load(Relaxed) > SPILL_BYTES);

@@ -232,12 +232,21 @@ impl Shared {
         let mut world = self.gates.wide();
         // SAFETY: all gates are closed, and every Space is made and dropped behind a gate.
         unsafe { world.keyspace.wide() }.end_cut();
+        // Who captured while the job failed may have held them after it had looked.
+        self.let_writes_go();
         if saved {
             world.global.last_save = now();
         }
         drop(world);
         // It may hold what it was given.
         drop(cut);
+    }
+
+    /// Nothing is held any more because of what waits in memory.
+    fn let_writes_go(&self) {
+        if self.persistence.holds_writes.swap(false, Relaxed) {
+            self.wake_all();
+        }
     }
 
     /// What was made for replicas has all been put on its way, or will not be.

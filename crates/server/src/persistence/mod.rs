@@ -70,6 +70,8 @@ pub struct Persistence {
     jobs: Mutex<Jobs>,
     aof: Mutex<Option<aof::File>>,
     rewrite_limit: Mutex<RewriteLimit>,
+    /// More has been captured for a snapshot than may wait in memory.
+    holds_writes: Arc<AtomicBool>,
     began: Instant,
     /// A shutdown is under way.
     is_closing: AtomicBool,
@@ -86,6 +88,7 @@ impl Default for Persistence {
             jobs: Mutex::default(),
             aof: Mutex::default(),
             rewrite_limit: Mutex::default(),
+            holds_writes: Arc::default(),
             began: Instant::now(),
             is_closing: AtomicBool::new(false),
             snapshot_refuses: AtomicBool::new(false),
@@ -118,6 +121,12 @@ impl Persistence {
     #[inline]
     pub fn holds_replies(&self) -> bool {
         self.status.holds_replies.load(Relaxed)
+    }
+
+    /// Whether commands that write should wait before they begin: the disk is behind the journal, or a snapshot, by more than may wait in memory.
+    #[inline]
+    pub fn is_congested(&self) -> bool {
+        self.journal.is_congested() || self.holds_writes.load(Relaxed)
     }
 
     /// Whether the append-only file cannot be written now.

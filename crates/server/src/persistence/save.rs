@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use commands::db::Lfu;
@@ -94,7 +95,11 @@ pub fn cut(shared: &Shared, alone: &mut Alone<'_, '_>, target: Target) -> Cut {
     };
     let compress = config.get(directives::RDBCOMPRESSION);
     let family = alone.global.settings.rdb_family;
-    let collector = Arc::new(Collector::new(target.form, family, compress, traces, target.temporary("captured")));
+    let mut collector = Collector::new(target.form, family, compress, traces, target.temporary("captured"));
+    if target.replicas.is_some() {
+        collector.hold_writes_by(shared.persistence.holds_writes.clone());
+    }
+    let collector = Arc::new(collector);
     let mut preamble = Vec::new();
     if target.form == Form::Records {
         facts(&mut preamble, now, target.is_aof_base);
@@ -148,26 +153,29 @@ pub fn write(shared: &Shared, cut: &Cut, figures: &Figures) -> io::Result<u64> {
     output.write(&cut.preamble)?;
     let output = Mutex::new(Claimed { output, by: None });
     let failure = Mutex::new(None);
+    let fail = |error: io::Error| {
+        cut.collector.cancel();
+        failure.lock().get_or_insert(error);
+    };
+    let walking = AtomicUsize::new(0);
+    let job = std::thread::current();
     std::thread::scope(|scope| {
         for index in 0..cut.target.walkers {
-            let (output, failure) = (&output, &failure);
+            let (output, fail, walking, job) = (&output, &fail, &walking, &job);
             let walk = move || {
                 memory::count_thread();
                 priority::step_back();
-                if let Err(error) = walk(shared, cut, output, index, figures) {
-                    cut.collector.cancel();
-                    failure.lock().get_or_insert(error);
-                }
+                walk(shared, cut, output, index, figures).unwrap_or_else(fail);
+                walking.fetch_sub(1, Release);
+                job.unpark();
             };
-            std::thread::Builder::new()
-                .name(format!("walker-{index}"))
-                .spawn_scoped(scope, walk)
-                .map_err(|error| {
-                    cut.collector.cancel();
-                    failure.lock().get_or_insert(error);
-                })
-                .ok();
+            walking.fetch_add(1, Relaxed);
+            if let Err(error) = std::thread::Builder::new().name(format!("walker-{index}")).spawn_scoped(scope, walk) {
+                walking.fetch_sub(1, Relaxed);
+                fail(error);
+            }
         }
+        cut.collector.help(|| walking.load(Acquire) == 0, || shared.wake_all()).unwrap_or_else(fail);
     });
     if let Some(error) = failure.into_inner() {
         return Err(error);

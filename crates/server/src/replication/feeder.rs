@@ -42,8 +42,12 @@ const ENOUGH_BYTES: u64 = 64 << 10;
 const TURN_BYTES_MAX: usize = 1 << 20;
 /// So many pieces go into one system call.
 const SLICES_MAX: usize = 32;
-/// So much of the log is kept in memory for a replica that synchronizes; what is beyond that goes to disk.
-const SPILL_BYTES: u64 = 64 << 20;
+/// Beyond so much of the log, what is in memory for a replica that synchronizes goes to disk. As much may come while that is written.
+const SPILL_BYTES: u64 = 32 << 20;
+/// The same once it has a file.
+const SPILL_MORE_BYTES: u64 = 8 << 20;
+/// If more than this comes, writes wait until it is on disk.
+const HOLD_BYTES: u64 = 64 << 20;
 /// A replica has nothing to say that is longer.
 const INPUT_BYTES: usize = 16 << 10;
 /// How often output limits and the backlog are looked at.
@@ -279,6 +283,7 @@ impl Feeder {
             let mut tokens: Vec<usize> = self.links.iter().filter_map(with_snapshot).collect();
             tokens.append(&mut self.more);
             tokens.into_iter().for_each(|token| self.pump(token));
+            self.spill();
             self.feed();
             self.look();
             self.keep_time();
@@ -338,12 +343,16 @@ impl Feeder {
             let tokens: Vec<usize> = self.links.iter().map(|(token, _)| token).collect();
             tokens.into_iter().for_each(|token| self.pump(token));
         }
-        // From here on the next byte wakes.
+        // From here on the next byte wakes, or for those who take none, the one that makes it too much for memory.
         let fed_to = |link: &Link| match link.phase {
             Phase::Online { at, .. } if !link.is_full => Some(at),
             _ => None,
         };
-        let wake_at = self.links.iter().filter_map(|(_, link)| fed_to(link)).min().map_or(u64::MAX, |at| at + 1);
+        let wake_at = |link: &Link| {
+            let next = fed_to(link).map_or(u64::MAX, |at| at + 1);
+            next.min(link.spills_at().unwrap_or(u64::MAX))
+        };
+        let wake_at = self.links.iter().map(|(_, link)| wake_at(link)).min().unwrap_or(u64::MAX);
         if !journal.wake_feeder_at(wake_at) {
             self.shared.replication.feeder.wake();
         }
@@ -677,6 +686,24 @@ impl Feeder {
         }
     }
 
+    /// Writes what synchronizing replicas do not take for now to their files.
+    fn spill(&mut self) {
+        let end = self.shared.persistence.journal.tail(Destination::Replicas);
+        let mut lost = Vec::new();
+        for (token, link) in &mut self.links {
+            if link.spills_at().is_some_and(|at| at <= end)
+                && let Err(error) = link.spill(&mut self.chunks, &self.shared)
+            {
+                LOG.warning(&format!("The log for replica {} cannot be kept on disk: {error}", link.client.address));
+                lost.push(token);
+            }
+        }
+        lost.into_iter().for_each(|token| self.close(token));
+        if self.shared.replication.holds_writes.swap(false, Relaxed) {
+            self.shared.wake_all();
+        }
+    }
+
     /// The backlog, and replicas that are too far behind.
     fn look(&mut self) {
         if self.looked.elapsed() < LOOK {
@@ -687,20 +714,10 @@ impl Feeder {
         self.shared.trim_backlog(size);
         let end = self.shared.persistence.journal.tail(Destination::Replicas);
         let mut too_slow = Vec::new();
-        let mut lost = Vec::new();
         for (token, link) in &mut self.links {
             let behind = link.phase.reader().map_or(0, |reader| end - reader.released());
             link.client.output_bytes.store(behind as usize + link.pending.len(), Relaxed);
             if link.is_synchronizing() {
-                if behind > SPILL_BYTES
-                    && let Err(error) = link.spill(&mut self.chunks)
-                {
-                    LOG.warning(&format!(
-                        "The log for replica {} cannot be kept on disk: {error}",
-                        link.client.address
-                    ));
-                    lost.push(token);
-                }
                 continue;
             }
             // As in Redis, what the backlog holds anyway costs nothing.
@@ -713,7 +730,6 @@ impl Feeder {
                 too_slow.push((token, behind));
             }
         }
-        lost.into_iter().for_each(|token| self.close(token));
         for (token, behind) in too_slow {
             let link = &self.links[token];
             LOG.warning(&format!(
@@ -749,8 +765,14 @@ impl Link {
         self.is_beside || self.spill.is_some() || !matches!(self.phase, Phase::Waiting | Phase::Online { .. })
     }
 
+    /// Where the log has to have come for what is in memory for it to be written to its file.
+    fn spills_at(&self) -> Option<u64> {
+        let reader = self.phase.reader().filter(|_| self.is_synchronizing())?;
+        Some(reader.released() + if self.spill.is_some() { SPILL_MORE_BYTES } else { SPILL_BYTES })
+    }
+
     /// Writes what is in memory for it to its file.
-    fn spill(&mut self, chunks: &mut Vec<Chunk>) -> io::Result<()> {
+    fn spill(&mut self, chunks: &mut Vec<Chunk>, shared: &Shared) -> io::Result<()> {
         let Some(reader) = self.phase.reader() else { return Ok(()) };
         let spill = match &mut self.spill {
             Some(spill) => spill,
@@ -768,6 +790,9 @@ impl Link {
             let end = reader.read(spill.end, TURN_BYTES_MAX, chunks).end;
             if end == spill.end {
                 return Ok(());
+            }
+            if shared.persistence.journal.tail(Destination::Replicas) - spill.end > HOLD_BYTES {
+                shared.replication.holds_writes.store(true, Relaxed);
             }
             for chunk in chunks.drain(..) {
                 spill.file.write_all_at(&chunk, spill.end - spill.begin)?;

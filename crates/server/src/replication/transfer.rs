@@ -16,6 +16,7 @@ use replication::LinkId;
 const WAITING_BYTES_MAX: usize = 16 << 20;
 /// A piece is not made larger than this by what comes behind it.
 const PIECE_BYTES: usize = 64 << 10;
+
 /// What it is sent as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -106,6 +107,13 @@ impl Transfer {
         state.bytes += piece.len();
         // Whoever was woken for the first bytes takes those behind them too.
         let is_first = state.growing.is_empty();
+        if !is_first && state.growing.len() + piece.len() > PIECE_BYTES {
+            state.close_piece();
+        }
+        if state.growing.is_empty() {
+            // What grows by being copied takes twice what it holds.
+            state.growing.reserve_exact(piece.len().max(PIECE_BYTES));
+        }
         state.growing.extend_from_slice(piece);
         if state.growing.len() >= PIECE_BYTES {
             state.close_piece();
