@@ -48,6 +48,8 @@ pub(crate) enum Congestion {
     Memory = 1,
     /// A synchronisation of the disk takes longer than what may be lost.
     Sync = 2,
+    /// More than may wait in memory is waiting for replicas.
+    Replicas = 4,
 }
 
 /// The log in memory.
@@ -57,7 +59,7 @@ pub(crate) enum Congestion {
 /// - *Does its order agree with the data?* Yes: whoever appends still holds the shards that it changed.
 /// - *Does it grow without bound?* Its readers let go as they get on. One that cannot (a disk that hangs) makes it
 ///   [congested](Self::is_congested) at `aof_bytes_max`, and commands that write have to wait outside from then on. What is
-///   in execution already is still appended: it has happened.
+///   in execution already is still appended: it has happened. Where the replicas' stream is [bounded](Self::bound_replicas), its readers have the same effect.
 pub struct Journal {
     state: Mutex<State>,
     /// Where the append-only file's writer sleeps.
@@ -83,6 +85,8 @@ struct State {
     wake_at_bytes: u64,
     /// Somebody wants the writer to look round, whatever has been appended.
     roused: bool,
+    /// The end of the replicas' stream at which writes wait.
+    hold_at: u64,
     /// Up to where the AOF stream is in a file, safe or not.
     written: u64,
     /// Offsets of the AOF stream at which a new file begins. They live here rather than with the writer, who must not run past one
@@ -99,6 +103,7 @@ impl Journal {
                 wake_at_units: u64::MAX,
                 wake_at_bytes: u64::MAX,
                 roused: false,
+                hold_at: u64::MAX,
                 written: 0,
                 rotations: VecDeque::new(),
             }),
@@ -143,6 +148,9 @@ impl Journal {
         if tails.aof - state.written > self.aof_bytes_max {
             self.congestion.fetch_or(Congestion::Memory as u8, Relaxed);
         }
+        if tails.replicas >= state.hold_at {
+            self.note_held(&state);
+        }
         if wake {
             // Once is enough, however much is appended before it has the lock.
             (state.wake_at_units, state.wake_at_bytes) = (u64::MAX, u64::MAX);
@@ -165,6 +173,9 @@ impl Journal {
         stream.append_raw(bytes);
         let end = stream.end();
         self.tails[Destination::Replicas as usize].store(end, Release);
+        if end >= state.hold_at {
+            self.note_held(&state);
+        }
         drop(state);
         self.wake_feeder(end);
         end
@@ -201,6 +212,34 @@ impl Journal {
             return false;
         }
         true
+    }
+
+    /// Of the replicas' stream behind `from`, at most `bytes_max` wait in memory from now on: then writes wait, until this is called with a `from` further
+    /// on, or none. True if they did, and do not any more.
+    ///
+    /// Blocks go round meanwhile. The allocator would keep those that one thread takes and another gives back, and have several times the memory that
+    /// is in use.
+    pub fn bound_replicas(&self, from: Option<u64>, bytes_max: u64) -> bool {
+        let mut state = self.state.lock();
+        state.hold_at = from.map_or(u64::MAX, |from| from + bytes_max);
+        let stream = &mut state.streams[Destination::Replicas as usize];
+        let needless = stream.keep_spare_bytes(from.map_or(0, |_| bytes_max));
+        let held = self.congestion.load(Relaxed) & Congestion::Replicas as u8 != 0;
+        let holds = self.note_held(&state);
+        drop(state);
+        // Outside of the lock: there may be many.
+        drop(needless);
+        held && !holds
+    }
+
+    /// Whether the replicas' stream has come to where writes wait.
+    fn note_held(&self, state: &State) -> bool {
+        let holds = state.streams[Destination::Replicas as usize].end() >= state.hold_at;
+        match holds {
+            true => self.congestion.fetch_or(Congestion::Replicas as u8, Relaxed),
+            false => self.congestion.fetch_and(!(Congestion::Replicas as u8), Relaxed),
+        };
+        holds
     }
 
     #[inline]
@@ -436,7 +475,7 @@ impl Drop for Reader {
             if self.destination == Destination::Aof {
                 // Nobody will write what waits, so nobody has to wait for it.
                 state.rotations.clear();
-                self.journal.congestion.store(0, Relaxed);
+                self.journal.congestion.fetch_and(Congestion::Replicas as u8, Relaxed);
             }
         }
     }
@@ -619,5 +658,46 @@ mod tests {
         assert!(journal.is_congested());
         journal.publish_written(end - 50);
         assert!(!journal.is_congested());
+    }
+
+    #[test]
+    fn congested_while_more_waits_for_replicas_than_may() {
+        let journal = Arc::new(Journal::new(1 << 20));
+        let aof = journal.reader(Destination::Aof);
+        let _replica = journal.reader(Destination::Replicas);
+        let mut batch = Batch::new();
+        assert!(!journal.bound_replicas(Some(0), 100));
+        journal.append_to_replicas(&[b'x'; 50]);
+        assert!(!journal.is_congested());
+        let end = append(&journal, &mut batch, &[&[(0, &format!("SET a {}", "x".repeat(50)))]], 0).replicas;
+        assert!(journal.is_congested());
+        // That nobody writes a file has nothing to do with it.
+        drop(aof);
+        assert!(!journal.bound_replicas(Some(end - 100), 100));
+        assert!(journal.is_congested());
+        assert!(journal.bound_replicas(Some(end - 99), 100));
+        assert!(!journal.is_congested());
+        assert_eq!(journal.append_to_replicas(b"x"), end + 1);
+        assert!(journal.is_congested());
+        assert!(journal.bound_replicas(None, 100));
+        journal.append_to_replicas(&[b'x'; 1000]);
+        assert!(!journal.is_congested());
+    }
+
+    /// As many as may wait are kept while there is a bound, and a few without.
+    #[test]
+    fn blocks_of_a_bounded_stream_go_round() {
+        let journal = Arc::new(Journal::new(1 << 20));
+        let reader = journal.reader(Destination::Replicas);
+        journal.bound_replicas(Some(0), 1 << 20);
+        let spare = |wanted: usize| {
+            let end = (0..16).fold(0, |_, _| journal.append_to_replicas(&[b'x'; 64 << 10]));
+            reader.release(end);
+            assert_eq!(journal.state.lock().streams[Destination::Replicas as usize].spare_blocks(), wanted);
+        };
+        spare(16);
+        spare(16);
+        journal.bound_replicas(None, 1 << 20);
+        spare(4);
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::batch::{Part, encode_select};
 use crate::block::{BLOCK_BYTES, Block, Chunk};
 
-/// Blocks kept for use again. Under a steady load the same few go round.
-const SPARE_BLOCKS_MAX: usize = 4;
+/// Blocks kept for use again at least. Under a steady load the same few go round.
+const SPARE_BLOCKS_MIN: usize = 4;
 
 pub(crate) struct Stream {
     /// The offset of each block's first byte, ascending, without gaps. Nobody needs what lies before the first.
@@ -23,6 +23,7 @@ pub(crate) struct Stream {
     /// The offset up to which each reader has let go.
     readers: Vec<Option<u64>>,
     spare: Vec<Arc<Block>>,
+    spare_blocks_max: usize,
     /// SELECT and annotation of one append.
     head: Vec<u8>,
 }
@@ -37,6 +38,7 @@ impl Stream {
             annotated_second: None,
             readers: Vec::new(),
             spare: Vec::new(),
+            spare_blocks_max: SPARE_BLOCKS_MIN,
             head: Vec::new(),
         }
     }
@@ -176,9 +178,23 @@ impl Stream {
         }
     }
 
+    /// So much is kept for use again from now on; what is not to be kept any more.
+    #[must_use]
+    pub(crate) fn keep_spare_bytes(&mut self, bytes: u64) -> Vec<Arc<Block>> {
+        self.spare_blocks_max = SPARE_BLOCKS_MIN.max((bytes / BLOCK_BYTES as u64) as usize);
+        self.spare.split_off(self.spare.len().min(self.spare_blocks_max))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn spare_blocks(&self) -> usize {
+        self.spare.len()
+    }
+
     fn keep_spare(&mut self, mut block: Arc<Block>) {
         // Only a block that nobody reads may be written from its beginning again.
-        if self.spare.len() < SPARE_BLOCKS_MAX && block.capacity() == BLOCK_BYTES && Arc::get_mut(&mut block).is_some()
+        if self.spare.len() < self.spare_blocks_max
+            && block.capacity() == BLOCK_BYTES
+            && Arc::get_mut(&mut block).is_some()
         {
             self.spare.push(block);
         }

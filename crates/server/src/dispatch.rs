@@ -1236,7 +1236,7 @@ struct Access {
 impl Access {
     /// Everything a command relies on is read here, inside the gate.
     fn new(shared: &Shared, thread: usize, global: &Global, now: Millis) -> Access {
-        let is_congested = shared.is_congested();
+        let is_congested = shared.persistence.is_congested();
         let is_limited = global.settings.maxmemory_bytes > 0;
         let pause = planted_stale_pause(global, now).unwrap_or_else(|| global.pause_at(now));
         // On the narrow side nobody meets a script that runs; one who is alone in the world does, if it is lent.

@@ -1384,7 +1384,7 @@ impl EventLoop {
         self.expire_own();
         if !self.paused.is_empty() {
             let is_paused = self.read_global(|global| global.pause_at(now).is_some());
-            if !is_paused && !self.shared.is_congested() {
+            if !is_paused && !self.shared.persistence.is_congested() {
                 self.resume_paused();
             }
         }

@@ -106,12 +106,6 @@ impl Shared {
         self.mailboxes[client.thread].send(Mail::Kill { token: client.token, id: client.id });
     }
 
-    /// Whether commands that write should wait before they begin: more waits for a disk than is kept in memory.
-    #[inline]
-    pub fn is_congested(&self) -> bool {
-        self.persistence.is_congested() || self.replication.holds_writes()
-    }
-
     /// Has all event loops look at what may have changed.
     pub fn wake_all(&self) {
         for mailbox in &self.mailboxes {

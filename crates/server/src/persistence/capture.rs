@@ -484,6 +484,8 @@ impl Collector {
     pub fn finish(&self, output: &Mutex<Claimed>) -> io::Result<()> {
         output.lock().output.wait_from_now_on();
         self.flush_to(&mut output.lock(), true)?;
+        // Nothing more is captured, and sending what was spilled may take long.
+        self.spare.0.lock().clear();
         let mut spill = self.spill.lock();
         if let Some(mut file) = spill.file.take() {
             let output = &mut output.lock().output;

@@ -123,7 +123,8 @@ impl Persistence {
         self.status.holds_replies.load(Relaxed)
     }
 
-    /// Whether commands that write should wait before they begin: the disk is behind the journal, or a snapshot, by more than may wait in memory.
+    /// Whether commands that write should wait before they begin: a disk is behind with the journal, the log for a replica or a snapshot, by more than
+    /// may wait in memory.
     #[inline]
     pub fn is_congested(&self) -> bool {
         self.journal.is_congested() || self.holds_writes.load(Relaxed)

@@ -42,12 +42,12 @@ const ENOUGH_BYTES: u64 = 64 << 10;
 const TURN_BYTES_MAX: usize = 1 << 20;
 /// So many pieces go into one system call.
 const SLICES_MAX: usize = 32;
-/// Beyond so much of the log, what is in memory for a replica that synchronizes goes to disk. As much may come while that is written.
+/// Beyond so much of the log, what is in memory for a replica that synchronizes goes to disk.
 const SPILL_BYTES: u64 = 32 << 20;
 /// The same once it has a file.
 const SPILL_MORE_BYTES: u64 = 8 << 20;
-/// If more than this comes, writes wait until it is on disk.
-const HOLD_BYTES: u64 = 64 << 20;
+/// With so much of the log in memory for a replica that synchronizes, writes wait: the disk takes less than they bring, or hangs.
+const HOLD_BYTES: u64 = 48 << 20;
 /// A replica has nothing to say that is longer.
 const INPUT_BYTES: usize = 16 << 10;
 /// How often output limits and the backlog are looked at.
@@ -208,6 +208,8 @@ struct Feeder {
     is_asked: bool,
     asked_end: u64,
     looked: Instant,
+    /// What waits in the log is bounded: somebody synchronizes.
+    is_bounded: bool,
     chunks: Vec<Chunk>,
 }
 
@@ -238,6 +240,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
         is_asked: false,
         asked_end: 0,
         looked: now,
+        is_bounded: false,
         chunks: Vec::new(),
     };
     let thread = std::thread::Builder::new()
@@ -686,22 +689,25 @@ impl Feeder {
         }
     }
 
-    /// Writes what synchronizing replicas do not take for now to their files.
+    /// Writes what synchronizing replicas do not take for now to their files, a turn's worth each.
     fn spill(&mut self) {
-        let end = self.shared.persistence.journal.tail(Destination::Replicas);
+        let journal = self.shared.persistence.journal.clone();
+        let end = journal.tail(Destination::Replicas);
         let mut lost = Vec::new();
         for (token, link) in &mut self.links {
             if link.spills_at().is_some_and(|at| at <= end)
-                && let Err(error) = link.spill(&mut self.chunks, &self.shared)
+                && let Err(error) = link.spill(&mut self.chunks)
             {
                 LOG.warning(&format!("The log for replica {} cannot be kept on disk: {error}", link.client.address));
                 lost.push(token);
             }
         }
         lost.into_iter().for_each(|token| self.close(token));
-        if self.shared.replication.holds_writes.swap(false, Relaxed) {
+        let from = self.links.iter().filter_map(|(_, link)| link.spilled()).min();
+        if (from.is_some() || self.is_bounded) && journal.bound_replicas(from, HOLD_BYTES) {
             self.shared.wake_all();
         }
+        self.is_bounded = from.is_some();
     }
 
     /// The backlog, and replicas that are too far behind.
@@ -765,14 +771,19 @@ impl Link {
         self.is_beside || self.spill.is_some() || !matches!(self.phase, Phase::Waiting | Phase::Online { .. })
     }
 
-    /// Where the log has to have come for what is in memory for it to be written to its file.
-    fn spills_at(&self) -> Option<u64> {
+    /// What lies behind is in memory for it as long as it synchronizes.
+    fn spilled(&self) -> Option<u64> {
         let reader = self.phase.reader().filter(|_| self.is_synchronizing())?;
-        Some(reader.released() + if self.spill.is_some() { SPILL_MORE_BYTES } else { SPILL_BYTES })
+        Some(reader.released())
     }
 
-    /// Writes what is in memory for it to its file.
-    fn spill(&mut self, chunks: &mut Vec<Chunk>, shared: &Shared) -> io::Result<()> {
+    /// Where the log has to have come for that to be written to its file.
+    fn spills_at(&self) -> Option<u64> {
+        Some(self.spilled()? + if self.spill.is_some() { SPILL_MORE_BYTES } else { SPILL_BYTES })
+    }
+
+    /// Writes the first of what is in memory for it to its file.
+    fn spill(&mut self, chunks: &mut Vec<Chunk>) -> io::Result<()> {
         let Some(reader) = self.phase.reader() else { return Ok(()) };
         let spill = match &mut self.spill {
             Some(spill) => spill,
@@ -785,21 +796,14 @@ impl Link {
                 self.spill.insert(Spill::new(self.id, reader.released())?)
             }
         };
-        loop {
-            chunks.clear();
-            let end = reader.read(spill.end, TURN_BYTES_MAX, chunks).end;
-            if end == spill.end {
-                return Ok(());
-            }
-            if shared.persistence.journal.tail(Destination::Replicas) - spill.end > HOLD_BYTES {
-                shared.replication.holds_writes.store(true, Relaxed);
-            }
-            for chunk in chunks.drain(..) {
-                spill.file.write_all_at(&chunk, spill.end - spill.begin)?;
-                spill.end += chunk.len() as u64;
-            }
-            reader.release(spill.end);
+        chunks.clear();
+        reader.read(spill.end, TURN_BYTES_MAX, chunks);
+        for chunk in chunks.drain(..) {
+            spill.file.write_all_at(&chunk, spill.end - spill.begin)?;
+            spill.end += chunk.len() as u64;
         }
+        reader.release(spill.end);
+        Ok(())
     }
 
     /// Reads on in what was spilled. True if the log goes on in memory.

@@ -75,8 +75,6 @@ pub struct Replication {
     links: AtomicUsize,
     lacks_replicas: AtomicBool,
     is_stale: AtomicBool,
-    /// More of the log waits for a synchronizing replica than is kept in memory for it. Set and taken back by the feeder.
-    holds_writes: AtomicBool,
     /// Somebody waits for acknowledgements.
     wanted_acknowledged: AtomicBool,
     /// Our primary has asked how far we are, in the stream.
@@ -241,7 +239,6 @@ impl Replication {
             links: AtomicUsize::new(0),
             lacks_replicas: AtomicBool::new(false),
             is_stale: AtomicBool::new(false),
-            holds_writes: AtomicBool::new(false),
             wanted_acknowledged: AtomicBool::new(false),
             is_asked: AtomicBool::new(false),
             stream_db: AtomicU32::new(0),
@@ -299,12 +296,6 @@ impl Replication {
 
     fn arrears_bytes_max(&self) -> usize {
         self.limits.lock().arrears_bytes
-    }
-
-    /// Whether commands that write should wait until the log for a replica that synchronizes is on disk.
-    #[inline]
-    pub fn holds_writes(&self) -> bool {
-        self.holds_writes.load(Relaxed)
     }
 
     /// Whether replies wait until replicas have what they tell of.
