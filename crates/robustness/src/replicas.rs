@@ -30,7 +30,16 @@ pub fn replication(client: &mut Client) -> BTreeMap<String, String> {
 
 /// A number of `INFO stats`.
 pub fn stat(client: &mut Client, name: &str) -> u64 {
-    let text = client.line("INFO stats").text().expect("INFO is a text").to_owned();
+    number(client, "stats", name)
+}
+
+/// A number of `INFO memory`.
+pub fn memory(client: &mut Client, name: &str) -> u64 {
+    number(client, "memory", name)
+}
+
+fn number(client: &mut Client, section: &str, name: &str) -> u64 {
+    let text = client.line(&format!("INFO {section}")).text().expect("INFO is a text").to_owned();
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
     value.unwrap_or_else(|| panic!("no {name}")).parse().expect("a number")
 }

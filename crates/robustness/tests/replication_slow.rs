@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, RngCore};
 use robustness::network::{Network, Weather};
-use robustness::replicas::{follow, is_linked, replication, start, stat, under_load, wait_equal_offsets, wait_linked};
+use robustness::replicas::{
+    follow, is_linked, memory, replication, start, stat, under_load, wait_equal_offsets, wait_linked,
+};
 use testkit::{Kind, Random, Server, random_from, wait_for};
 
 /// How much there is, comes more meanwhile, and gets through in a second, in MB. `make slow-replica` has more of the first two and less of the last.
@@ -70,6 +72,7 @@ fn a_slow_line_needs_one_snapshot_and_bounded_memory() {
     let delay_max = Duration::from_millis(10);
     let weather = Weather { delay_max, piece_bytes_max: line as usize * 5_000, lost_one_in: u32::MAX };
     let network = Network::new(primary.address(), weather, seed);
+    let used_before = memory(&mut client, "used_memory");
     let began = Instant::now();
     let reply = replica.client().line(&format!("REPLICAOF 127.0.0.1 {}", network.address().port()));
     assert_eq!(reply.to_string(), "OK");
@@ -77,9 +80,12 @@ fn a_slow_line_needs_one_snapshot_and_bounded_memory() {
     assert!(begun.is_some(), "{}", primary.log());
 
     let (ends, peak) = (AtomicBool::new(false), AtomicU64::new(before));
+    let used_peak = AtomicU64::new(used_before);
     std::thread::scope(|scope| {
         scope.spawn(|| {
+            let mut client = primary.client();
             while !ends.load(Relaxed) {
+                used_peak.fetch_max(memory(&mut client, "used_memory"), Relaxed);
                 peak.fetch_max(primary.process().resident_bytes().unwrap_or(0), Relaxed);
                 std::thread::park_timeout(Duration::from_millis(20));
             }
@@ -102,14 +108,17 @@ fn a_slow_line_needs_one_snapshot_and_bounded_memory() {
     });
     let peak = peak.into_inner();
     let grown = (peak - before) / 1_000_000;
+    let used_grown = (used_peak.into_inner() - used_before) / 1_000_000;
     eprintln!(
-        "{data} MB, and {log} MB while they went through a line of {line} MB/s: {:.0} s, resident {} MB before, {} MB at most; {} connections",
+        "{data} MB, and {log} MB while they went through a line of {line} MB/s: {:.0} s, resident {} MB before, {} MB at most, {used_grown} MB more in use; {} connections",
         began.elapsed().as_secs_f64(),
         before / 1_000_000,
         peak / 1_000_000,
         network.connections()
     );
     assert!(grown <= MEMORY_MB_MAX, "{grown} MB more than before, with {log} MB of log");
+    // Keys are evicted by this figure: what one thread takes and another gives back must not add up in it.
+    assert!(used_grown <= MEMORY_MB_MAX, "used_memory is {used_grown} MB more than before");
     let mut client = primary.client();
     assert_eq!((stat(&mut client, "sync_full"), stat(&mut client, "sync_partial_ok")), (1, 0), "{}", primary.log());
     let (mut up, mut down) = (primary.client(), replica.client());

@@ -34,6 +34,7 @@ use rdb::{Access, Family, ValueType, Version};
 
 use super::commands_form::{self, Elements};
 use super::output::Output;
+use crate::operation::memory;
 
 /// Stripes with less than this stay in memory while there is more to come.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -473,6 +474,7 @@ impl Collector {
                 self.spilled_bytes.fetch_add(bytes.len() as u64, Relaxed);
                 file.write_all(bytes)
             })?;
+            memory::publish();
         }
         Ok(any)
     }

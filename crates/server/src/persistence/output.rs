@@ -9,6 +9,7 @@ use std::time::Duration;
 use rdb::{Checksum, Version};
 
 use super::capture::Form;
+use crate::operation::memory;
 use crate::replication::Transfer;
 
 /// So much is handed to the disk at a time (`rdb-save-incremental-fsync`): the last synchronisation has little left to do.
@@ -121,6 +122,8 @@ impl Output {
             }
         }
         self.written += chunk.len() as u64;
+        // What others have captured is given back here, and what is made here for replicas elsewhere: in the end as much as there is data.
+        memory::publish();
         if self.incremental
             && self.written - self.synced >= SYNCED_BYTES
             && let Sink::File { file, .. } = &self.sink
