@@ -121,6 +121,9 @@ struct Link {
     pending: Reply,
     phase: Phase,
     spill: Option<Spill>,
+    /// What it was sent of the log was in a file, and it has not had all of the rest yet: what waits in memory behind a file may be more than output limits
+    /// allow.
+    catches_up: bool,
     /// It is fed while it receives its snapshot elsewhere, or loads it.
     is_beside: bool,
     /// The socket takes nothing more: there will be an event.
@@ -428,7 +431,7 @@ impl Feeder {
             Order::Release(link) => {
                 let link = &mut self.links[self.by_id[&link]];
                 link.phase.release();
-                link.spill = None;
+                (link.spill, link.catches_up) = (None, false);
             }
             Order::Snapshot { links, framing, content } => {
                 self.wanted.push_back((links, framing, content));
@@ -482,6 +485,7 @@ impl Feeder {
             pending,
             phase: Phase::Waiting,
             spill: None,
+            catches_up: false,
             is_beside: false,
             is_full: false,
             soft_limit_since: None,
@@ -768,7 +772,7 @@ struct Pumped {
 impl Link {
     /// Whether it is on its way to be like us: then it is waited for, however long it takes.
     fn is_synchronizing(&self) -> bool {
-        self.is_beside || self.spill.is_some() || !matches!(self.phase, Phase::Waiting | Phase::Online { .. })
+        self.is_beside || self.catches_up || !matches!(self.phase, Phase::Waiting | Phase::Online { .. })
     }
 
     /// What lies behind is in memory for it as long as it synchronizes.
@@ -793,6 +797,7 @@ impl Link {
                     self.client.address,
                     SPILL_BYTES >> 20
                 ));
+                self.catches_up = true;
                 self.spill.insert(Spill::new(self.id, reader.released())?)
             }
         };
@@ -847,14 +852,17 @@ impl Link {
                 }
                 Phase::Online { reader, at } => {
                     chunks.clear();
-                    let end = reader.read(*at, TURN_BYTES_MAX, chunks).end;
+                    let read = reader.read(*at, TURN_BYTES_MAX, chunks);
+                    let (end, is_all) = (read.end, read.is_all);
                     if end == *at {
+                        self.catches_up = false;
                         true
                     } else if let Stream::Tls(_) = self.stream {
                         chunks.iter().for_each(|chunk| self.pending.raw(chunk));
                         chunks.clear();
                         *at = end;
                         reader.release(end);
+                        self.catches_up &= !is_all;
                         false
                     } else {
                         let wanted: usize = chunks.iter().map(|chunk| chunk.len()).sum();
@@ -864,6 +872,7 @@ impl Link {
                         *at += written as u64;
                         reader.release(*at);
                         self.is_full = written < wanted;
+                        self.catches_up &= self.is_full || !is_all;
                         self.is_full
                     }
                 }
