@@ -163,6 +163,8 @@ struct Link {
     acknowledged: u64,
     acknowledged_on_disk: u64,
     heard_at: Ms,
+    /// Since when it has taken nothing of its snapshot, though there is some for it.
+    stalled_since: Option<Ms>,
 }
 
 impl Link {
@@ -183,6 +185,7 @@ impl Link {
             acknowledged: 0,
             acknowledged_on_disk: 0,
             heard_at: now,
+            stalled_since: None,
         }
     }
 
@@ -256,7 +259,7 @@ impl Downstream {
         link.is_channel && is_cut && self.other(link).is_none()
     }
 
-    /// Since when something has to be heard of a link, if anything has to.
+    /// Since when something has to be heard of a link, or taken by it, if anything has to.
     fn silent_since(&self, link: &Link) -> Option<Ms> {
         let speaks = match link.state {
             State::Online | State::Loading { .. } => !link.is_old,
@@ -264,7 +267,9 @@ impl Downstream {
             // It has nothing to say before it has its snapshot.
             State::Beside { .. } => self.other(link).is_none_or(|other| other.state == State::Delivered),
             State::Delivered => !self.other(link).is_some_and(|first| matches!(first.state, State::Beside { .. })),
-            State::Receiving { .. } => self.lacks_first(link),
+            State::Receiving { .. } if self.lacks_first(link) => true,
+            // Others may wait for the slowest.
+            State::Receiving { .. } => return link.stalled_since,
             State::Client | State::Waiting { .. } => false,
         };
         speaks.then_some(link.heard_at)
@@ -742,6 +747,13 @@ impl Machine {
         self.begin_snapshot_if_due(now);
     }
 
+    /// Whether this link's socket has room for more of the snapshot. To be said whenever some was sent, also where there is still none.
+    pub fn snapshot_room(&mut self, now: Ms, link: LinkId, has_room: bool) {
+        if let Some(known) = self.downstream.links.get_mut(&link) {
+            known.stalled_since = (!has_room).then_some(now);
+        }
+    }
+
     /// This link has got all of its snapshot.
     pub fn snapshot_sent(&mut self, now: Ms, link: LinkId) {
         let Some(known) = self.downstream.links.get_mut(&link) else { return };
@@ -817,17 +829,19 @@ impl Machine {
             .links
             .iter()
             .filter(|(_, link)| self.downstream.silent_since(link).is_some_and(|since| now > since.plus(timeout_ms)))
-            .map(|(id, link)| (*id, format!("{}:{}", link.shown_host(), link.port)))
+            .map(|(id, link)| {
+                let what = if link.stalled_since.is_some() && matches!(link.state, State::Receiving { .. }) {
+                    "it has taken nothing of its snapshot"
+                } else {
+                    "nothing was heard of it"
+                };
+                let name = format!("{}:{}", link.shown_host(), link.port);
+                let seconds = timeout_ms / 1000;
+                (*id, format!("timed-out replica {name}: {what} for more than repl-timeout ({seconds} s)"))
+            })
             .collect();
-        for (link, name) in silent {
-            self.disconnect(
-                now,
-                link,
-                format!(
-                    "timed-out replica {name}: nothing was heard of it for more than repl-timeout ({} s)",
-                    timeout_ms / 1000
-                ),
-            );
+        for (link, why) in silent {
+            self.disconnect(now, link, why);
         }
 
         if now >= self.downstream.empty_line_at {

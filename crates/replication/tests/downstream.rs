@@ -253,6 +253,39 @@ fn those_who_wait_are_kept_patient_and_those_who_load_are_not_given_up() {
     assert!(actions(&mut machine).iter().any(|action| matches!(action, Action::Disconnect { .. })));
 }
 
+/// As real servers do with a snapshot that is sent as it is made (Redis 8.2, Valkey 9.1): others wait for the slowest.
+#[test]
+fn who_takes_nothing_of_its_snapshot_is_given_up_and_who_is_sent_nothing_is_not() {
+    for diskless in [true, false] {
+        let mut machine = machine(Config { diskless, ..config() });
+        (1..=2).for_each(|link| join(&mut machine, 0, link, log(0, 0)));
+        let links = [LinkId(1), LinkId(2)];
+        machine.cut(Ms(0), &links, 0, None);
+        links.iter().for_each(|link| machine.snapshot_room(Ms(10), *link, false));
+        machine.snapshot_room(Ms(20_000), LinkId(1), false);
+        machine.snapshot_room(Ms(20_000), LinkId(2), true);
+        let mut now = Ms(20_000);
+        let gone = loop {
+            now = machine.next_deadline().expect("there is something to wait for").max(now);
+            machine.handle_timeout(now, log(0, 0));
+            let gone = actions(&mut machine).into_iter().find_map(|action| match action {
+                Action::Disconnect { link, why } => Some((link, why)),
+                _ => None,
+            });
+            if let Some((link, why)) = gone {
+                assert!(
+                    why.contains("it has taken nothing of its snapshot for more than repl-timeout (60 s)"),
+                    "{why}"
+                );
+                break link;
+            }
+        };
+        assert_eq!((gone, now), (LinkId(1), Ms(80_001)));
+        machine.handle_timeout(Ms(1_000_000), log(0, 0));
+        assert_eq!(actions(&mut machine), [Action::Patience(LinkId(2))]);
+    }
+}
+
 #[test]
 fn telnet_need_not_acknowledge() {
     let mut machine = machine(config());

@@ -149,7 +149,9 @@ impl State {
             if from_server {
                 let mut wires = self.lock();
                 wires.forwarded[number] += count as u64;
-                wires.has_snapshot[number] |= buffer[..count].windows(5).any(|word| word == b"$EOF:");
+                // The mark's announcement, or where there is none, the file's first word.
+                let begins = |word: &[u8]| word.starts_with(b"$EOF:") || word == b"REDIS0";
+                wires.has_snapshot[number] |= buffer[..count].windows(6).any(begins);
             }
         }
     }

@@ -1,5 +1,5 @@
 //! Replicas that join a primary under load: several at once cost one snapshot, and one behind a line that is slower than what is written gets there
-//! with its first snapshot, while its primary's memory stays bounded.
+//! with its first snapshot, while its primary's memory stays bounded. One that reads nothing is not waited for.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use rand::{Rng, RngCore};
 use robustness::network::{Network, Weather};
 use robustness::replicas::{
-    follow, is_linked, memory, replication, start, stat, under_load, wait_equal_offsets, wait_linked,
+    assert_equal, follow, is_linked, memory, replication, start, stat, under_load, wait_equal_offsets, wait_for_replicas,
+    wait_linked,
 };
+use robustness::wires::Wires;
 use testkit::{Kind, Random, Server, random_from, wait_for};
 
 /// How much there is, comes more meanwhile, and gets through in a second, in MB. `make slow-replica` has more of the first two and less of the last.
@@ -141,9 +143,48 @@ fn who_joins_within_the_delay_shares_a_snapshot() {
         replicas.iter().for_each(wait_linked);
     });
     for replica in &replicas {
-        robustness::replicas::assert_equal(&primary, replica);
+        assert_equal(&primary, replica);
     }
     assert_eq!(stat(&mut primary.client(), "sync_full"), replicas.len() as u64);
     let snapshots = primary.log().matches("Starting a snapshot for SYNC").count();
     assert_eq!(snapshots, 1, "{}", primary.log());
+}
+
+/// Real servers prove it where the snapshot is sent as it is made, on one connection; by a file they wait for ever, but nobody waits with them. (On two
+/// connections they give up all replicas of a snapshot together.)
+#[test]
+fn who_stops_reading_in_the_middle_of_a_snapshot_is_given_up() {
+    let one = ["--repl-rdb-channel", "no"];
+    let by_file = ["--repl-diskless-sync", "no"];
+    let table = [
+        (Kind::Redis82, &one[..]),
+        (Kind::Valkey91, &[]),
+        (Kind::Spinel, &one),
+        (Kind::Spinel, &[]),
+        (Kind::Spinel, &by_file),
+    ];
+    let impatient = ["--repl-timeout", "2", "--repl-ping-replica-period", "1", "--repl-diskless-sync-delay", "1"];
+    let mut random = random_from(testkit::seed());
+    for (kind, words) in table {
+        let Some(primary) = start(kind, &[&impatient, words].concat()) else { continue };
+        let replicas = [start(Kind::Spinel, &[]), start(Kind::Spinel, &[])];
+        let [Some(stopped), Some(other)] = replicas else { return };
+        println!("{kind} with {words:?}:");
+        let mut client = primary.client();
+        // More than lies between a snapshot and its slowest reader.
+        for number in 0..400 {
+            let value: Vec<u8> = std::iter::repeat_with(|| value(&mut random)).take(100).flatten().collect();
+            client.command(&[b"SET", format!("key:{number}").as_bytes(), &value]).expect("an answer");
+        }
+        let wires = Wires::new(primary.address(), 1 << 20);
+        let reply = stopped.client().line(&format!("REPLICAOF 127.0.0.1 {}", wires.port()));
+        assert!(reply.to_string().starts_with("OK"), "{reply}");
+        follow(&other, &primary);
+        wait_linked(&other);
+        wait_for_replicas(&primary, 1);
+        wires.release();
+        wait_linked(&stopped);
+        assert_equal(&primary, &stopped);
+        assert_equal(&primary, &other);
+    }
 }

@@ -636,6 +636,10 @@ impl Feeder {
         let outcome = link.pump(&mut self.chunks);
         match outcome {
             Ok(Pumped { bytes, wants_more, is_sent }) => {
+                if matches!(link.phase, Phase::Snapshot { .. } | Phase::File { .. }) && (bytes > 0 || !link.is_full) {
+                    let (id, has_room) = (link.id, !link.is_full);
+                    self.shared.with_machine(None, |machine, now, _| machine.snapshot_room(now, id, has_room));
+                }
                 link.client.net_output_bytes.add(bytes as u64);
                 self.shared.replication.counters.output_bytes.fetch_add(bytes as u64, Relaxed);
                 if wants_more && !self.more.contains(&token) {
