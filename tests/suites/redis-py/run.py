@@ -3,10 +3,9 @@
 The suite expects a server at localhost:6379 and, for TLS, at 6666. Both are given to it, in network namespaces: several parts of the suite run side by
 side, each with a server of its own at these ports, and nothing that a test does can leave the machine. Most of a test's time is waiting.
 
-    run.py [--parts N] [--protocol 2|3] [--legacy-responses true|false] [--waiting] [-k EXPRESSION]
+    run.py [--parts N] [--protocol 2|3] [--legacy-responses true|false] [-k EXPRESSION]
 
 Without --protocol and --legacy-responses it runs as a user gets redis-py: RESP3 on the wire, replies in the shapes of RESP2.
---waiting runs only the tests that wait for something that Spinel does not have yet, and tells which of them pass.
 """
 
 import argparse
@@ -31,7 +30,6 @@ def arguments():
     parser.add_argument("--parts", type=int, default=6, help="how many parts run at once")
     parser.add_argument("--protocol", choices=["2", "3"])
     parser.add_argument("--legacy-responses", choices=["true", "false"])
-    parser.add_argument("--waiting", action="store_true", help="only the tests that wait for something")
     parser.add_argument("-k", dest="expression", help="only tests whose names match, as pytest's -k")
     return parser.parse_args()
 
@@ -52,19 +50,17 @@ def main():
     lists = {
         "skipped": List(HERE / "skipped.txt", SKIPPED_AT_MOST),
         "baseline": List(HERE / "fails-with-redis-8.2.txt"),
-        "waiting": [List(path) for path in sorted(HERE.glob("waits-for-*.txt"))],
     }
-    waiting = {test for one in lists["waiting"] for test in one.reasons}
     words = namespace()
     if words is None:
         print("SKIPPED tests/suites/redis-py: this machine lets nobody make a network namespace (unshare --net)", file=sys.stderr)
         return 0
 
-    not_run = set(lists["skipped"].reasons) | set(lists["baseline"].reasons) | waiting
+    not_run = set(lists["skipped"].reasons) | set(lists["baseline"].reasons)
     begun = time.monotonic()
-    run = Run(words, options, options.parts, {"only": sorted(waiting)} if options.waiting else {"without": sorted(not_run)})
+    run = Run(words, options, options.parts, {"without": sorted(not_run)})
     failures, again = run.named("failed"), {}
-    if failures and not options.waiting:
+    if failures:
         # Some of the suite's tests ask how long something took. Those that fail get a second try, with the machine to themselves.
         again = failures
         second = Run(words, options, 1 if len(failures) <= ALONE_AT_MOST else options.parts, {"only": sorted(failures)})
@@ -76,23 +72,20 @@ def main():
     for name, message in sorted(again.items()):
         if name not in failures:
             print(f"passed on the second try: {name} | {message}")
-    if options.waiting:
-        for name in sorted(run.named("passed")):
-            print(f"passes now: {name}")
     for text in run.broken:
         print(f"BROKEN {text}")
     stale = []
     if not options.expression and not run.broken:
-        for one in (lists["skipped"], lists["baseline"], *lists["waiting"]):
+        for one in lists.values():
             stale += [f"STALE {one.name}: there is no test {test}" for test in one.stale(run.known)]
     print("\n".join(stale), end="\n" if stale else "")
     if run.need_tls:
         print(f"SKIPPED tests/suites/redis-py: the server has no TLS: {run.need_tls} tests", file=sys.stderr)
     passed = len(run.named("passed")) + len(again) - len(failures) * bool(again)
     print(f"redis-py: {passed} passed, {len(failures)} failed, {len(run.named('skipped'))} skipped by the suite itself, "
-          f"{len(lists['skipped'].reasons)} skipped here, {len(lists['baseline'].reasons)} that fail with Redis 8.2 too, "
-          f"{len(waiting)} that wait; {time.monotonic() - begun:.0f} s; logs in {WORK}")
-    return 1 if (failures and not options.waiting) or run.broken or stale or not passed else 0
+          f"{len(lists['skipped'].reasons)} skipped here, {len(lists['baseline'].reasons)} that fail with Redis 8.2 too; "
+          f"{time.monotonic() - begun:.0f} s; logs in {WORK}")
+    return 1 if failures or run.broken or stale or not passed else 0
 
 
 class Run:

@@ -1,8 +1,8 @@
 """The redis crate's own tests against the server that SPINEL_BIN names. Each test starts a server of its own, by the options that redis-server takes.
 
-    run.py [--protocol RESP2|RESP3] [--server tcp|unix|tcp+tls] [--waiting]
+    run.py [--protocol RESP2|RESP3] [--server tcp|unix|tcp+tls]
 
-Without --protocol: both. --waiting runs only the tests that wait for something that Spinel does not have yet, and tells which of them pass.
+Without --protocol: both.
 """
 
 import argparse
@@ -79,19 +79,15 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--protocol", choices=["RESP2", "RESP3"])
     parser.add_argument("--server", choices=["tcp", "unix", "tcp+tls"], default="tcp")
-    parser.add_argument("--waiting", action="store_true")
     options = parser.parse_args()
     skipped = List(HERE / "skipped.txt", SKIPPED_AT_MOST)
     baseline = List(HERE / "fails-with-redis-8.2.txt")
-    waiting = [List(path) for path in sorted(HERE.glob("waits-for-*.txt"))]
-    waits = {test for one in waiting for test in one.reasons}
-    listed = waits | set(skipped.reasons) | set(baseline.reasons)
+    listed = set(skipped.reasons) | set(baseline.reasons)
 
     begun = time.monotonic()
     suite = Suite(options)
     known = {part for name, tests in suite.tests.items() for test in tests for part in parts(f"{name}::{test}")}
-    chosen = {name: [test for test in tests if (options.waiting and parts(f"{name}::{test}") & waits)
-                     or (not options.waiting and not parts(f"{name}::{test}") & listed)] for name, tests in suite.tests.items()}
+    chosen = {name: [test for test in tests if not parts(f"{name}::{test}") & listed] for name, tests in suite.tests.items()}
     count, failures = collections.Counter(), {}
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         protocols = [options.protocol] if options.protocol else ["RESP2", "RESP3"]
@@ -104,9 +100,7 @@ def main():
                 count[outcome] += 1
                 if outcome in ("FAILED", "no end"):
                     failures[name, test, protocol] = f"{outcome} {message}"
-                elif options.waiting and outcome == "ok":
-                    print(f"passes now: {name}::{test} ({protocol})")
-    if failures and len(failures) <= AGAIN_AT_MOST and not options.waiting:
+    if failures and len(failures) <= AGAIN_AT_MOST:
         # Some ask how long something took: a second try, with the machine to themselves.
         for name, test, protocol in sorted(failures):
             (outcome, message), = suite.run(name, [test], protocol).values()
@@ -115,12 +109,12 @@ def main():
                 count["ok"] += 1
     for (name, test, protocol), message in sorted(failures.items()):
         print(f"FAILED {name}::{test} ({protocol}) | {message[:200]}")
-    stale = [f"STALE {one.name}: there is no test {test}" for one in (skipped, baseline, *waiting) for test in one.stale(known)]
+    stale = [f"STALE {one.name}: there is no test {test}" for one in (skipped, baseline) for test in one.stale(known)]
     print("\n".join(stale), end="\n" if stale else "")
     print(f"redis-rs: {count['ok']} passed, {len(failures)} failed, {count['ignored']} ignored by the suite itself, "
-          f"{len(skipped.reasons)} skipped here, {len(baseline.reasons)} that fail with Redis 8.2 too, {len(waits)} that wait; "
+          f"{len(skipped.reasons)} skipped here, {len(baseline.reasons)} that fail with Redis 8.2 too; "
           f"{time.monotonic() - begun:.0f} s; logs in {WORK}")
-    return 1 if (failures and not options.waiting) or stale or not count["ok"] else 0
+    return 1 if failures or stale or not count["ok"] else 0
 
 
 sys.exit(main())
