@@ -56,6 +56,8 @@ pub struct Global {
     pub last_save: Millis,
     /// The data set is being read from disk: nearly nothing else can be done.
     pub loading: bool,
+    /// A replica loads a full synchronisation beside its data, which are served meanwhile.
+    pub async_loading: bool,
     /// Effects have a reader: an append-only file.
     pub journal_kept: bool,
 }

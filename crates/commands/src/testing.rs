@@ -137,6 +137,7 @@ impl Default for Rig {
                     arguments: Vec::new(),
                     last_save: now,
                     loading: false,
+                    async_loading: false,
                     journal_kept: false,
                 },
                 keyspace: Keyspace::new(&Options { seed: [1, 2, 3, 4], ..Options::default() }),

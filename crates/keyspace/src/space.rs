@@ -204,12 +204,31 @@ impl Keyspace {
     pub fn new(options: &Options) -> Keyspace {
         options.limits.check();
         collection::table::set_up(options.seed, options.limits);
+        Keyspace::empty(KeyHasher::new(options.seed), options.limits)
+    }
+
+    fn empty(hasher: KeyHasher, limits: Limits) -> Keyspace {
         let shards: Box<[Shard]> = (0..SHARD_COUNT).map(|_| Shard::new()).collect();
         let Ok(shards) = shards.try_into() else { unreachable!("collected that many") };
         let counters = (0..COUNTERS_COUNT).map(|_| TableCounters::default()).collect();
         let occupied = [const { AtomicU64::new(0) }; SHARD_WORDS];
-        let (hasher, limits) = (KeyHasher::new(options.seed), options.limits);
         Keyspace { shards, counters, occupied, hasher, limits, cut: UnsafeCell::new(None) }
+    }
+
+    /// An empty keyspace, in which keys lie where they lie in this one: what is put in there can [take the place](Self::exchange) of what is here.
+    pub fn empty_like(&self) -> Keyspace {
+        Keyspace::empty(self.hasher.clone(), self.limits)
+    }
+
+    /// Exchanges what two keyspaces hold, of which one was made [like](Self::empty_like) the other. Takes no longer when they hold more.
+    ///
+    /// # Panics
+    /// While a snapshot of either is taken: its walkers would go on in the other.
+    pub fn exchange(&mut self, other: &mut Keyspace) {
+        assert!(self.cut.get_mut().is_none() && other.cut.get_mut().is_none(), "a snapshot is of one keyspace");
+        std::mem::swap(&mut self.shards, &mut other.shards);
+        std::mem::swap(&mut self.counters, &mut other.counters);
+        std::mem::swap(&mut self.occupied, &mut other.occupied);
     }
 
     #[inline]

@@ -1540,7 +1540,11 @@ impl Access {
                 }
             }
         }
-        replication::refusal(cx, command, args, self.in_script, is_begun)
+        let refused = replication::refusal(cx, command, args, self.in_script, is_begun);
+        if refused.is_none() && cx.global().async_loading && command.spec.flags.contains(Flags::NO_ASYNC_LOADING) {
+            return Some(Error::text("LOADING Redis is loading the dataset in memory"));
+        }
+        refused
     }
 
     /// Where a command is tried.

@@ -58,6 +58,7 @@ impl InProcess {
             arguments: Vec::new(),
             last_save: now,
             loading: false,
+            async_loading: false,
             journal_kept: false,
         };
         let keyspace = Keyspace::new(&Options { seed, ..Options::default() });

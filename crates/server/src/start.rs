@@ -331,6 +331,7 @@ fn world(
         last_save: now,
         // Until its files are read.
         loading: true,
+        async_loading: false,
         journal_kept: false,
     };
     let keyspace = Keyspace::new(&Options { seed: rand::random(), ..Options::default() });

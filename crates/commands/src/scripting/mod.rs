@@ -18,12 +18,12 @@ mod script;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use scripting::{Cache, Engine, Functions, Lifetime, Program, Script};
+use scripting::{Cache, Engine, Lifetime, Program, Script};
 
 pub use eval::denies_oom;
 pub use run::{Executor, FIRST_KEY, ScriptCall, run};
 pub use running::Running;
-pub use scripting::{Ended, Policy};
+pub use scripting::{Ended, Functions, Policy};
 
 use crate::client::Session;
 use crate::error::Error;

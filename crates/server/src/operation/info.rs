@@ -351,8 +351,9 @@ fn persistence(sources: &InfoSources<'_>, report: &mut Report) {
     let jobs = sources.persistence.progress();
     let flag = |flag: bool| u8::from(flag);
     let loading = figures.loading.load(Relaxed);
-    report.field("loading", flag(loading));
-    report.zeros(&["async_loading"]);
+    let async_loading = figures.async_loading.load(Relaxed);
+    report.field("loading", flag(loading && !async_loading));
+    report.field("async_loading", flag(loading && async_loading));
     // Nothing forks, so nothing is copied on write: what is told here is what writers have captured for a snapshot.
     report.field("current_cow_peak", jobs.captured_bytes_peak);
     report.field("current_cow_size", jobs.captured_bytes);

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 #[derive(Debug)]
 pub struct Figures {
     pub loading: AtomicBool,
+    /// And the old data are served meanwhile.
+    pub async_loading: AtomicBool,
     pub load_began_seconds: AtomicI64,
     pub load_total_bytes: AtomicU64,
     pub load_done_bytes: AtomicU64,
@@ -32,6 +34,7 @@ impl Default for Figures {
     fn default() -> Figures {
         Figures {
             loading: AtomicBool::default(),
+            async_loading: AtomicBool::default(),
             load_began_seconds: AtomicI64::default(),
             load_total_bytes: AtomicU64::default(),
             load_done_bytes: AtomicU64::default(),

@@ -426,7 +426,7 @@ impl Shared {
                 return;
             };
             let jobs = self.persistence.jobs.lock();
-            if jobs.running.is_some() || world.global.loading {
+            if jobs.running.is_some() || world.global.loading || world.global.async_loading {
                 return;
             }
             let config = &world.global.config;

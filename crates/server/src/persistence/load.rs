@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use commands::db::access;
 use commands::persistence::Reload;
-use commands::scripting::{Policy, VERSION};
-use commands::tracking;
+use commands::scripting::{Functions, Policy, VERSION};
+use commands::{World, tracking};
 use config::directives;
 use keyspace::{DbIndex, Entry, Expiry, Held, Key, Keyspace, Millis, SHARD_COUNT, ShardIndex};
 use rdb::{Access, Batch, Decoded, Item, Limits, Reader, Value};
@@ -50,9 +50,23 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
+/// What is loaded beside the data that we have, to take their place when it is whole.
+struct Aside {
+    keyspace: Keyspace,
+    functions: Mutex<Functions>,
+}
+
+impl fmt::Debug for Aside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aside").finish_non_exhaustive()
+    }
+}
+
 /// What one loading has come to.
 #[derive(Debug, Default)]
 pub struct Loading {
+    /// Where it goes, if not into the world.
+    aside: Option<Aside>,
     pub keys: AtomicU64,
     pub expired: AtomicU64,
     failed: AtomicBool,
@@ -69,8 +83,20 @@ pub struct StreamPlace {
     pub db: u32,
 }
 
+/// What becomes of the data that we have while others are loaded. Clients get LOADING, unless the old data are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldData {
+    /// They go first: there is nothing where the new ones cannot be loaded.
+    Go,
+    /// They go when the new ones are whole.
+    Stay,
+    /// They are served until the new ones are whole (`async_loading`).
+    AreServed,
+}
+
 /// A snapshot that comes from our primary.
 pub struct Incoming {
+    pub old: OldData,
     /// Where it was cut.
     pub offset: u64,
     /// The number of the stream behind it.
@@ -78,6 +104,11 @@ pub struct Incoming {
 }
 
 impl Loading {
+    /// Where keys go.
+    fn keyspace<'a>(&'a self, world: &'a Keyspace) -> &'a Keyspace {
+        self.aside.as_ref().map_or(world, |aside| &aside.keyspace)
+    }
+
     fn fail(&self, reason: String) {
         self.failure.lock().get_or_insert(reason);
         self.failed.store(true, Relaxed);
@@ -168,7 +199,7 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
                 Item::Batch(batch) => Part::Batch(batch),
                 Item::Decoded(decoded) => Part::Decoded(decoded),
                 Item::Function(code) => {
-                    load_library(shared, code, manner)?;
+                    load_library(shared, code, manner, loading)?;
                     continue;
                 }
                 Item::End => return Ok(()),
@@ -177,7 +208,7 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
                     continue;
                 }
                 Item::ResizeDb { keys, .. } => {
-                    reserve(shared, &terms, db, keys, &mut announced_left);
+                    reserve(shared, &terms, loading, db, keys, &mut announced_left);
                     continue;
                 }
                 Item::SelectDb(selected) => {
@@ -208,7 +239,7 @@ fn keys_at_most(bytes: u64) -> u64 {
 
 /// Makes room for so many keys. The figure is a hint and may be damaged: few keys grow into their tables quickly anyway, and all databases together
 /// get room for no more than `left`.
-fn reserve(shared: &Shared, terms: &Terms, db: u64, keys: u64, left: &mut u64) {
+fn reserve(shared: &Shared, terms: &Terms, loading: &Loading, db: u64, keys: u64, left: &mut u64) {
     /// Below this many a shard it is not worth it.
     const SHARD_KEYS_MIN: u64 = 64;
     const SHARDS_AT_ONCE: usize = 64;
@@ -221,18 +252,22 @@ fn reserve(shared: &Shared, terms: &Terms, db: u64, keys: u64, left: &mut u64) {
     let shards: Vec<ShardIndex> = ShardIndex::all().collect();
     for shards in shards.chunks(SHARDS_AT_ONCE) {
         let world = shared.gates.narrow(shared.loops());
+        let keyspace = loading.keyspace(&world.keyspace);
         for &shard in shards {
-            world.keyspace.lock_one(shard).reserve(DbIndex(db as u32), shard, len as usize);
+            keyspace.lock_one(shard).reserve(DbIndex(db as u32), shard, len as usize);
         }
     }
 }
 
 /// Libraries are few, and stand before all keys.
-fn load_library(shared: &Shared, code: Vec<u8>, manner: Manner) -> Result<(), LoadError> {
+fn load_library(shared: &Shared, code: Vec<u8>, manner: Manner, loading: &Loading) -> Result<(), LoadError> {
     let policy = if manner.merge { Policy::Replace } else { Policy::Append };
-    let mut world = shared.gates.wide();
     let mut log = |_, text: &str| LOG.notice(text);
-    world.global.scripts.functions.restore(&[code], policy, VERSION, &mut log).map_err(|text| {
+    let restored = match &loading.aside {
+        Some(aside) => aside.functions.lock().restore(&[code], policy, VERSION, &mut log),
+        None => shared.gates.wide().global.scripts.functions.restore(&[code], policy, VERSION, &mut log),
+    };
+    restored.map_err(|text| {
         LoadError(format!("a library of functions cannot be loaded: {}", String::from_utf8_lossy(&text)))
     })
 }
@@ -327,7 +362,7 @@ fn insert_keys(
     }
     let db = DbIndex(db as u32);
     let world = shared.gates.narrow(gate);
-    let keyspace: &Keyspace = &world.keyspace;
+    let keyspace = loading.keyspace(&world.keyspace);
     let names: SmallVec<[_; KEYS_AT_ONCE]> = loaded.iter().map(|loaded| loaded.key.clone()).collect();
     let keys: SmallVec<[Key<'_>; KEYS_AT_ONCE]> = names.iter().map(|name| keyspace.key(name)).collect();
     let mut held = Held::new();
@@ -443,8 +478,10 @@ impl Shared {
     pub(super) fn end_loading(&self) {
         let mut world = self.gates.wide();
         world.global.loading = false;
+        world.global.async_loading = false;
         self.follow_config(&mut world.global);
         self.persistence.figures.loading.store(false, Relaxed);
+        self.persistence.figures.async_loading.store(false, Relaxed);
         // What was loaded is what is saved.
         self.persistence.figures.saved_changes.store(self.changes(), Relaxed);
     }
@@ -470,41 +507,95 @@ impl Shared {
         self.free_elsewhere(objects, 0, Box::new(garbage));
     }
 
-    /// Makes the snapshot of a primary the data. Returns what the source has behind it. While it is loaded, clients get LOADING; if that fails, there is
-    /// nothing.
+    /// Exchanges the data for what was loaded aside; `also` is done under the same access.
+    fn exchange_data(&self, aside: &mut Aside, stream: u64, also: impl FnOnce(&mut Global)) -> Result<(), String> {
+        let mut world = loop {
+            let world = self.gates.wide();
+            if !self.replication.is_stream(stream) || self.is_ending() {
+                return Err("it is not wanted any more".to_owned());
+            }
+            let jobs = self.persistence.jobs.lock();
+            let Some(running) = &jobs.running else { break world };
+            if matches!(running.kind, Kind::BackgroundSave | Kind::Rewrite) {
+                // What it writes is about to go.
+                running.cancel();
+            }
+            drop(jobs);
+            drop(world);
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let World { global, keyspace } = &mut *world;
+        {
+            // SAFETY: all gates are closed, and every Space is made and dropped behind a gate; nobody else knows what lies aside.
+            let (old, new) = unsafe { (keyspace.wide(), aside.keyspace.wide()) };
+            global.watches.touch_all(|db, key| old.contains(db, old.key(key)) || new.contains(db, new.key(key)));
+        }
+        keyspace.exchange(&mut aside.keyspace);
+        std::mem::swap(&mut global.scripts.functions, aside.functions.get_mut());
+        let tracked = tracking::invalidate_everything(global, self, &self.job_stats, self.loops());
+        also(global);
+        drop(world);
+        if let Some(tracked) = tracked {
+            self.free_elsewhere(1, 0, tracked);
+        }
+        Ok(())
+    }
+
+    /// Makes the snapshot of a primary the data. Returns what the source has behind it.
     ///
     /// # Errors
     /// Why it failed.
     pub fn load_from_primary<R: Read>(&self, source: R, incoming: &Incoming) -> Result<Vec<u8>, String> {
         let began = Instant::now();
+        let mut loading = Loading::default();
         {
             // Nobody is promoted while data is loaded, but somebody may have been before that.
             let mut world = self.gates.wide();
             if !self.replication.is_stream(incoming.stream) {
                 return Err("it is not wanted any more".to_owned());
             }
-            world.global.loading = true;
+            world.global.loading = incoming.old != OldData::AreServed;
+            world.global.async_loading = incoming.old == OldData::AreServed;
+            if incoming.old != OldData::Go {
+                let keyspace = world.keyspace.empty_like();
+                loading.aside = Some(Aside { keyspace, functions: Mutex::default() });
+            }
         }
         self.begin_loading();
-        self.forget_data(|global| {
+        self.persistence.figures.async_loading.store(incoming.old == OldData::AreServed, Relaxed);
+        let leave_old = |global: &mut Global| {
             // What was written so far is of other data: a new file begins with what is loaded.
             self.close_aof_for_sync(global);
             self.drop_log(global);
-        });
-        let loading = Loading::default();
+        };
+        if incoming.old == OldData::Go {
+            self.forget_data(leave_old);
+        }
         // What a replica has, its primary says when it goes.
         let loaded = load(self, source, Manner { merge: false, keep_expired: true }, &loading);
+        let mut loaded = loaded.map(|(rest, _)| rest).map_err(|error| error.to_string());
+        if let Some(mut aside) = loading.aside.take() {
+            if let Ok(rest) = loaded {
+                loaded = self.exchange_data(&mut aside, incoming.stream, leave_old).map(|()| rest);
+            }
+            // The old data, or what has come of the new ones.
+            // SAFETY: nobody else knows it.
+            let garbage = unsafe { aside.keyspace.wide() }.flush_all();
+            self.free_elsewhere(garbage.len() as u64, 0, Box::new(garbage));
+        }
         let result = match loaded {
-            Ok((rest, _)) => {
+            Ok(rest) => {
                 self.note_loaded(&loading, began);
                 let db = loading.stream.lock().take().map_or(0, |stream| stream.db);
                 self.replication.note_stream_db(db);
                 self.begin_log_of_primary(incoming.offset);
                 Ok(rest)
             }
-            Err(error) => {
-                self.forget_data(|_| {});
-                Err(error.to_string())
+            Err(reason) => {
+                if incoming.old == OldData::Go {
+                    self.forget_data(|_| {});
+                }
+                Err(reason)
             }
         };
         self.end_loading();

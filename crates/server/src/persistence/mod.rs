@@ -34,7 +34,7 @@ use self::aof::Status;
 pub use self::figures::Figures;
 pub use self::jobs::{BeginSync, start, stop};
 use self::jobs::{Jobs, Kind};
-pub use self::load::{Incoming, StreamPlace};
+pub use self::load::{Incoming, OldData, StreamPlace};
 use crate::shared::Shared;
 
 /// More threads than this write or read a file together only in turns.

@@ -34,7 +34,7 @@ use super::kept::Spilled;
 use super::*;
 use crate::dispatch::{Dispatcher, Job, Progress, Requests, Scratch};
 use crate::operation::memory;
-use crate::persistence::Incoming;
+use crate::persistence::{Incoming, OldData};
 use crate::shared::now;
 use crate::tls::TlsDirectives;
 
@@ -252,7 +252,7 @@ impl Upstream {
                 }
             }
             Order::Receive { framing, offset, stream, channel } => {
-                self.receive(framing, Incoming { offset, stream }, channel);
+                self.receive(framing, offset, stream, channel);
             }
             Order::ConnectChannel(address) => self.connect_channel(&address),
             Order::SendOnChannel(bytes) => {
@@ -608,7 +608,7 @@ impl Upstream {
     // -----------------------------------------------------------------------------------------------------------------
 
     /// Receives a snapshot and makes it the data. Whatever comes behind it stays in `input`, as does what comes beside it.
-    fn receive(&mut self, framing: Framing, incoming: Incoming, channel: Option<Option<u32>>) {
+    fn receive(&mut self, framing: Framing, offset: u64, stream: u64, channel: Option<Option<u32>>) {
         if channel.is_none() {
             self.mode = Mode::Snapshot;
         }
@@ -622,11 +622,17 @@ impl Upstream {
             let keys: usize = (0..space.db_count()).map(|db| space.len(DbIndex(db as u32))).sum();
             (global.config.clone(), keys == 0)
         };
-        let from_socket = match config.get(directives::REPL_DISKLESS_LOAD) {
-            ReplDisklessLoad::Disabled => false,
-            ReplDisklessLoad::OnEmptyDb => is_empty,
-            ReplDisklessLoad::Swapdb | ReplDisklessLoad::FlushBeforeLoad => true,
+        // What we have is an earlier state of the same, or of something else that nobody wants to read meanwhile.
+        let is_earlier = shared
+            .with_machine(None, |machine, _, log| log.first.is_some() && machine.history().id == machine.upstream_id());
+        let (from_socket, old) = match config.get(directives::REPL_DISKLESS_LOAD) {
+            ReplDisklessLoad::Disabled => (false, OldData::Go),
+            ReplDisklessLoad::OnEmptyDb => (is_empty, OldData::Go),
+            ReplDisklessLoad::Swapdb if is_earlier => (true, OldData::AreServed),
+            ReplDisklessLoad::Swapdb => (true, OldData::Stay),
+            ReplDisklessLoad::FlushBeforeLoad => (true, OldData::Go),
         };
+        let incoming = Incoming { old, offset, stream };
         LOG.notice(&format!(
             "PRIMARY <-> REPLICA sync: receiving {} from primary {}",
             match framing {
