@@ -341,6 +341,11 @@ pub enum Release {
     RoleChanged,
 }
 
+/// What a client hears that has waited when the server became a replica.
+pub fn role_changed() -> Error {
+    Error::text("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)")
+}
+
 /// Ends the waiting of one client. False if it does not wait (any more).
 pub fn release(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client_id: u64, why: Release) -> bool {
     let waits_for_job = |waiters: &Waiters| {
@@ -358,9 +363,7 @@ pub fn release(global: &mut Global, host: &dyn Host, stats: &ThreadStats, client
     let error = match why {
         Release::Timeout => None,
         Release::Error => Some(Error::text("UNBLOCKED client unblocked via CLIENT UNBLOCK")),
-        Release::RoleChanged => Some(Error::text(
-            "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
-        )),
+        Release::RoleChanged => Some(role_changed()),
     };
     match (&error, waiter.on) {
         (None, BlockOn::Safe(safety)) => reply_safety(&safety, host, &mut reply),

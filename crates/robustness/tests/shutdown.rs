@@ -130,6 +130,38 @@ fn writes_wait_until_it_is_called_off() {
 }
 
 #[test]
+fn who_waits_behind_the_pause_counts_as_blocked() {
+    against_both(&["--shutdown-timeout", "1000"], |primary, replica| {
+        leave_behind(primary, replica);
+        let blocked = |count| wait_until(DEADLINE, || robustness::info(primary, "blocked_clients") == count);
+        let _asked = ask(primary, "SHUTDOWN");
+        assert!(blocked(1));
+        let _popping = ask(primary, "BLPOP nothing 0");
+        assert!(blocked(2));
+        let _writing = ask(primary, "SET a 2");
+        assert!(blocked(3));
+        assert_eq!(primary.client().line("SHUTDOWN ABORT").to_string(), "OK");
+        assert!(blocked(1), "who waits for a key goes on waiting");
+    });
+}
+
+#[test]
+fn who_has_asked_is_told_when_it_becomes_a_replica_and_it_ends_all_the_same() {
+    against_both(&["--shutdown-timeout", "3"], |primary, replica| {
+        leave_behind(primary, replica);
+        let mut clients = [ask(primary, "SHUTDOWN"), ask(primary, "SHUTDOWN NOSAVE")];
+        assert!(wait_until(DEADLINE, || robustness::info(primary, "blocked_clients") == 2));
+        // Nobody answers there: nothing else changes meanwhile.
+        assert_eq!(primary.client().line("REPLICAOF 127.0.0.1 1").to_string(), "OK");
+        for client in &mut clients {
+            let reply = client.receive().expect("a reply");
+            assert!(reply.is_error_of("UNBLOCKED"), "{reply}");
+        }
+        wait_for_the_end(primary);
+    });
+}
+
+#[test]
 fn who_does_not_want_to_wait_need_not() {
     type End = fn(&mut Server) -> Client;
     let now: End = |server| ask(server, "SHUTDOWN NOW");

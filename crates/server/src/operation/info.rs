@@ -241,7 +241,9 @@ fn clients(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("client_recent_max_input_buffer", most(|client| client.query_buffer_bytes.load(Relaxed)));
     report.field("client_recent_max_output_buffer", most(|client| client.output_bytes.load(Relaxed)));
     let waiters = sources.global.map(|global| global.waiters.count()).unwrap_or_default();
-    report.field("blocked_clients", waiters.clients);
+    // Those too whom a pause makes wait, as in Redis.
+    let is_paused = |client: &&Arc<commands::Client>| client.flags().contains(ClientFlags::PAUSED);
+    report.field("blocked_clients", waiters.clients + clients.iter().filter(is_paused).count());
     let (watching_clients, watched_keys) = sources.global.map(|global| global.watches.count()).unwrap_or_default();
     report.field("tracking_clients", tracking(sources).clients);
     let is_subscriber = |client: &&Arc<commands::Client>| client.flags().contains(ClientFlags::PUBSUB);

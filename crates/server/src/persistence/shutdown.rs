@@ -193,6 +193,18 @@ impl Shared {
         self.wake_all();
     }
 
+    /// The server becomes a replica: who has asked for a shutdown that waits hears no more of it, but for this. The shutdown goes on, as in Redis.
+    pub(crate) fn part_from_shutdown(&self, global: &mut Global) {
+        let clients = {
+            let mut jobs = self.persistence.jobs.lock();
+            let waiting = jobs.closing.as_mut().filter(|closing| closing.patience.is_some());
+            waiting.map_or_else(Vec::new, |closing| std::mem::take(&mut closing.clients))
+        };
+        for client_id in clients {
+            blocking::finish(global, self, &self.job_stats, client_id, Err(blocking::role_changed()), false);
+        }
+    }
+
     /// The clients that have asked for it.
     fn forget_shutdown(&self, global: &mut Global, jobs: &mut Jobs) -> Vec<u64> {
         global.pauses.set(PauseReason::Shutdown, None);

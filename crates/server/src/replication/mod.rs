@@ -563,6 +563,7 @@ impl Shared {
                 for client_id in global.waiters.for_role_change() {
                     blocking::release(global, self, &self.job_stats, client_id, Released::RoleChanged);
                 }
+                self.part_from_shutdown(global);
             }
             Action::BecomePrimary => {
                 global.role = PartPlayed::Primary;
