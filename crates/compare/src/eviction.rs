@@ -1,9 +1,9 @@
 //! Eviction: what it costs, and how well it chooses.
 //!
 //! - **cost**: memory is full of small keys, and each SET brings a new one, so that another has to go. CPU per SET under `allkeys-lru`.
-//! - **hits**: a cache in front of a Zipf load: a key that is not there is set. Each server may keep as many keys as the others, by a limit of what so many
-//!   keys use there, so that the hit rate says how well the policy chooses, and not how small its keys are. The load is paced: policies count in
-//!   seconds, and a faster server must not see fewer of them.
+//! - **hits**: a cache in front of a Zipf load: a key that is not there is set. Each server may keep as many keys as the others, so that the hit rate says
+//!   how well the policy chooses, and not how small its keys are: its limit begins at what so many keys use there, and is set anew every second, by what
+//!   it has too few or too many. The load is paced: policies count in seconds, and a faster server must not see fewer of them.
 //! - **bytes**: the same with as many bytes for everybody, which is what users give it.
 
 use crate::arguments::Options;
@@ -36,6 +36,9 @@ const BUFFERS_BYTES: u64 = 256 << 10;
 /// The first part fills the cache, the second is counted.
 const WARMING_TIME: Duration = Duration::from_secs(10);
 const COUNTED_TIME: Duration = Duration::from_secs(20);
+/// How often the limit is set anew where it goes by keys, and how far from what they should be they may be on average.
+const STEP_TIME: Duration = Duration::from_secs(1);
+const KEYS_OFF_MAX: f64 = 0.005;
 /// The rate of the best peer divided by ours. Two runs of one server differ by less than a hundredth.
 const HITS_RATIO_MAX: f64 = 1.005;
 
@@ -139,25 +142,34 @@ fn hits(
         let target = Target::start_with(kind, 1, &["--maxmemory-policy", policy])?;
         cpu::pin_process(target.pid(), cores.server())?;
         let mut client = target.client()?;
-        match limit {
+        let cached = options.scaled(CACHED_KEYS);
+        let mut held = match limit {
             Limit::Keys => {
+                let empty_bytes = used_bytes(&mut client)?;
                 let template = Template::parse("SET zipf:{n:10} {v:32}")?;
-                load::fill(target.address(), &template, options.scaled(CACHED_KEYS), &mut sequence(0))?;
-                limit_to_used(&mut client)?;
+                load::fill(target.address(), &template, cached, &mut sequence(0))?;
+                let key_bytes = (used_bytes(&mut client)? - empty_bytes) / cached;
+                Some(Held { keys: cached, key_bytes, limit_bytes: limit_to_used(&mut client)? })
             }
             Limit::Bytes => {
                 // About what so many keys use in the larger of the peers, beside what an empty server does.
                 // On a small scale the buffers of clients are most of it.
-                let bytes = used_bytes(&mut client)? + (options.scaled(CACHED_KEYS) * 100).max(4 << 20);
+                let bytes = used_bytes(&mut client)? + (cached * 100).max(4 << 20);
                 set_limit(&mut client, bytes)?;
+                None
             }
-        }
+        };
         let mut random = SmallRng::seed_from_u64(options.seed);
-        paced(&mut client, zipf, options.shortened(WARMING_TIME), &mut random)?;
-        let (asked, hit) = paced(&mut client, zipf, options.shortened(COUNTED_TIME), &mut random)?;
+        stepwise(&mut client, zipf, options.shortened(WARMING_TIME), &mut held, &mut random)?;
+        let Outcome { asked, hits: hit, keys } =
+            stepwise(&mut client, zipf, options.shortened(COUNTED_TIME), &mut held, &mut random)?;
         let rate = hit as f64 / asked as f64;
-        let keys = client.command(&["DBSIZE"])?.integer().unwrap_or_default();
-        eprintln!("  {name} on {kind}: {:.2} % hits, {keys} keys", rate * 100.0);
+        eprintln!("  {name} on {kind}: {:.2} % hits, {keys:.0} keys", rate * 100.0);
+        let off = (keys / cached as f64 - 1.0).abs();
+        ensure!(
+            options.quick || limit == Limit::Bytes || off <= KEYS_OFF_MAX,
+            "{kind} held {keys:.0} keys on average, and was to hold {cached}"
+        );
         report.keep(json!({
             "kind": "eviction",
             "workload": name,
@@ -200,10 +212,60 @@ fn figure(
     }
 }
 
-/// From now on the server may use what it uses, and a little for the buffers of clients.
-fn limit_to_used(client: &mut Client) -> Result<()> {
+/// A cache that is to hold so many keys, each of which uses about so much.
+struct Held {
+    keys: u64,
+    key_bytes: u64,
+    limit_bytes: u64,
+}
+
+impl Held {
+    /// Sets the limit so that the server comes to hold what it should, which has so many keys now.
+    fn adjust(&mut self, client: &mut Client, keys: u64) -> Result<()> {
+        let missing = i64::try_from(self.keys)? - i64::try_from(keys)?;
+        self.limit_bytes = self.limit_bytes.saturating_add_signed(missing * i64::try_from(self.key_bytes)?);
+        set_limit(client, self.limit_bytes)
+    }
+}
+
+/// What has come of asking.
+#[derive(Default)]
+struct Outcome {
+    asked: u64,
+    hits: u64,
+    /// On average.
+    keys: f64,
+}
+
+/// [`paced`] in steps, behind each of which the limit is set anew.
+fn stepwise(
+    client: &mut Client,
+    zipf: &Zipf,
+    time: Duration,
+    held: &mut Option<Held>,
+    random: &mut SmallRng,
+) -> Result<Outcome> {
+    let steps = time.div_duration_f64(STEP_TIME).ceil() as u32;
+    let mut outcome = Outcome::default();
+    for _ in 0..steps {
+        let (asked, hits) = paced(client, zipf, time / steps, random)?;
+        let keys = client.command(&["DBSIZE"])?.integer().and_then(|keys| u64::try_from(keys).ok());
+        let keys = keys.context("DBSIZE is a number")?;
+        outcome.asked += asked;
+        outcome.hits += hits;
+        outcome.keys += keys as f64 / f64::from(steps);
+        if let Some(held) = held {
+            held.adjust(client, keys)?;
+        }
+    }
+    Ok(outcome)
+}
+
+/// From now on the server may use what it uses, and a little for the buffers of clients. Says what that is.
+fn limit_to_used(client: &mut Client) -> Result<u64> {
     let bytes = used_bytes(client)? + BUFFERS_BYTES;
-    set_limit(client, bytes)
+    set_limit(client, bytes)?;
+    Ok(bytes)
 }
 
 fn set_limit(client: &mut Client, bytes: u64) -> Result<()> {
