@@ -41,6 +41,8 @@ pub(crate) struct Part {
     pub(crate) db: u32,
     /// Whole units.
     pub(crate) units: u64,
+    /// Effects, and what wraps them.
+    pub(crate) commands: u64,
     /// Where the unit in progress begins.
     unit_begin: usize,
     unit_effects: u32,
@@ -141,6 +143,7 @@ impl Part {
             }
         }
         self.unit_effects += 1;
+        self.commands += 1;
     }
 
     /// The unit turns out to have a second effect: MULTI in front of the first. Units of one effect are nearly all of them, and a first effect
@@ -148,6 +151,7 @@ impl Part {
     #[cold]
     fn wrap(&mut self) {
         self.bytes.splice(self.unit_begin..self.unit_begin, MULTI.iter().copied());
+        self.commands += 2;
     }
 
     #[inline]
@@ -165,6 +169,7 @@ impl Part {
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.units = 0;
+        self.commands = 0;
         if self.bytes.capacity() > KEPT_BYTES_MAX {
             self.bytes = Vec::new();
         }

@@ -132,6 +132,7 @@ impl Journal {
         }
         let second = self.annotate.load(Relaxed).then_some(unix_seconds);
         let feeds = !batch.parts[Destination::Replicas as usize].bytes.is_empty();
+        let commands = batch.parts[Destination::Aof as usize].commands;
         let mut state = self.state.lock();
         for destination in Destination::ALL {
             let part = &mut batch.parts[destination as usize];
@@ -141,6 +142,12 @@ impl Journal {
                 stream.append(part, second.filter(|_| destination == Destination::Aof));
                 self.tails[destination as usize].store(stream.end(), Release);
             }
+        }
+        let replicas = &mut state.streams[Destination::Replicas as usize];
+        if !feeds && !replicas.has_readers() && !self.relaying.load(Relaxed) {
+            // Without replicas Redis 8.2 and Valkey 9.1 count commands for the file instead of bytes (`a_file_alone_counts_commands`).
+            replicas.begin_at(replicas.end() + commands);
+            self.tails[Destination::Replicas as usize].store(replicas.end(), Release);
         }
         let [aof, replicas] = &state.streams;
         let tails = Tails { aof: aof.end(), replicas: replicas.end() };

@@ -397,3 +397,49 @@ fn clients_that_have_told_something_and_gone_do_not_add_up() {
         }
     });
 }
+
+/// With an append-only file and without replicas the offset counts commands, MULTI and EXEC among them; a stream begins where it has come to.
+/// After a restart Redis goes on from there, and Valkey and Spinel begin at 0.
+#[test]
+fn a_file_alone_counts_commands() {
+    for kind in [Kind::Redis82, Kind::Valkey91, Kind::Spinel] {
+        let (Some(mut primary), Some(replica)) =
+            (replicas::start(kind, &["--save", ""]), replicas::start(Kind::Spinel, &[]))
+        else {
+            continue;
+        };
+        println!("{kind}:");
+        let mut client = primary.client();
+        let mut offset = || {
+            let told = replicas::replication(&mut client)["master_repl_offset"].parse::<i64>().expect("a number");
+            let role = client.line("ROLE");
+            assert_eq!(role.elements().and_then(|role| role[1].integer()), Some(told));
+            told
+        };
+        let mut writing = primary.client();
+        let mut write = |lines: &[&str]| lines.iter().for_each(|line| drop(writing.line(line)));
+        write(&["SET a 1"]);
+        assert_eq!(offset(), 0, "there is no file");
+        write(&["CONFIG SET appendonly yes"]);
+        assert!(wait_until(DEADLINE, || robustness::info(&primary, "aof_rewrite_in_progress") == 0
+            && robustness::info(&primary, "aof_rewrite_scheduled") == 0));
+        write(&["SET a 1", "SELECT 3", "INCR n", "GET n", "DEL nothing"]);
+        assert_eq!(offset(), 2);
+        write(&["MULTI", "SET b 1", "INCR n", "EXEC"]);
+        assert_eq!(offset(), 6);
+        replicas::follow(&replica, &primary);
+        replicas::wait_linked(&replica);
+        assert!(offset() >= 6);
+        write(&["SET a 2"]);
+        replicas::assert_equal(&primary, &replica);
+        if kind != Kind::Redis82 {
+            drop(replica);
+            primary.terminate(DEADLINE).expect("it ends");
+            primary.restart(&["--appendonly", "yes"]).expect("it starts again");
+            let told = replicas::replication(&mut primary.client());
+            assert_eq!(told["master_repl_offset"], "0");
+            primary.client().line("SET a 3");
+            assert_eq!(replicas::replication(&mut primary.client())["master_repl_offset"], "1");
+        }
+    }
+}

@@ -74,7 +74,10 @@ impl Shared {
     /// Where the streams end: as far as any reply of this moment can have seen.
     pub fn extent(&self) -> Extent {
         let tails = self.persistence.journal.tails();
-        Extent { file: tails.aof, replicas: self.replication.end_of_writes(tails.replicas) }
+        // Where there is no log for replicas, its end is a number that nobody acknowledges.
+        let is_kept = self.persistence.journal.is_wanted(journal::Destination::Replicas);
+        let replicas = if is_kept { self.replication.end_of_writes(tails.replicas) } else { 0 };
+        Extent { file: tails.aof, replicas }
     }
 
     /// Up to where replies may leave.
