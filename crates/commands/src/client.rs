@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
+    AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, OnceLock};
 
@@ -61,14 +62,12 @@ bitflags! {
 /// The record of a connection that everybody may read.
 pub struct Client {
     pub id: u64,
-    /// Its place in its event loop.
-    pub token: usize,
     /// `ip:port`, `[ip]:port`, or `path:0` of a unix socket.
     pub address: String,
     pub local_address: String,
     pub fd: i32,
-    /// The event loop it belongs to, for life.
-    pub thread: usize,
+    /// Where it lives now: see [`Client::place`].
+    place: AtomicU64,
     pub created: Millis,
     pub flags: AtomicU32,
     pub db: AtomicU32,
@@ -105,10 +104,24 @@ pub struct Client {
 }
 
 /// Where a client lives: its event loop, and its place there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub thread: usize,
     pub token: usize,
+}
+
+impl Place {
+    /// No connection has it: that of one on its way to another event loop, whose mail waits behind it.
+    pub const ON_THE_WAY: usize = u32::MAX as usize;
+
+    fn encode(self) -> u64 {
+        debug_assert!(self.token <= Place::ON_THE_WAY);
+        (self.thread as u64) << 32 | self.token as u64
+    }
+
+    fn decode(code: u64) -> Place {
+        Place { thread: (code >> 32) as usize, token: (code & u64::from(u32::MAX)) as usize }
+    }
 }
 
 /// The parts of a record that are words.
@@ -124,11 +137,10 @@ impl Client {
     pub fn new(id: u64, place: Place, address: String, local_address: String, fd: i32, now: Millis) -> Client {
         Client {
             id,
-            token: place.token,
             address,
             local_address,
             fd,
-            thread: place.thread,
+            place: AtomicU64::new(place.encode()),
             created: now,
             flags: AtomicU32::new(0),
             db: AtomicU32::new(0),
@@ -155,6 +167,16 @@ impl Client {
             text: Mutex::new(ClientText { user: DEFAULT_USER.to_vec(), ..ClientText::default() }),
             subscriber: OnceLock::new(),
         }
+    }
+
+    /// Its event loop, and its place there. Where a connection moves meanwhile, whoever finds it gone asks again.
+    pub fn place(&self) -> Place {
+        Place::decode(self.place.load(Acquire))
+    }
+
+    /// Called by the event loop that has it, or gives it to another.
+    pub fn set_place(&self, place: Place) {
+        self.place.store(place.encode(), Release);
     }
 
     pub fn flags(&self) -> ClientFlags {

@@ -131,7 +131,7 @@ impl<'a> Ctx<'a> {
         }
         let client = &*self.session.client;
         let own = &mut self.db.effects.own_invalidations;
-        let mut delivery = Delivery::of(global, self.host, self.db.stats, client.thread);
+        let mut delivery = Delivery::of(global, self.host, self.db.stats, client.place().thread);
         let garbage = global.tracking.invalidate_everything(Some(client), own, &mut delivery);
         if at_once {
             global.tracking.send_own(client, own.drain(..), &mut delivery);
@@ -247,6 +247,8 @@ pub trait Host: Send + Sync {
     fn unblock(&self, client: &Client, reply: Reply, changed: bool, close: bool);
     /// Wakes all event loops: a pause has ended, or a setting has changed that they look at.
     fn wake_all(&self);
+    /// Has connections on so many event loops, whatever they have to do; with 0 on as many as their load needs.
+    fn use_event_loops(&self, _count: usize) {}
     /// All threads' counters.
     fn stats(&self) -> &[Arc<ThreadStats>];
     /// The sections of INFO asked for (as the client named them), in Redis's format.

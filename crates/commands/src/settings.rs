@@ -46,6 +46,8 @@ pub struct Settings {
     /// After so long it leaves as an error; `None`: never.
     pub acknowledging_timeout: Option<Duration>,
     pub ticks_per_second: u32,
+    /// Connections are on all event loops, however little they have to do.
+    pub loops_always_active: bool,
     pub active_expire_effort: u32,
     pub maxmemory_bytes: u64,
     pub maxmemory_policy: MaxmemoryPolicy,
@@ -117,6 +119,7 @@ impl Settings {
                 ..=0 => None,
                 ms => Some(Duration::from_millis(ms as u64)),
             },
+            loops_always_active: config.get(directives::IO_THREADS_ALWAYS_ACTIVE),
             ticks_per_second: config.get(directives::HZ).clamp(1, 500) as u32,
             active_expire_effort: config.get(directives::ACTIVE_EXPIRE_EFFORT) as u32,
             maxmemory_bytes,

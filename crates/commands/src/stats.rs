@@ -37,6 +37,12 @@ impl Counter {
         self.total.load(Relaxed).wrapping_sub(base)
     }
 
+    /// What was ever counted.
+    #[inline]
+    pub fn total(&self) -> u64 {
+        self.total.load(Relaxed)
+    }
+
     /// On any thread.
     pub fn reset(&self) {
         self.base.store(self.total.load(Relaxed), Release);

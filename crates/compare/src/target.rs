@@ -45,6 +45,10 @@ impl Target {
             .arguments(ARGUMENTS.iter().copied())
             .arguments(["--io-threads", &event_loops.to_string()])
             .arguments(arguments.iter().copied());
+        if kind == Kind::Spinel {
+            // As everybody runs it.
+            options = options.arguments(["--io-threads-always-active", "no"]);
+        }
         if kind == Kind::Valkey91 {
             // Its wheel has no jemalloc inside, the one that everybody runs has.
             options = options.jemalloc();

@@ -40,6 +40,7 @@ fn nobody_else_notices() {
     let seed = testkit::seed();
     let server = ServerOptions::new(Kind::Spinel)
         .arguments(["--unixsocket", "s", "--maxclients", "10400", "--io-threads", "2"])
+        .arguments(["--io-threads-always-active", "no"])
         // Whoever never reads is thrown out at some point, or has all the memory.
         .arguments(["--client-output-buffer-limit", "normal", "8mb", "2mb", "5"])
         .start()

@@ -39,6 +39,10 @@ pub struct Connection {
     pub counted_bytes: i64,
     /// The last that it has sent was or held a script.
     pub calls_scripts: bool,
+    /// The loop's period in which it had its last turn.
+    pub active_in: u32,
+    /// The last of the loop's orders that was asked whether to give it away: see [`Order`](crate::balance::Order).
+    pub asked_in: u32,
 }
 
 /// A reply that must not be sent yet.
@@ -109,12 +113,24 @@ impl Connection {
             peer_ended: false,
             counted_bytes: 0,
             calls_scripts: false,
+            active_in: 0,
+            asked_in: 0,
         }
     }
 
     /// Nothing more may be read or executed now.
     pub fn waits(&self) -> bool {
         self.blocked.is_some() || !self.held.is_empty()
+    }
+
+    /// Nothing of it lies elsewhere than here: another event loop may have it.
+    pub fn can_move(&self) -> bool {
+        !self.waits()
+            && self.output.is_none()
+            && self.undurable.is_empty()
+            && !self.session.close_after_reply
+            && self.session.becomes_replica.is_none()
+            && !self.session.client.killed.load(Relaxed)
     }
 
     /// Bytes that wait to be sent.

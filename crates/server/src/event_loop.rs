@@ -28,6 +28,7 @@ use resp::{Decoder, Limits, Owned, ProtocolError, Reply, Step};
 use slab::Slab;
 use smallvec::SmallVec;
 
+use crate::balance::{Meter, Order};
 use crate::connection::{Answered, Blocked, Connection, Held, Written, write_reply};
 use crate::dispatch::{Attend, Dispatcher, Job, Progress, REPLY_BYTES_MAX, Requests, Scratch, readers};
 use crate::listener::{Accepted, Listener, Stream};
@@ -128,6 +129,12 @@ pub struct EventLoop {
     /// Where active expiry goes on, if it has work.
     expiring: Option<usize>,
     compacting: Option<Compaction>,
+    meter: Meter,
+    /// What to do with connections when they have had their turns, and how many thousandths of one are to go.
+    order: Order,
+    owing_per_mille: u32,
+    /// Those that go at the end of this turn of the loop.
+    leaving: Vec<usize>,
 }
 
 impl EventLoop {
@@ -170,6 +177,10 @@ impl EventLoop {
             next_checked: 0,
             expiring: None,
             compacting: None,
+            meter: Meter::new(),
+            order: Order::default(),
+            owing_per_mille: 0,
+            leaving: Vec::new(),
             shared,
         }
     }
@@ -181,6 +192,8 @@ impl EventLoop {
     pub fn run(mut self) -> io::Result<()> {
         keyspace::slab::use_arena(self.index);
         memory::count_thread();
+        // Of this thread, and not of the one that has made the loop.
+        self.meter = Meter::new();
         let mut events = Events::with_capacity(1024);
         self.look();
         while !self.shared.is_ending() {
@@ -190,6 +203,8 @@ impl EventLoop {
                 other => other?,
             }
             let woke = Instant::now();
+            let commands = self.stats.commands.total();
+            self.order = self.shared.balance.order(self.index);
             self.handle_events(&events);
             self.read_ready();
             self.run_resumed();
@@ -202,6 +217,7 @@ impl EventLoop {
             let now = Instant::now();
             self.stats.loop_cycles.add(1);
             self.stats.loop_ns.add((now - woke).as_nanos() as u64);
+            self.meter.note_turn(now - woke, self.stats.commands.total() - commands);
             if now >= self.next_tick {
                 self.tick();
             }
@@ -213,6 +229,9 @@ impl EventLoop {
                 self.read_mail();
             }
             self.run_resumed();
+            if !self.leaving.is_empty() {
+                self.give_leaving();
+            }
         }
         Ok(())
     }
@@ -295,11 +314,12 @@ impl EventLoop {
                 return self.postponed.push(mail);
             }
             if self.connection(token).is_none_or(|connection| connection.session.client.id != id) {
-                return;
+                return self.forward(mail, id);
             }
         }
         match mail {
             Mail::Connection(accepted) => self.adopt(accepted),
+            Mail::Moved(connection) => self.take_over(connection),
             Mail::Kill { token, .. } => self.close(token),
             Mail::Unblocked { token, reply, changed, close, .. } => self.unblocked(token, *reply, changed, close),
             Mail::Pushes { token, .. } => self.deliver(token, now),
@@ -310,6 +330,19 @@ impl EventLoop {
             Mail::Migrated(_) if self.shared.gates.is_lent() => self.postponed.push(mail),
             Mail::Migrated(arrival) => self.conclude(*arrival),
             Mail::Accept => self.accept_more(),
+        }
+    }
+
+    /// The connection has gone, or moved.
+    #[cold]
+    fn forward(&self, mut mail: Mail, id: u64) {
+        let Some(client) = self.shared.clients.get(id) else {
+            return;
+        };
+        let Place { thread, token } = client.place();
+        if mail.addressee() != Some((token, id)) || thread != self.index {
+            mail.readdress(token);
+            self.shared.mailboxes[thread].send(mail);
         }
     }
 
@@ -363,6 +396,7 @@ impl EventLoop {
             self.read_global(|global| (global.settings.clone(), global.access.password_needed()));
         self.limits = limits(&self.settings);
         if self.index == 0 {
+            self.shared.balance.set_always_active(self.settings.loops_always_active);
             self.adopt_listeners();
             self.scratch.must_evict = self.shared.limit.is_set();
         }
@@ -466,6 +500,7 @@ impl EventLoop {
             let mut users = named.iter().filter_map(|name| access.users().get(name.as_bytes()));
             (access.password_needed(), users.find(|user| user.is_enabled()).cloned())
         });
+        let asked_in = self.newcomers_are_asked_in();
         let entry = self.connections.vacant_entry();
         let token = entry.key();
         let place = Place { thread: self.index, token };
@@ -487,7 +522,9 @@ impl EventLoop {
             );
             self.shared.log(LogLevel::Verbose, &line);
         }
-        entry.insert(Some(Box::new(Connection::new(stream, session))));
+        let mut connection = Box::new(Connection::new(stream, session));
+        connection.asked_in = asked_in;
+        entry.insert(Some(connection));
         self.shared.clients.insert(client);
         if let Err(error) = registered {
             self.shared.log(LogLevel::Warning, &format!("Cannot watch a new connection: {error}"));
@@ -552,6 +589,11 @@ impl EventLoop {
     fn count_off(&mut self, token: usize, counted_bytes: i64) {
         self.shared.clients_memory_bytes.fetch_sub(counted_bytes, Relaxed);
         self.shared.connected.fetch_sub(1, Relaxed);
+        self.strike_off(token);
+    }
+
+    /// Nothing of this loop is for this token any more.
+    fn strike_off(&mut self, token: usize) {
         self.stats.clients.fetch_sub(1, Relaxed);
         self.paused.retain(|&paused| paused != token);
         self.resumed.retain(|&resumed| resumed != token);
@@ -572,6 +614,85 @@ impl EventLoop {
         let output = connection.output.take();
         let Connection { stream, .. } = *connection;
         self.shared.replication.adopt(client, stream, output);
+    }
+
+    // -----------------------------------------------------------------------------------------------------------------
+    // Connections that move to another event loop
+    // -----------------------------------------------------------------------------------------------------------------
+
+    /// A connection has had a turn: it counts as active, and is asked once an order whether it goes.
+    #[inline]
+    fn note_turn(&mut self, token: usize) {
+        let Some(Some(connection)) = self.connections.get_mut(token) else {
+            return;
+        };
+        if connection.active_in != self.meter.period {
+            connection.active_in = self.meter.period;
+            self.meter.note_active();
+        }
+        if connection.asked_in != self.order.epoch {
+            connection.asked_in = self.order.epoch;
+            self.owing_per_mille += self.order.per_mille;
+            if self.owing_per_mille >= 1000 {
+                self.owing_per_mille -= 1000;
+                self.leaving.push(token);
+            }
+        }
+    }
+
+    /// A connection that has come by the present order is not asked by it, unless this loop has none to keep.
+    fn newcomers_are_asked_in(&self) -> u32 {
+        let order = self.shared.balance.order(self.index);
+        if order.per_mille < 1000 { order.epoch } else { order.epoch.wrapping_sub(1) }
+    }
+
+    /// Gives connections to the loops that the order names. Who cannot go is asked again.
+    #[cold]
+    fn give_leaving(&mut self) {
+        for token in std::mem::take(&mut self.leaving) {
+            let is_resumed = self.resumed.contains(&token);
+            let Some(Some(connection)) = self.connections.get_mut(token) else {
+                continue;
+            };
+            if is_resumed || !connection.can_move() {
+                connection.asked_in = self.order.epoch.wrapping_sub(1);
+                continue;
+            }
+            if connection.stream.deregister(self.poll.registry()).is_err() {
+                self.close(token);
+                continue;
+            }
+            let Some(connection) = self.connections.remove(token) else {
+                continue;
+            };
+            self.strike_off(token);
+            let thread = self.shared.least_busy_among(self.order.to.clone());
+            self.shared.stats[thread].clients.fetch_add(1, Relaxed);
+            self.shared.mailboxes[thread].send_connection(connection, thread);
+        }
+    }
+
+    /// Takes over a connection of another loop. What has come for it meanwhile is an event of its registration, as is room in its socket.
+    fn take_over(&mut self, mut connection: Box<Connection>) {
+        connection.asked_in = self.newcomers_are_asked_in();
+        connection.active_in = 0;
+        let entry = self.connections.vacant_entry();
+        let token = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registered = connection.stream.register(self.poll.registry(), Token(FIRST_CONNECTION + token), interest);
+        connection.session.client.set_place(Place { thread: self.index, token });
+        let is_killed = connection.session.client.killed.load(Relaxed);
+        entry.insert(Some(connection));
+        if let Err(error) = registered {
+            self.shared.log(LogLevel::Warning, &format!("Cannot watch a connection: {error}"));
+            return self.close(token);
+        }
+        if is_killed {
+            // Its mail is behind this one, or on its way here.
+            return;
+        }
+        // Decrypted bytes are no event.
+        self.unfinished.push(token);
     }
 
     // -----------------------------------------------------------------------------------------------------------------
@@ -746,6 +867,7 @@ impl EventLoop {
                 self.consume(token, bytes, seat.at);
             }
             std::mem::swap(&mut self.reply, &mut replies[index]);
+            self.note_turn(token);
         }
         *requests = decoded.into_iter().map(Requests::recycle).collect();
         self.desks.push(desk);
@@ -1216,6 +1338,7 @@ impl EventLoop {
             && client.take_pushes(output(connection, &mut self.reply, self.shared.holds_replies()))
         {
             self.finish(token, now);
+            self.note_turn(token);
         }
     }
 
@@ -1395,6 +1518,10 @@ impl EventLoop {
             self.give_up_unacknowledged();
         }
         memory::publish();
+        let (commands, loop_ns) = (self.stats.commands.total(), self.stats.loop_ns.total());
+        if let Some(report) = self.meter.report(Instant::now(), commands, loop_ns) {
+            self.shared.balance.report(self.index, report);
+        }
         if self.index == 0 {
             self.trim_tracked();
             self.shared.tick(now);

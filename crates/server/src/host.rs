@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use commands::blocking;
+use commands::client::Place;
 use commands::generic::migrate::Migration;
 use commands::observation::Observation;
 use commands::observation::hot_keys::Usage;
@@ -62,12 +63,17 @@ impl Host for Shared {
     }
 
     fn unblock(&self, client: &Client, reply: Reply, changed: bool, close: bool) {
-        let mail = Mail::Unblocked { token: client.token, id: client.id, reply: Box::new(reply), changed, close };
-        self.mailboxes[client.thread].send(mail);
+        let Place { thread, token } = client.place();
+        let mail = Mail::Unblocked { token, id: client.id, reply: Box::new(reply), changed, close };
+        self.mailboxes[thread].send(mail);
     }
 
     fn wake_all(&self) {
         Shared::wake_all(self);
+    }
+
+    fn use_event_loops(&self, count: usize) {
+        self.balance.fix((count > 0).then_some(count));
     }
 
     fn stats(&self) -> &[Arc<ThreadStats>] {
@@ -373,6 +379,7 @@ impl Shared {
             now: now(),
             registry: &self.registry,
             stats: &self.stats,
+            loops_in_use: self.balance.in_use(),
             clients: &self.clients,
             subscriptions: &self.subscriptions,
             rejected_connections: self.rejected_connections.load(Relaxed) as u64,

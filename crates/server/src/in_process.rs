@@ -18,6 +18,7 @@ use keyspace::{Keyspace, Options};
 use parking_lot::Mutex;
 use resp::Reply;
 
+use crate::balance::Balance;
 pub use crate::dispatch::Requests;
 use crate::dispatch::{Dispatcher, Job, Progress, Scratch};
 use crate::operation::OperationState;
@@ -83,6 +84,7 @@ impl InProcess {
                 persistence: Persistence::default(),
                 replication: Replication::new(&Config::default()),
                 migrations: Default::default(),
+                balance: Balance::new(threads, true),
                 handshakes: Default::default(),
                 job_stats: ThreadStats::new(command_count),
             },

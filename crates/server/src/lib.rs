@@ -6,6 +6,7 @@
 //! Start reading at [`event_loop`] (the way of a request), then [`dispatch`] (which side of the gate it runs on), then
 //! [`start`] (how a server comes up).
 
+mod balance;
 mod connection;
 mod dispatch;
 mod event_loop;

@@ -97,6 +97,14 @@ impl Stream {
             Stream::Tls(stream) => stream.socket_mut().register(registry, token, interest),
         }
     }
+
+    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.deregister(registry),
+            Stream::Unix(stream) => stream.deregister(registry),
+            Stream::Tls(stream) => stream.socket_mut().deregister(registry),
+        }
+    }
 }
 
 impl Read for Stream {

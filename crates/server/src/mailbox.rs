@@ -3,17 +3,21 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use commands::client::Place;
 use commands::generic::migrate::Arrival;
 use mio::Waker;
 use parking_lot::Mutex;
 use resp::Reply;
 
+use crate::connection::Connection;
 use crate::listener::Accepted;
 
 /// A message to an event loop.
 pub enum Mail {
     /// A connection that belongs to this loop from now on.
     Connection(Accepted),
+    /// The same of one that another loop has had until now.
+    Moved(Box<Connection>),
     /// Close this client.
     Kill { token: usize, id: u64 },
     /// The reply that a blocked client has waited for; `close` ends the connection behind it.
@@ -40,6 +44,13 @@ impl Mail {
                 Some((*token, *id))
             }
             _ => None,
+        }
+    }
+
+    /// The same mail to where its client is now.
+    pub fn readdress(&mut self, to: usize) {
+        if let Mail::Kill { token, .. } | Mail::Unblocked { token, .. } | Mail::Pushes { token, .. } = self {
+            *token = to;
         }
     }
 }
@@ -73,6 +84,18 @@ impl Mailbox {
         self.urgent.store(true, Ordering::Release);
         if !self.woken.swap(true, Ordering::AcqRel) {
             // It fails only when the loop's poll is gone, that is while the server ends.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Gives a connection to this mailbox's loop, `thread`. Whoever reads from now on that its client lives there enqueues behind it.
+    pub fn send_connection(&self, connection: Box<Connection>, thread: usize) {
+        let mut queue = self.queue.lock();
+        connection.session.client.set_place(Place { thread, token: Place::ON_THE_WAY });
+        queue.push(Mail::Moved(connection));
+        drop(queue);
+        self.urgent.store(true, Ordering::Release);
+        if !self.woken.swap(true, Ordering::AcqRel) {
             let _ = self.waker.wake();
         }
     }

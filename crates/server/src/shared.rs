@@ -1,8 +1,10 @@
 //! What all threads share: the world behind its gates, the clients, the counters, and how to reach the event loops.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 
+use commands::client::Place;
 use commands::observation::Observation;
 use commands::pubsub::Subscriptions;
 use commands::{Client, ClientFlags, Clients, Registry, ThreadStats, World};
@@ -10,6 +12,7 @@ use gate::Gates;
 use keyspace::Millis;
 use parking_lot::Mutex;
 
+use crate::balance::Balance;
 use crate::connection::Extent;
 use crate::eviction::Limit;
 use crate::listener::Listener;
@@ -48,6 +51,8 @@ pub struct Shared {
     pub persistence: Persistence,
     pub replication: Replication,
     pub migrations: Migrations,
+    /// On how many event loops the connections are.
+    pub balance: Balance,
     /// What new connections to `tls-port` go through.
     pub handshakes: Handshakes,
     /// Counters of what jobs do; beside the threads', since each has one writer.
@@ -93,10 +98,13 @@ impl Shared {
         self.stats.iter().map(|stats| stats.dirty.get()).sum()
     }
 
-    /// The event loop with the fewest connections.
+    /// The event loop that gets the next connection: one of those that are in use.
     pub fn least_busy_thread(&self) -> usize {
-        let load = |thread: &usize| self.stats[*thread].clients.load(Relaxed);
-        (0..self.stats.len()).min_by_key(load).unwrap_or(0)
+        self.least_busy_among(0..self.balance.in_use())
+    }
+
+    pub fn least_busy_among(&self, threads: Range<usize>) -> usize {
+        self.balance.assign(threads, |thread| self.stats[thread].clients.load(Relaxed))
     }
 
     /// Asks the client's event loop to close it. From now on it gets no messages, and counts as no subscriber.
@@ -106,7 +114,8 @@ impl Shared {
             return self.replication.kill(client);
         }
         self.subscriptions.remove_client(client);
-        self.mailboxes[client.thread].send(Mail::Kill { token: client.token, id: client.id });
+        let Place { thread, token } = client.place();
+        self.mailboxes[thread].send(Mail::Kill { token, id: client.id });
     }
 
     /// Has all event loops look at what may have changed.

@@ -18,6 +18,7 @@ use keyspace::{Keyspace, Options};
 use mio::{Poll, Waker};
 use parking_lot::Mutex;
 
+use crate::balance::Balance;
 use crate::event_loop::{EventLoop, WAKER};
 use crate::eviction::Limit;
 use crate::mailbox::Mailbox;
@@ -357,6 +358,7 @@ fn world(
         persistence: Persistence::default(),
         replication: Replication::new(config),
         migrations: Default::default(),
+        balance: Balance::new(threads, config.get(directives::IO_THREADS_ALWAYS_ACTIVE)),
         handshakes: Default::default(),
         job_stats: ThreadStats::new(command_count),
     }

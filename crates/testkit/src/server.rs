@@ -109,10 +109,12 @@ impl ServerOptions {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(directory);
-        command
-            .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
-            .args(&self.arguments)
-            .args(more_arguments);
+        command.args(["--save", "", "--appendonly", "no", "--daemonize", "no"]);
+        if self.kind == Kind::Spinel {
+            // A test that wants several event loops wants clients on all of them, though one could serve them.
+            command.args(["--io-threads-always-active", "yes"]);
+        }
+        command.args(&self.arguments).args(more_arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if self.jemalloc {
             let library = peers::peers_directory().join("libjemalloc.so.2");

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::Topic;
 use super::subscriptions::{Pending, Pushed};
-use crate::client::{Client, ClientFlags};
+use crate::client::{Client, ClientFlags, Place};
 use crate::context::Host;
 use crate::global::Global;
 use crate::stats::ThreadStats;
@@ -175,7 +175,8 @@ impl<'a> Delivery<'a> {
         let limit = if is_subscriber { self.limits.pubsub } else { self.limits.normal };
         match client.leave_push(limit.hard_bytes, encode) {
             Pushed::First => {
-                self.pending.push(Pending { thread: client.thread, token: client.token, client_id: client.id });
+                let Place { thread, token } = client.place();
+                self.pending.push(Pending { thread, token, client_id: client.id });
             }
             Pushed::Behind => {}
             Pushed::TooMuch => self.slow.push(client.clone()),

@@ -46,7 +46,7 @@ fn run(cx: &mut Ctx<'_>, topic: Topic) -> Outcome {
             true => gather(cx, topic),
             false => {
                 deliver_messages(cx);
-                let mut delivery = Delivery::of(cx.global(), cx.host, cx.db.stats, cx.session.client.thread);
+                let mut delivery = Delivery::of(cx.global(), cx.host, cx.db.stats, cx.session.client.place().thread);
                 let receivers = delivery.publish_shared(topic, cx.args[1], cx.args[2], cx.large(2));
                 delivery.finish();
                 receivers
@@ -83,7 +83,7 @@ fn gather(cx: &mut Ctx<'_>, topic: Topic) -> usize {
 /// Delivers what was gathered: what comes now must come behind it.
 fn deliver_messages(cx: &mut Ctx<'_>) {
     if !cx.db.effects.messages.is_empty() {
-        let mut delivery = Delivery::of(cx.reach.global(), cx.host, cx.db.stats, cx.session.client.thread);
+        let mut delivery = Delivery::of(cx.reach.global(), cx.host, cx.db.stats, cx.session.client.place().thread);
         delivery.deliver(&mut cx.db.effects.messages);
         delivery.finish();
     }

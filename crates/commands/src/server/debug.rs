@@ -78,6 +78,16 @@ const SUBCOMMANDS: &[Subcommand] = &[
         &["DICT-RESIZING <0|1>", "    Changes nothing: tables grow and shrink a segment at a time."],
     ),
     Subcommand("ERROR", 1, 1, error, &["ERROR <text>", "    Returns this text as an error."]),
+    Subcommand(
+        "EVENT-LOOPS",
+        1,
+        1,
+        event_loops,
+        &[
+            "EVENT-LOOPS <count>",
+            "    Moves connections to so many event loops, whatever they have to do; with 0 to as many as their load needs.",
+        ],
+    ),
     Subcommand("HELP", 0, 0, help, &["HELP", "    Prints these lines."]),
     Subcommand(
         "HTSTATS",
@@ -290,6 +300,12 @@ fn load_aof(cx: &mut Ctx<'_>) -> Outcome {
 fn accepted(cx: &mut Ctx<'_>) -> Outcome {
     cx.reply.ok();
     Ok(())
+}
+
+fn event_loops(cx: &mut Ctx<'_>) -> Outcome {
+    let count = usize::try_from(cx.int(2)?).unwrap_or(0);
+    cx.host.use_event_loops(count);
+    accepted(cx)
 }
 
 fn packed_threshold(cx: &mut Ctx<'_>) -> Outcome {

@@ -18,8 +18,8 @@ rows! { super::security::END;
     IO_THREADS: i64 = row("io-threads", Kind::Int { min: 1, max: 128 }, "").default_of_machine(event_loops_of_machine, "number of cores, at most 8").fixed();
     /// Whether I/O threads read as well as write.
     IO_THREADS_DO_READS: [Vec<Bytes>] = row("io-threads-do-reads", ANY_WORDS, "").fixed().hidden().no_effect("Redis 8.2 ignores it as well; event-loop threads read, execute and write");
-    /// Whether I/O threads stay awake when there is little to do.
-    IO_THREADS_ALWAYS_ACTIVE: bool = row("io-threads-always-active", Kind::Bool, "no").valkey().hidden().no_effect("every event-loop thread is always active");
+    /// Whether connections are on all event-loop threads also when fewer could serve them.
+    IO_THREADS_ALWAYS_ACTIVE: bool = row("io-threads-always-active", Kind::Bool, "no").valkey().hidden();
     /// Number of I/O threads from which replies are sent without a copy.
     MIN_IO_THREADS_AVOID_COPY_REPLY: i64 = row("min-io-threads-avoid-copy-reply", COUNT_I32, "7").valkey().hidden().no_effect("the server decides by itself what it copies");
     /// Size of a string from which its reply is sent without a copy.

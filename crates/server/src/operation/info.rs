@@ -40,6 +40,8 @@ pub struct InfoSources<'a> {
     pub registry: &'a Registry,
     /// By thread.
     pub stats: &'a [Arc<ThreadStats>],
+    /// Of these threads, so many have connections.
+    pub loops_in_use: usize,
     pub clients: &'a Clients,
     pub subscriptions: &'a Subscriptions,
     pub rejected_connections: u64,
@@ -190,7 +192,8 @@ fn server(sources: &InfoSources<'_>, report: &mut Report) {
     report.field("lru_clock", commands::db::access::lru_clock(sources.now));
     report.field("executable", global.executable.display());
     report.field("config_file", config.file().unwrap_or(Path::new("")).display());
-    report.field("io_threads_active", u8::from(sources.stats.len() > 1));
+    report.field("io_threads_active", u8::from(sources.loops_in_use > 1));
+    report.field("io_threads_in_use", sources.loops_in_use);
     report.field("availability_zone", config.text(directives::AVAILABILITY_ZONE));
     if let Some(patience) = sources.persistence.shutdown_patience() {
         report.field("shutdown_in_milliseconds", patience.as_millis());
@@ -768,6 +771,7 @@ mod tests {
                 now: Millis(1_000_000),
                 registry: &self.registry,
                 stats: &self.stats,
+                loops_in_use: self.stats.len(),
                 clients: &self.clients,
                 subscriptions: &self.subscriptions,
                 rejected_connections: 3,
