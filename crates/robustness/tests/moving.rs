@@ -46,13 +46,13 @@ impl Drop for End<'_> {
     }
 }
 
-fn start() -> Option<Server> {
+fn start(more: &[&str]) -> Option<Server> {
     if testkit::program(Kind::Spinel).is_none() {
         testkit::skip_aloud("no spinel is built");
         return None;
     }
     let arguments = ["--io-threads", LOOPS, "--io-threads-always-active", "no", "--enable-debug-command", "yes"];
-    Some(Server::start(Kind::Spinel, &arguments).expect("it starts"))
+    Some(Server::start(Kind::Spinel, &[&arguments, more].concat()).expect("it starts"))
 }
 
 /// The event loops of the clients that have done something in the last second.
@@ -88,7 +88,17 @@ fn move_around(server: &Server, course: &Course, mut each_round: impl FnMut()) {
 
 #[test]
 fn nobody_notices() {
-    let Some(server) = start() else { return };
+    nobody_notices_at(&[]);
+}
+
+/// Replies that wait for the disk stay where they are, and their connections move behind them.
+#[test]
+fn nobody_notices_while_replies_wait_for_the_disk() {
+    nobody_notices_at(&["--appendonly", "yes", "--appendfsync", "always"]);
+}
+
+fn nobody_notices_at(arguments: &[&str]) {
+    let Some(server) = start(arguments) else { return };
     let course = Course::default();
     let works: [Work; 8] = [pipelines, halves, transactions, watches, messages, caches, blocked, large_replies];
     thread::scope(|scope| {
@@ -346,7 +356,7 @@ fn encrypted_ones_move_too() {
 /// A connection that had nothing to do while others moved comes with its first request.
 #[test]
 fn idle_ones_come_later() {
-    let Some(server) = start() else { return };
+    let Some(server) = start(&[]) else { return };
     let mut client = server.client();
     client.line("CONFIG SET io-threads-always-active yes");
     let mut idle: Vec<Client> = (0..12).map(|_| server.client()).collect();

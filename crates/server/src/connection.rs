@@ -43,6 +43,8 @@ pub struct Connection {
     pub active_in: u32,
     /// The last of the loop's orders that was asked whether to give it away: see [`Order`](crate::balance::Order).
     pub asked_in: u32,
+    /// It goes as soon as it can.
+    pub is_leaving: bool,
 }
 
 /// A reply that must not be sent yet.
@@ -115,6 +117,7 @@ impl Connection {
             calls_scripts: false,
             active_in: 0,
             asked_in: 0,
+            is_leaving: false,
         }
     }
 

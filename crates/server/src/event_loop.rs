@@ -633,10 +633,13 @@ impl EventLoop {
         if connection.asked_in != self.order.epoch {
             connection.asked_in = self.order.epoch;
             self.owing_per_mille += self.order.per_mille;
-            if self.owing_per_mille >= 1000 {
+            connection.is_leaving = self.owing_per_mille >= 1000;
+            if connection.is_leaving {
                 self.owing_per_mille -= 1000;
-                self.leaving.push(token);
             }
+        }
+        if connection.is_leaving {
+            self.leaving.push(token);
         }
     }
 
@@ -646,7 +649,7 @@ impl EventLoop {
         if order.per_mille < 1000 { order.epoch } else { order.epoch.wrapping_sub(1) }
     }
 
-    /// Gives connections to the loops that the order names. Who cannot go is asked again.
+    /// Gives connections to the loops that the order names. Who cannot go tries again after its next turn, or when its output has left.
     #[cold]
     fn give_leaving(&mut self) {
         for token in std::mem::take(&mut self.leaving) {
@@ -654,8 +657,7 @@ impl EventLoop {
             let Some(Some(connection)) = self.connections.get_mut(token) else {
                 continue;
             };
-            if is_resumed || !connection.can_move() {
-                connection.asked_in = self.order.epoch.wrapping_sub(1);
+            if is_resumed || !connection.is_leaving || !connection.can_move() {
                 continue;
             }
             if connection.stream.deregister(self.poll.registry()).is_err() {
@@ -676,6 +678,7 @@ impl EventLoop {
     fn take_over(&mut self, mut connection: Box<Connection>) {
         connection.asked_in = self.newcomers_are_asked_in();
         connection.active_in = 0;
+        connection.is_leaving = false;
         let entry = self.connections.vacant_entry();
         let token = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -1255,6 +1258,7 @@ impl EventLoop {
             }
             if self.write(token, now) {
                 self.account(token);
+                self.note_turn(token);
             }
         }
         if !self.undurable.is_empty() {
@@ -1358,6 +1362,7 @@ impl EventLoop {
             self.close(token);
         } else if connection.output.is_some() && self.write(token, now()) {
             self.account(token);
+            self.note_turn(token);
         }
     }
 
