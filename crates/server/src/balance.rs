@@ -7,9 +7,11 @@
 //! ```text
 //!          loops are busy                     a tenth more is done,
 //!  steady ----------------> trial of more ---- or cores were free ----> steady, with more
-//!     |                            '---------- neither ---------------> steady, as before; the next trial is later
+//!     |                            |---------- neither ---------------> steady, as before; the next trial is later
+//!     |                            '---------- the load is gone -------> steady, as before: it has shown nothing
 //!     |    loops wait for cores
-//!     |-------------------> trial of fewer --- as much is done -------> steady, with fewer
+//!     |-------------------> trial of fewer --- as much is done, ------> steady, with fewer
+//!     |                            |           or the load is gone
 //!     |                            '---------- less ------------------> steady, as before; the next trial is later
 //!     |    the load has room in fewer, for a second
 //!     |---------------------------------------------------------------> steady, with fewer
@@ -32,6 +34,9 @@ use parking_lot::Mutex;
 pub const PERIOD: Duration = Duration::from_millis(100);
 /// A loop is busy that runs or waits for a core for so much of its time.
 const BUSY_MIN: f64 = 0.8;
+/// For so many periods, before more loops are tried: a shorter burst is over before the trial is. After each trial whose load has gone it doubles.
+const BUSY_PERIODS_MIN: u32 = 2;
+const BUSY_PERIODS_MAX: u32 = 16;
 /// So much of a core is planned for a loop when others are to be relieved of theirs.
 const ROOM: f64 = 0.6;
 /// The load must have had room in fewer loops for so long.
@@ -212,6 +217,9 @@ struct Judge {
     more: Patience,
     fewer: Patience,
     has_room_since: Option<Instant>,
+    /// So many in a row, and so many are wanted.
+    busy_periods: u32,
+    busy_periods_min: u32,
     slow_until: Instant,
 }
 
@@ -252,6 +260,8 @@ impl Judge {
             more: Patience::new(now),
             fewer: Patience::new(now),
             has_room_since: None,
+            busy_periods: 0,
+            busy_periods_min: BUSY_PERIODS_MIN,
             slow_until: now,
         }
     }
@@ -277,12 +287,14 @@ impl Judge {
         }
         let rate_before = (self.rates[0] + self.rates[1]) / 2.0;
         self.rates = [self.rates[1], rate];
+        let is_busy = busy / self.in_use as f64 + waited >= BUSY_MIN;
+        self.busy_periods = if is_busy { self.busy_periods.saturating_add(1) } else { 0 };
         if now < self.slow_until {
             return self.use_loops(self.loops);
         }
         if let Some(Trial { before, rate_before, began }) = self.trial {
             if now.saturating_duration_since(began) >= TRIAL {
-                self.end_trial(now, before, rate / rate_before.max(1.0), waited >= CONTENDED_MIN);
+                self.end_trial(now, before, rate / rate_before.max(1.0), is_busy, waited >= CONTENDED_MIN);
             }
             return;
         }
@@ -298,7 +310,7 @@ impl Judge {
         self.has_room_since = None;
 
         let half = (self.in_use / 2).max(1);
-        if self.in_use < self.loops && busy / self.in_use as f64 + waited >= BUSY_MIN && now >= self.more.not_before {
+        if self.in_use < self.loops && self.busy_periods >= self.busy_periods_min && now >= self.more.not_before {
             self.try_loops((self.in_use * 2).min(self.loops), rate_before.max(rate), now);
         } else if half < self.in_use
             && waited >= CONTENDED_MIN
@@ -313,6 +325,7 @@ impl Judge {
         self.in_use = count;
         self.trial = None;
         self.has_room_since = None;
+        self.busy_periods = 0;
     }
 
     fn try_loops(&mut self, count: usize, rate_before: f64, now: Instant) {
@@ -321,10 +334,16 @@ impl Judge {
         self.trial = Some(Trial { before, rate_before, began: now });
     }
 
-    /// `gain`: what is done now over what was done before.
-    fn end_trial(&mut self, now: Instant, before: usize, gain: f64, is_contended: bool) {
+    /// `gain`: what is done now over what was done before. Loops that do less and are not busy have less to do, and prove nothing.
+    fn end_trial(&mut self, now: Instant, before: usize, gain: f64, is_busy: bool, is_contended: bool) {
         self.trial = None;
+        let is_load_gone = gain < LOSS_MAX && !is_busy;
         if self.in_use > before {
+            if is_load_gone && !is_contended {
+                self.busy_periods_min = (self.busy_periods_min * 2).min(BUSY_PERIODS_MAX);
+                return self.use_loops(before);
+            }
+            self.busy_periods_min = BUSY_PERIODS_MIN;
             if gain >= GAIN_MIN || !is_contended {
                 self.more = Patience::new(now);
                 self.fewer.lose(now);
@@ -332,6 +351,8 @@ impl Judge {
                 self.more.lose(now);
                 self.use_loops(before);
             }
+        } else if is_load_gone {
+            // What is left has room here. Should more come again, more loops are a trial away.
         } else if gain >= LOSS_MAX {
             self.fewer = Patience::new(now);
             self.more.lose(now);
@@ -449,21 +470,26 @@ mod tests {
         /// What the load would take of one loop, in cores.
         demand: f64,
         machine: Machine,
+        periods: usize,
         changes: usize,
     }
 
     impl World {
         fn new(loops: usize, demand: f64, machine: Machine) -> World {
             let now = Instant::now();
-            World { judge: Judge::new(loops, now), now, demand, machine, changes: 0 }
+            World { judge: Judge::new(loops, now), now, demand, machine, periods: 0, changes: 0 }
         }
 
         /// The mean number of loops in use, over so many seconds.
         fn run(&mut self, seconds: usize) -> f64 {
-            let periods = seconds * 10;
+            self.run_periods(seconds * 10)
+        }
+
+        fn run_periods(&mut self, periods: usize) -> f64 {
             let mut sum = 0;
             for _ in 0..periods {
                 self.now += PERIOD;
+                self.periods += 1;
                 let used = self.judge.in_use;
                 for index in 0..self.judge.loops {
                     self.judge.reports[index] =
@@ -494,6 +520,20 @@ mod tests {
     /// Other processes take their part of each core, however many loops there are: more loops get more.
     fn among_others(world: &World, _loops: usize) -> Report {
         Report { busy: 0.5, waited: 0.5, commands_per_second: 125_000.0, ..Report::nothing(world.now) }
+    }
+
+    /// The load comes for `demand` seconds in each second, and begins amid a period.
+    fn bursts(world: &World, loops: usize) -> Report {
+        let period = (world.periods % 10) as f64 / 10.0;
+        let (from, to) = (0.05f64, 0.05 + world.demand);
+        let part = ((to.min(period + 0.1) - from.max(period)) * 10.0).max(0.0);
+        let Report { busy, waited, commands_per_second, .. } = shared_cores(world, loops);
+        Report {
+            busy: busy * part,
+            waited: waited * part,
+            commands_per_second: commands_per_second * part,
+            ..Report::nothing(world.now)
+        }
     }
 
     fn slow_commands(world: &World, loops: usize) -> Report {
@@ -543,6 +583,54 @@ mod tests {
         world.judge.use_loops(2);
         world.run(3);
         assert_eq!(world.judge.in_use, 1);
+    }
+
+    #[test]
+    fn bursts_stay_on_one_loop() {
+        for tenths in 1..10 {
+            let mut world = World::new(2, f64::from(tenths) / 10.0, bursts);
+            world.run(60);
+            let mean = world.run(300);
+            // But for trials.
+            assert!(mean < 1.05, "bursts of {} s: {mean}", world.demand);
+            world.judge.use_loops(2);
+            world.run(10);
+            assert_eq!(world.judge.in_use, 1, "bursts of {} s", world.demand);
+        }
+    }
+
+    #[test]
+    fn a_trial_whose_load_goes_proves_nothing() {
+        let mut world = World::new(2, 1.0, own_cores);
+        world.judge.more.wait = 4 * PATIENCE_MIN;
+        for periods in [2, 4, 8, 16, 16] {
+            world.demand = 1.0;
+            world.run_periods(periods - 1);
+            assert_eq!(world.judge.in_use, 1, "it is not busy for long enough");
+            world.run_periods(1);
+            assert_eq!(world.judge.in_use, 2, "a trial");
+            world.demand = 0.0;
+            world.run_periods(4);
+            assert_eq!((world.judge.in_use, world.judge.more.wait), (1, 4 * PATIENCE_MIN));
+        }
+        // One that proves something.
+        world.demand = 2.0;
+        world.run(3);
+        assert_eq!((world.judge.in_use, world.judge.more.wait), (2, PATIENCE_MIN));
+        assert_eq!(world.judge.busy_periods_min, BUSY_PERIODS_MIN);
+    }
+
+    #[test]
+    fn a_trial_of_fewer_whose_load_goes_leaves_it_there() {
+        let mut world = World::new(2, 1.0, shared_cores);
+        world.judge.use_loops(2);
+        world.run_periods(1);
+        assert_eq!(world.judge.in_use, 1);
+        let before = (world.judge.more.wait, world.judge.fewer.wait);
+        world.machine = |world, _| Report::nothing(world.now);
+        world.run_periods(5);
+        assert_eq!((world.judge.in_use, world.judge.trial.is_none()), (1, true));
+        assert_eq!((world.judge.more.wait, world.judge.fewer.wait), before);
     }
 
     #[test]
