@@ -139,8 +139,9 @@ impl Mailbox {
     /// Everything sent so far.
     pub fn take(&self) -> Vec<Mail> {
         self.urgent.store(false, Ordering::Release);
-        // Before the queue is read: mail that comes behind it wakes the loop again.
-        self.woken.store(false, Ordering::Release);
+        // Before the queue is read: mail that comes behind it wakes the loop again. A swap, and no store, which the reading could overtake:
+        // whoever finds `woken` set has set it before this, and so is heard here.
+        self.woken.swap(false, Ordering::AcqRel);
         std::mem::take(&mut *self.queue.lock())
     }
 }
