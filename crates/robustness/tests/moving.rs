@@ -1,10 +1,13 @@
 //! Connections that move between event loops while their clients work: nothing is lost, nothing comes twice, and nobody notices.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
+use rand::Rng;
 use robustness::info;
 use rustls::version::TLS13;
 use testkit::tls::{Authority, TlsClient, TlsServer, client_config};
@@ -12,10 +15,17 @@ use testkit::{Client, Kind, Server, Value, wait_for, wait_until};
 
 const DEADLINE: Duration = Duration::from_secs(90);
 const LOOPS: &str = "3";
+/// In the server's directory.
+const UNIX_SOCKET: &str = "s";
 /// So often connections move to all loops, to one, and to two.
 const ROUNDS: usize = 8;
 /// Requests of a pipeline.
 const DEPTH: i64 = 40;
+/// Orders that come one after the other, whether or not anybody has obeyed the last one.
+const ORDERS: usize = 2_000;
+/// Connections that work meanwhile, in so many threads.
+const CROWD: usize = 96;
+const CROWD_THREADS: usize = 6;
 /// Bytes of a reply that no socket takes at once.
 const LARGE_BYTES: usize = 4 << 20;
 
@@ -52,7 +62,8 @@ fn start(more: &[&str]) -> Option<Server> {
         return None;
     }
     let arguments = ["--io-threads", LOOPS, "--io-threads-always-active", "no", "--enable-debug-command", "yes"];
-    Some(Server::start(Kind::Spinel, &[&arguments, more].concat()).expect("it starts"))
+    let arguments = [&arguments[..], &["--unixsocket", UNIX_SOCKET]].concat();
+    Some(Server::start(Kind::Spinel, &[&arguments[..], more].concat()).expect("it starts"))
 }
 
 /// The event loops of the clients that have done something in the last second.
@@ -66,6 +77,13 @@ fn loops_of_the_active(client: &mut Client) -> BTreeSet<String> {
         value.expect("CLIENT LIST has it").to_owned()
     };
     list.lines().filter(|line| field(line, "idle") == "0").map(|line| field(line, "io-thread")).collect()
+}
+
+/// The event loop that has read its request.
+fn loop_of(client: &mut Client) -> u32 {
+    let own = client.line("CLIENT INFO");
+    let own = own.text().expect("text");
+    own.split("io-thread=").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).expect("a number")
 }
 
 /// Moves everybody to all loops, and back to one, while they work.
@@ -100,7 +118,19 @@ fn nobody_notices_while_replies_wait_for_the_disk() {
 fn nobody_notices_at(arguments: &[&str]) {
     let Some(server) = start(arguments) else { return };
     let course = Course::default();
-    let works: [Work; 8] = [pipelines, halves, transactions, watches, messages, caches, blocked, large_replies];
+    let works: [Work; 11] = [
+        pipelines,
+        halves,
+        transactions,
+        watches,
+        messages,
+        caches,
+        blocked,
+        large_replies,
+        pauses,
+        unanswered,
+        on_a_unix_socket,
+    ];
     thread::scope(|scope| {
         let workers: Vec<_> = works
             .iter()
@@ -272,18 +302,92 @@ fn caches(server: &Server, course: &Course, index: usize) {
     }
 }
 
-/// Whoever waits for an element gets it.
+/// Whoever waits for an element gets it, and goes on where the others are.
 fn blocked(server: &Server, course: &Course, index: usize) {
     let (mut client, mut other) = (server.client(), server.client());
+    let id = client.line("CLIENT ID").integer().expect("a number");
     let key = format!("list:{index}");
     for round in 0.. {
         client.queue(&["BLPOP", &key, "0"]);
         client.queue(&["PING"]);
         client.flush().expect("sent");
+        let is_blocked = wait_until(DEADLINE, || {
+            let own = other.line(&format!("CLIENT LIST ID {id}"));
+            own.text().expect("text").contains(" flags=b ")
+        });
+        assert!(is_blocked, "it waits");
         other.line(&format!("RPUSH {key} {round}"));
         let popped = client.receive().expect("an element");
         assert_eq!(popped.elements().expect("an array")[1].text(), Some(&*round.to_string()));
         assert_eq!(client.receive().expect("a reply").text(), Some("PONG"));
+        if !course.goes_on() {
+            return;
+        }
+    }
+}
+
+/// What waits behind a pause is executed once, in order, when it ends.
+fn pauses(server: &Server, course: &Course, index: usize) {
+    let (mut client, mut other) = (server.client(), server.client());
+    let key = format!("paused:{index}");
+    let mut next = 1;
+    loop {
+        assert_eq!(client.line("CLIENT PAUSE 90000 WRITE").text(), Some("OK"));
+        for _ in 0..3 {
+            other.queue(&["INCR", &key]);
+        }
+        other.flush().expect("sent");
+        assert_eq!(client.line("PING").text(), Some("PONG"));
+        assert_eq!(client.line("CLIENT UNPAUSE").text(), Some("OK"));
+        for _ in 0..3 {
+            assert_eq!(other.receive().expect("a reply").integer(), Some(next));
+            next += 1;
+        }
+        if !course.goes_on() {
+            return;
+        }
+    }
+}
+
+/// Who wants no replies gets none, and then those that are wanted.
+fn unanswered(server: &Server, course: &Course, index: usize) {
+    let mut client = server.client();
+    let key = format!("unanswered:{index}");
+    for round in 1.. {
+        client.queue(&["CLIENT", "REPLY", "OFF"]);
+        for _ in 0..DEPTH {
+            client.queue(&["INCR", &key]);
+            client.flush().expect("sent");
+        }
+        client.queue(&["CLIENT", "REPLY", "ON"]);
+        client.queue(&["CLIENT", "REPLY", "SKIP"]);
+        client.flush().expect("sent");
+        client.queue(&["PING"]);
+        client.queue(&["GET", &key]);
+        client.flush().expect("sent");
+        assert_eq!(client.receive().expect("a reply").text(), Some("OK"));
+        assert_eq!(client.receive().expect("a reply").text(), Some(&*(round * DEPTH).to_string()));
+        if !course.goes_on() {
+            return;
+        }
+    }
+}
+
+fn on_a_unix_socket(server: &Server, course: &Course, index: usize) {
+    let mut stream = UnixStream::connect(server.directory().join(UNIX_SOCKET)).expect("a connection");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
+    let mut requests = Vec::new();
+    for _ in 0..DEPTH {
+        testkit::encode_command(&["INCR", &format!("unix:{index}")], &mut requests);
+    }
+    let mut next = 1;
+    loop {
+        stream.write_all(&requests).expect("sent");
+        let wanted: String = (next..next + DEPTH).map(|number| format!(":{number}\r\n")).collect();
+        let mut replies = vec![0; wanted.len()];
+        stream.read_exact(&mut replies).expect("replies");
+        assert_eq!(String::from_utf8_lossy(&replies), wanted);
+        next += DEPTH;
         if !course.goes_on() {
             return;
         }
@@ -305,6 +409,52 @@ fn large_replies(server: &Server, course: &Course, index: usize) {
         let reply = client.receive().expect("a reply");
         assert_eq!(reply.bytes().map(<[u8]>::len), Some(LARGE_BYTES));
         assert_eq!(client.receive().expect("a reply").text(), Some("PONG"));
+        if !course.goes_on() {
+            return;
+        }
+    }
+}
+
+/// Connections are on their way to one loop when the next order sends them to another.
+#[test]
+fn many_move_again_and_again() {
+    let Some(server) = start(&[]) else { return };
+    let seed = testkit::seed();
+    let mut random = testkit::random_from(seed);
+    let course = Course::default();
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..CROWD_THREADS)
+            .map(|thread| {
+                let (server, course) = (&server, &course);
+                scope.spawn(move || crowd(server, course, thread))
+            })
+            .collect();
+        let _end = End(&course);
+        let mut client = server.client();
+        for _ in 0..ORDERS {
+            let count = random.random_range(1..=3);
+            assert_eq!(client.line(&format!("DEBUG EVENT-LOOPS {count}")).text(), Some("OK"));
+            assert!(workers.iter().all(|worker| !worker.is_finished()), "somebody has noticed");
+        }
+    });
+    assert!(course.rounds.load(Relaxed) > 0);
+}
+
+/// Many connections of one thread have pipelines in flight at the same time.
+fn crowd(server: &Server, course: &Course, thread: usize) {
+    let mut clients: Vec<Client> = (0..CROWD / CROWD_THREADS).map(|_| server.client()).collect();
+    for round in 0.. {
+        for (index, client) in clients.iter_mut().enumerate() {
+            for _ in 0..DEPTH {
+                client.queue(&["INCR", &format!("crowd:{thread}:{index}")]);
+            }
+            client.flush().expect("sent");
+        }
+        for client in &mut clients {
+            for number in 1..=DEPTH {
+                assert_eq!(client.receive().expect("a reply").integer(), Some(round * DEPTH + number));
+            }
+        }
         if !course.goes_on() {
             return;
         }
@@ -353,6 +503,30 @@ fn encrypted_ones_move_too() {
     });
 }
 
+/// Connections whose every command waits move too, between two of them.
+#[test]
+fn blocked_ones_go_when_they_have_been_served() {
+    let Some(server) = start(&[]) else { return };
+    let mut client = server.client();
+    let mut waiting: Vec<Client> = (0..12).map(|_| server.client()).collect();
+    for count in [3, 1, 2] {
+        assert_eq!(client.line(&format!("DEBUG EVENT-LOOPS {count}")).text(), Some("OK"));
+        for _ in 0..2 {
+            for waiting in &mut waiting {
+                waiting.queue(&["BLPOP", "list", "0"]);
+                waiting.flush().expect("sent");
+            }
+            assert!(wait_until(DEADLINE, || info(&server, "blocked_clients") == 12), "they wait");
+            client.command(&[&["RPUSH", "list"][..], &["x"; 12]].concat()).expect("a reply");
+            for waiting in &mut waiting {
+                waiting.receive().expect("an element");
+            }
+        }
+        let loops: BTreeSet<u32> = waiting.iter_mut().map(loop_of).collect();
+        assert_eq!(loops, (0..count).collect(), "they are on {count} loops");
+    }
+}
+
 /// A connection that had nothing to do while others moved comes with its first request.
 #[test]
 fn idle_ones_come_later() {
@@ -360,11 +534,6 @@ fn idle_ones_come_later() {
     let mut client = server.client();
     client.line("CONFIG SET io-threads-always-active yes");
     let mut idle: Vec<Client> = (0..12).map(|_| server.client()).collect();
-    let loop_of = |client: &mut Client| {
-        let own = client.line("CLIENT INFO");
-        let own = own.text().expect("text");
-        own.split("io-thread=").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok()).expect("a number")
-    };
     let loops: BTreeSet<u32> = idle.iter_mut().map(loop_of).collect();
     assert_eq!(loops, BTreeSet::from([0, 1, 2]), "connections are on all loops");
     client.line("CONFIG SET io-threads-always-active no");

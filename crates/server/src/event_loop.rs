@@ -1413,6 +1413,8 @@ impl EventLoop {
             let Some(held) = connection.held.pop_front() else {
                 // What arrived meanwhile has had its edge.
                 self.unfinished.push(token);
+                // At the end of its own turn it could not go.
+                self.note_turn(token);
                 return;
             };
             let pieces = connection.held.len();
