@@ -600,6 +600,7 @@ impl EventLoop {
         self.unfinished.retain(|&unfinished| unfinished != token);
         self.writing.retain(|&writing| writing != token);
         self.undurable.retain(|&undurable| undurable != token);
+        self.missed.retain(|&(missed, _)| missed != token);
     }
 
     /// The connection is a replica's from now on: whoever feeds replicas has it.
