@@ -111,7 +111,7 @@ pub struct Balance {
     in_use: AtomicUsize,
     /// By loop, encoded.
     orders: Vec<AtomicU64>,
-    /// By loop: the connections that had something to do, and those that have come since.
+    /// By loop: the connections that had something to do, with those that have come since and without those that have gone.
     loads: Vec<AtomicUsize>,
     judge: Mutex<Judge>,
 }
@@ -157,6 +157,11 @@ impl Balance {
         index
     }
 
+    /// This loop has given a connection away.
+    pub fn note_given(&self, index: usize) {
+        let _ = self.loads[index].fetch_update(Relaxed, Relaxed, |load| load.checked_sub(1));
+    }
+
     /// `io-threads-always-active` has changed, or may have.
     pub fn set_always_active(&self, always_active: bool) {
         let mut judge = self.judge.lock();
@@ -194,7 +199,8 @@ impl Balance {
             let epoch = self.order(index).epoch.wrapping_add(1);
             let (per_mille, to) = match index {
                 _ if index >= after => (1000, 0..after),
-                _ if index < before && after > before => (1000 * (after - before) / after, before..after),
+                // Rounded up: of three connections one goes to the third loop.
+                _ if index < before && after > before => ((1000 * (after - before)).div_ceil(after), before..after),
                 _ => (0, 0..0),
             };
             order.store(Order { epoch, per_mille: per_mille as u32, to }.encode(), Relaxed);
@@ -405,6 +411,11 @@ impl Meter {
     #[inline]
     pub fn note_active(&mut self) {
         self.active_connections += 1;
+    }
+
+    /// It has gone to another loop, where it will be counted.
+    pub fn note_gone(&mut self) {
+        self.active_connections = self.active_connections.saturating_sub(1);
     }
 
     /// A turn of the loop with so many commands has taken so long.
@@ -680,7 +691,7 @@ mod tests {
             let Order { per_mille, to, .. } = balance.order(index);
             (per_mille, to)
         };
-        assert_eq!((order(0), order(1), order(3)), ((666, 1..3), (0, 0..0), (1000, 0..3)));
+        assert_eq!((order(0), order(1), order(3)), ((667, 1..3), (0, 0..0), (1000, 0..3)));
         balance.fix(Some(2));
         assert_eq!((order(0), order(1), order(2), order(3)), ((0, 0..0), (0, 0..0), (1000, 0..2), (1000, 0..2)));
         assert_eq!(balance.order(0).epoch, 2);
@@ -688,13 +699,17 @@ mod tests {
         let clients = |_| 0;
         let first: Vec<usize> = (0..4).map(|_| balance.assign(0..2, clients)).collect();
         assert_eq!(first, [0, 1, 0, 1]);
+        balance.note_given(1);
+        let then: Vec<usize> = (0..2).map(|_| balance.assign(0..2, clients)).collect();
+        assert_eq!(then, [1, 0]);
     }
 
     #[test]
     fn a_meter_knows_what_its_thread_has_done() {
         let mut meter = Meter::new();
         let began = Instant::now();
-        meter.note_active();
+        (0..3).for_each(|_| meter.note_active());
+        meter.note_gone();
         meter.note_turn(Duration::from_millis(50), 10);
         meter.note_turn(Duration::from_millis(50), 10_000);
         let mut number = 1u64;
@@ -704,7 +719,7 @@ mod tests {
         let report = meter.report(Instant::now(), 5_000, 0).expect("a period is over");
         assert!(report.busy > 0.0, "{report:?}");
         assert!(report.slow <= 0.5 && report.commands_per_second <= 50_000.0, "{report:?}");
-        assert_eq!(report.active_connections, 1);
+        assert_eq!(report.active_connections, 2);
         assert!(meter.report(Instant::now(), 5_000, 0).is_none(), "the next one has begun");
     }
 }

@@ -669,6 +669,10 @@ impl EventLoop {
                 continue;
             };
             self.strike_off(token);
+            if connection.active_in == self.meter.period {
+                self.meter.note_gone();
+            }
+            self.shared.balance.note_given(self.index);
             let thread = self.shared.least_busy_among(self.order.to.clone());
             self.shared.stats[thread].clients.fetch_add(1, Relaxed);
             self.shared.mailboxes[thread].send_connection(connection, thread);
