@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use testkit::{Kind, Random, Server, ServerOptions};
+use rand::Rng;
+use testkit::{Client, Kind, Random, Server, ServerOptions};
 
 use crate::{
     check::{Verdict, Violation, check, reduce},
@@ -118,12 +119,13 @@ fn session(
     random: &mut Random,
     outcome: &mut Outcome,
 ) -> Result<Option<Finding>> {
-    let server = options
-        .server
-        .clone()
-        .arguments(["--io-threads", &threads.to_string()])
-        .start()
-        .with_context(|| format!("starting {}", options.server.kind))?;
+    let mut server = options.server.clone().arguments(["--io-threads", &threads.to_string()]);
+    let moves = options.server.kind == Kind::Spinel;
+    if moves {
+        server = server.arguments(["--io-threads-always-active", "no", "--enable-debug-command", "local"]);
+    }
+    let server = server.start().with_context(|| format!("starting {}", options.server.kind))?;
+    let mut mover = if moves { Some(Mover::new(&server, threads)) } else { None };
     let mut recorder = Recorder::new(&server).context("connecting")?;
     let (mixes, left_out): (Vec<Mix>, Vec<Mix>) =
         options.mixes.iter().partition(|mix| has_commands(&server, mix.commands()));
@@ -132,7 +134,7 @@ fn session(
     while Instant::now() < deadline && !mixes.is_empty() {
         for &mix in &mixes {
             let tally = outcome.tallies.entry((threads, mix)).or_default();
-            let what = turn(&mut recorder, &server, mix, deadline, random, tally);
+            let what = turn(&mut recorder, &server, &mut mover, mix, deadline, random, tally);
             if let Some(what) = what {
                 return Ok(Some(Finding { threads, mix, what }));
             }
@@ -147,10 +149,39 @@ fn has_commands(server: &Server, names: &[&str]) -> bool {
         || info.is_ok_and(|info| info.elements().is_some_and(|rows| !rows.iter().any(testkit::Value::is_null)))
 }
 
+/// Has connections move between event loops, while windows are recorded.
+struct Mover {
+    client: Client,
+    threads: usize,
+    is_unanswered: bool,
+}
+
+impl Mover {
+    fn new(server: &Server, threads: usize) -> Mover {
+        Mover { client: server.client(), threads, is_unanswered: false }
+    }
+
+    /// Perhaps orders connections to another number of event loops, or to as many as their load needs. Mostly to all: there is most to be seen.
+    fn order(&mut self, random: &mut Random) -> std::io::Result<()> {
+        if !random.random_ratio(1, 4) {
+            return Ok(());
+        }
+        // Not awaited: clients may be paused.
+        if std::mem::replace(&mut self.is_unanswered, true) {
+            let reply = self.client.receive()?;
+            assert_eq!(reply.text(), Some("OK"), "DEBUG EVENT-LOOPS");
+        }
+        let count = if random.random_bool(0.5) { self.threads } else { random.random_range(0..=self.threads) };
+        self.client.queue(&["DEBUG", "EVENT-LOOPS", &count.to_string()]);
+        self.client.flush()
+    }
+}
+
 /// Some windows of one mix.
 fn turn(
     recorder: &mut Recorder,
     server: &Server,
+    mover: &mut Option<Mover>,
     mix: Mix,
     deadline: Instant,
     random: &mut Random,
@@ -165,6 +196,9 @@ fn turn(
     for _ in 0..WINDOWS_PER_TURN {
         if Instant::now() >= deadline {
             break;
+        }
+        if let Some(Err(error)) = mover.as_mut().map(|mover| mover.order(random)) {
+            return Some(failure(error));
         }
         let window = window(random, mix);
         let history = match recorder.record(&window) {
