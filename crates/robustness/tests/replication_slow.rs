@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rand::{Rng, RngCore};
 use robustness::network::{Network, Weather};
 use robustness::replicas::{
-    assert_equal, follow, is_linked, memory, replication, start, stat, under_load, wait_equal_offsets, wait_for_replicas,
-    wait_linked,
+    assert_equal, follow, is_linked, memory, replication, start, stat, under_load, wait_equal_offsets,
+    wait_for_replicas, wait_linked,
 };
 use robustness::wires::Wires;
 use testkit::{Kind, Random, Server, random_from, wait_for};
