@@ -306,9 +306,9 @@ pub fn script(random: &mut Random, reference: Kind) -> Vec<Step> {
 }
 
 /// Valkey has words of its own for what goes wrong in a script or without a file, shows databases of all users, takes who watches, or was in a
-/// transaction, for somebody in one (CLIENT LIST), names itself in HELLO, calls a deletion by a time that is past another event, and sorts by fewer
-/// texts as numbers: by no empty one, and none with a NUL.
-const NOT_ALIKE_IN_VALKEY: [&str; 10] = [
+/// transaction, for somebody in one (CLIENT LIST), names itself in HELLO, calls a deletion by a time that is past another event, sorts by fewer
+/// texts as numbers (by no empty one, and none with a NUL), and calls longer strings `embstr`.
+const NOT_ALIKE_IN_VALKEY: [&str; 11] = [
     "EVAL",
     "ACL GETUSER",
     "ACL LIST",
@@ -319,6 +319,7 @@ const NOT_ALIKE_IN_VALKEY: [&str; 10] = [
     "HELLO",
     "notify-keyspace-events",
     "BY a*",
+    "OBJECT ENCODING",
 ];
 
 /// One of the lines, if the reference says the same to it.
