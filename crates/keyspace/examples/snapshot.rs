@@ -49,18 +49,22 @@ impl Chunks {
 }
 
 impl Sink for Chunks {
-    fn key(&self, shard: ShardIndex, _db: DbIndex, entry: Entry<'_>) {
-        let ValueRef::Str(text) = entry.value() else { panic!("small collections are not made here") };
-        self.write(shard.get(), [entry.key(), text.bytes(&mut IntBuffer::new())]);
+    fn keys(&self, shard: ShardIndex, _db: DbIndex, entries: &[Entry<'_>]) {
+        for entry in entries {
+            let ValueRef::Str(text) = entry.value() else { panic!("small collections are not made here") };
+            self.write(shard.get(), [entry.key(), text.bytes(&mut IntBuffer::new())]);
+        }
     }
 
     fn open(&self, shard: ShardIndex, _db: DbIndex, entry: Entry<'_>, _opening: Opening) {
         self.write(shard.get(), [entry.key(), b""]);
     }
 
-    fn element(&self, _opening: OpeningId, element: ElementRef<'_>) {
-        let ElementRef::Field(field) = element else { panic!("only a hash is made here") };
-        self.write(0, [field.name.bytes(&mut IntBuffer::new()), field.value.bytes(&mut IntBuffer::new())]);
+    fn elements(&self, _opening: OpeningId, elements: &[ElementRef<'_>]) {
+        for element in elements {
+            let ElementRef::Field(field) = element else { panic!("only a hash is made here") };
+            self.write(0, [field.name.bytes(&mut IntBuffer::new()), field.value.bytes(&mut IntBuffer::new())]);
+        }
     }
 }
 

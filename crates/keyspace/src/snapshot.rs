@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::collection::table::{CollectionElement, Opened};
 use crate::collection::{FieldRef, Object};
@@ -36,21 +37,21 @@ use crate::{DbIndex, Entry, Keyspace, SHARD_COUNT, ShardIndex, Space, ValueRef};
 /// Receives a snapshot. Calls come from walkers and writers on several threads at once, each under the access that holds what it is
 /// about: they must be quick, and must not ask for access to the keyspace.
 pub trait Sink: Send + Sync {
-    /// A key as it was at the cut, in the database that it was in then. Called once for each key that is not opened.
-    fn key(&self, shard: ShardIndex, db: DbIndex, entry: Entry<'_>);
+    /// Keys as they were at the cut, in the database that they were in then: each key once that is not opened, some of a shard at a time.
+    fn keys(&self, shard: ShardIndex, db: DbIndex, entries: &[Entry<'_>]);
 
-    /// A key whose collection is too large to be serialized here. Called once, instead of `key`.
+    /// A key whose collection is too large to be serialized here. Called once, instead of `keys`.
     fn open(&self, shard: ShardIndex, db: DbIndex, entry: Entry<'_>, opening: Opening);
 
-    /// An element, as it was at the cut, of a collection that was opened. Called once for each, after `open`, and never by two threads at once for
+    /// Elements, as they were at the cut, of a collection that was opened: each once, some at a time, after `open`, and never by two threads at once for
     /// one collection.
-    fn element(&self, opening: OpeningId, element: ElementRef<'_>);
+    fn elements(&self, opening: OpeningId, elements: &[ElementRef<'_>]);
 }
 
 /// How the value of a large collection will come.
 #[derive(Debug)]
 pub enum Opening {
-    /// `len` elements by [`Sink::element`], in any order.
+    /// `len` elements by [`Sink::elements`], in any order.
     Elements { id: OpeningId, len: usize },
     /// Here it is: it shares its parts with the collection in the keyspace, until they change there.
     Shared(Object),
@@ -507,21 +508,28 @@ impl Capture<RawEntry> for KeyCapture<'_> {
         self.shared.number
     }
 
-    fn take(&self, raw: RawEntry) -> usize {
-        // SAFETY: the table is held alone, and does not change meanwhile.
-        let entry = unsafe { Entry::new(raw) };
-        // SAFETY: as above; that a collection is opened changes nothing that the entry could see.
-        let opening = unsafe { raw.with_object(|object| self.open(entry, object)) }.flatten();
-        let cost_bytes = match (&opening, entry.value()) {
-            (Some(_), _) => 0,
-            (None, ValueRef::Str(text)) => text.len(),
-            (None, ValueRef::Object(object)) => object.len() * ELEMENT_COST_BYTES / 4,
-        };
-        match opening {
-            Some(opening) => self.shared.sink.open(self.shard, self.db, entry, opening),
-            None => self.shared.sink.key(self.shard, self.db, entry),
+    fn take(&self, elements: &[RawEntry]) -> usize {
+        let mut cost_bytes = elements.len() * KEY_COST_BYTES;
+        let mut entries = SmallVec::<[Entry<'_>; 16]>::new();
+        for raw in elements {
+            // SAFETY: the table is held alone, and does not change meanwhile.
+            let entry = unsafe { Entry::new(*raw) };
+            // SAFETY: as above; that a collection is opened changes nothing that the entry could see.
+            let opening = unsafe { raw.with_object(|object| self.open(entry, object)) }.flatten();
+            if let Some(opening) = opening {
+                self.shared.sink.open(self.shard, self.db, entry, opening);
+                continue;
+            }
+            cost_bytes += match entry.value() {
+                ValueRef::Str(text) => text.len(),
+                ValueRef::Object(object) => object.len() * ELEMENT_COST_BYTES / 4,
+            };
+            entries.push(entry);
         }
-        KEY_COST_BYTES + cost_bytes
+        if !entries.is_empty() {
+            self.shared.sink.keys(self.shard, self.db, &entries);
+        }
+        cost_bytes
     }
 
     fn forced(&self, units: usize) {
@@ -588,11 +596,11 @@ impl<E: CollectionElement> Capture<E> for ElementCapture {
         self.shared.number
     }
 
-    fn take(&self, element: E) -> usize {
-        // SAFETY: the element is live: its table is held alone, and does not change meanwhile.
-        let view = unsafe { element.view() };
-        self.shared.sink.element(self.opening.id, view);
-        ELEMENT_COST_BYTES + view.bytes()
+    fn take(&self, elements: &[E]) -> usize {
+        // SAFETY: the elements are live: their table is held alone, and does not change meanwhile.
+        let views: SmallVec<[ElementRef<'_>; 16]> = elements.iter().map(|element| unsafe { element.view() }).collect();
+        self.shared.sink.elements(self.opening.id, &views);
+        views.iter().map(|view| ELEMENT_COST_BYTES + view.bytes()).sum()
     }
 
     fn forced(&self, units: usize) {

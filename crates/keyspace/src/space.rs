@@ -739,11 +739,27 @@ impl<'a> Space<'a> {
         true
     }
 
+    /// Worth a pass of its own before the others where there are many keys: asks for what leads to the cache line that decides the lookup.
+    #[inline]
+    pub fn prefetch_directory(&self, db: DbIndex, key: Key<'_>) {
+        if let Some(table) = self.table(db, key) {
+            table.buckets().prefetch_directory(position(key));
+        }
+    }
+
     /// First pass over a batch of keys: asks for the cache line that decides the lookup.
     #[inline]
     pub fn prefetch_bucket(&self, db: DbIndex, key: Key<'_>) {
         if let Some(table) = self.table(db, key) {
             table.prefetch_bucket(position(key));
+        }
+    }
+
+    /// The same for a key that is most likely not there and will be.
+    #[inline]
+    pub fn prefetch_for_insert(&self, db: DbIndex, key: Key<'_>) {
+        if let Some(table) = self.table(db, key) {
+            table.buckets().prefetch_for_insert(position(key));
         }
     }
 

@@ -152,8 +152,11 @@ impl Collected {
 }
 
 impl Sink for Collector {
-    fn key(&self, _shard: ShardIndex, db: DbIndex, entry: Entry<'_>) {
-        self.0.lock().unwrap().insert(db, &entry, Content::of(&entry.value()));
+    fn keys(&self, _shard: ShardIndex, db: DbIndex, entries: &[Entry<'_>]) {
+        let mut collected = self.0.lock().unwrap();
+        for entry in entries {
+            collected.insert(db, entry, Content::of(&entry.value()));
+        }
     }
 
     fn open(&self, _shard: ShardIndex, db: DbIndex, entry: Entry<'_>, opening: Opening) {
@@ -172,12 +175,13 @@ impl Sink for Collector {
         }
     }
 
-    fn element(&self, opening: OpeningId, element: ElementRef<'_>) {
+    fn elements(&self, opening: OpeningId, elements: &[ElementRef<'_>]) {
         let mut collected = self.0.lock().unwrap();
         let Collected { contents, opened, closed, .. } = &mut *collected;
         assert!(!*closed, "an element came after the end");
         let (at, _) = opened.get(&opening).expect("elements come behind their opening");
-        contents.get_mut(at).unwrap().1.add(element);
+        let content = &mut contents.get_mut(at).unwrap().1;
+        elements.iter().for_each(|element| content.add(*element));
     }
 }
 

@@ -152,7 +152,7 @@ fn main() {
             .map(|name| (name, space.get(DbIndex(0), keyspace.key(name.as_bytes())).expect("it was set")))
             .collect();
         let write = |out: &mut Vec<u8>, compress: bool| {
-            let options = Options { compress, ..Options::default() };
+            let options = Options { compression: compress.into(), ..Options::default() };
             let mut bytes = 0;
             out.clear();
             for (name, entry) in &entries {
@@ -173,7 +173,7 @@ fn main() {
         let mut file = Vec::new();
         encode::header(&mut file, Options::default().version);
         for (name, entry) in &entries {
-            let options = Options { compress: false, ..Options::default() };
+            let options = Options { compression: false.into(), ..Options::default() };
             encode::record(&mut file, name.as_bytes(), None, None, &entry.value(), &options);
         }
         encode::end(&mut file);

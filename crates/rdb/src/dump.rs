@@ -43,7 +43,7 @@ impl std::error::Error for RestoreError {}
 
 /// The payload of a value for servers of this family, in the oldest version that holds it.
 pub fn dump(value: &ValueRef<'_>, family: Family, compress: bool) -> Vec<u8> {
-    dump_as(value, &Options { version: Version::needed_by(value, family), compress })
+    dump_as(value, &Options { version: Version::needed_by(value, family), compression: compress.into() })
 }
 
 /// The payload for a server that reads this version.
@@ -103,7 +103,7 @@ fn read<'a>(input: &mut Cursor<'a>, version: Version, limits: &Limits) -> crate:
 
 /// The payload of libraries of functions, in the oldest version that knows them.
 pub fn dump_functions<'a>(codes: impl Iterator<Item = &'a [u8]>, compress: bool) -> Vec<u8> {
-    let options = Options { version: Version::REDIS_7_0, compress };
+    let options = Options { version: Version::REDIS_7_0, compression: compress.into() };
     let mut out = Vec::new();
     codes.for_each(|code| encode::function(&mut out, code, &options));
     finish(out, &options)

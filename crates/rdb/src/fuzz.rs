@@ -116,7 +116,7 @@ pub fn functions_payload(data: &[u8]) {
 pub fn exercise(mut object: Object, limits: &Limits, text: &[u8]) {
     assert!(!object.is_empty() || matches!(object, Object::Stream(_)), "an empty {}", object.type_name());
     for version in [Version::REDIS_7_0, Version::REDIS_7_4, Version::VALKEY_9] {
-        let payload = dump::dump_object(&object, &Options { version, compress: true });
+        let payload = dump::dump_object(&object, &Options { version, compression: true.into() });
         let again = dump::restore(&payload, limits);
         assert!(matches!(again, Ok(Value::Object(again)) if again.len() == object.len()), "in version {version:?}");
     }

@@ -142,7 +142,8 @@ fn payloads_of_today() {
                 let limits = random_limits(&mut random);
                 let value = random_value(&mut random, &limits, kind);
                 let compress = random.random_range(0..4) == 0;
-                let whole = with_value(value, |value| dump::dump_as(value, &Options { version, compress }));
+                let whole =
+                    with_value(value, |value| dump::dump_as(value, &Options { version, compression: compress.into() }));
                 if whole.len() < 4000 {
                     damage(&mut random, whole[0], &whole[1..whole.len() - 10], version.number(), DAMAGES);
                 }
@@ -184,7 +185,7 @@ fn files() {
     let mut random = testkit::random_from(testkit::seed());
     for () in rounds(1) {
         let mut file = Vec::new();
-        let options = Options { version: Version::LATEST, compress: random.random() };
+        let options = Options { version: Version::LATEST, compression: random.random::<bool>().into() };
         encode::header(&mut file, options.version);
         encode::aux(&mut file, b"redis-ver", b"8.2.0");
         encode::select_db(&mut file, 0);

@@ -230,7 +230,7 @@ fn exchange(kind: Kind) {
     for limits in [Limits::default(), small] {
         assert_equal(&expected, &load(&file, &limits));
         for compress in [true, false] {
-            let written = write(&file, &limits, &Options { version: version_of(kind), compress });
+            let written = write(&file, &limits, &Options { version: version_of(kind), compression: compress.into() });
             let directory = server.directory().join(format!("written-{compress}"));
             std::fs::create_dir_all(&directory).expect("a directory");
             let other = start_with(kind, &written, &directory);
@@ -253,7 +253,7 @@ fn exchange(kind: Kind) {
                 // Only what no older version holds is written in a version that not all know.
                 assert!(number <= 11 || expires, "version {number} of {}", key.escape_ascii());
                 match number > version_of(kind).number() {
-                    true => dump::dump_as(value, &Options { version: version_of(kind), compress: true }),
+                    true => dump::dump_as(value, &Options { version: version_of(kind), compression: true.into() }),
                     false => own,
                 }
             })

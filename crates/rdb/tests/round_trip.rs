@@ -39,7 +39,7 @@ fn payloads() {
             assert_eq!(content_of_decoded(&read), content);
             let version = VERSIONS[random.random_range(0..4)];
             if version != Version::REDIS_7_0 || Version::needed_by(value, Family::Redis) == version {
-                let payload = dump::dump_as(value, &Options { version, compress: random.random() });
+                let payload = dump::dump_as(value, &Options { version, compression: random.random::<bool>().into() });
                 let read = dump::restore(&payload, &read_limits).unwrap_or_else(|error| panic!("{error}: {content:?}"));
                 assert_eq!(content_of_decoded(&read), known_to(content, version));
             }
@@ -137,7 +137,8 @@ fn files() {
     let seed = testkit::seed();
     let mut random = testkit::random_from(seed);
     for round in 0..12 {
-        let options = Options { version: VERSIONS[random.random_range(0..4)], compress: random.random() };
+        let options =
+            Options { version: VERSIONS[random.random_range(0..4)], compression: random.random::<bool>().into() };
         let (file, keys) = random_file(&mut random, &options);
         let limits = random_limits(&mut random);
         let at_once = read_keys(Reader::new(&file[..], limits).unwrap(), &limits);

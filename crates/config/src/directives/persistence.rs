@@ -11,7 +11,7 @@ rows! { super::memory::END;
     SAVE: [SavePoint] = row("save", Kind::Save, "3600 1 300 100 60 10000");
     /// File name of the snapshot.
     DBFILENAME: [u8] = row("dbfilename", Kind::Text, "dump.rdb").protected().check(super::checks::dbfilename);
-    /// Whether strings in snapshots are compressed.
+    /// Whether strings in snapshots are compressed: from 21 bytes on, in those for replicas from 64.
     RDBCOMPRESSION: bool = row("rdbcompression", Kind::Bool, "yes");
     /// Whether snapshots end with a checksum.
     RDBCHECKSUM: bool = row("rdbchecksum", Kind::Bool, "yes").fixed();

@@ -13,8 +13,8 @@ pub(crate) trait Capture<E> {
     /// The cut's number, which is not 0.
     fn number(&self) -> u32;
 
-    /// An element, called once for each. Returns about how many bytes of work it was.
-    fn take(&self, element: E) -> usize;
+    /// Some elements of one unit, each of them once. Returns about how many bytes of work they were.
+    fn take(&self, elements: &[E]) -> usize;
 
     /// So many units had to be captured because somebody was about to change them.
     fn forced(&self, units: usize);

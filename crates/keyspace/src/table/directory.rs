@@ -6,6 +6,7 @@
 
 use super::segment::SegmentRef;
 use super::{Limits, Work};
+use crate::prefetch::prefetch;
 
 /// A leaf: `1 << bits` segment references for the positions that share `depth` leading bits.
 #[derive(Clone, Copy)]
@@ -81,6 +82,15 @@ impl Directory {
             self.first
         } else {
             self.root[(position >> (64 - u32::from(self.root_bits))) as usize]
+        }
+    }
+
+    /// Asks for what [`segment`](Self::segment) reads behind the directory's first words.
+    #[inline]
+    pub(super) fn prefetch(&self, position: u64) {
+        let leaf = self.leaf(position);
+        if leaf.bits != 0 {
+            prefetch(leaf.pointer().wrapping_add(leaf.slot_of(position)).cast_const().cast());
         }
     }
 

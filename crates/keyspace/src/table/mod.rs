@@ -21,6 +21,8 @@ use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use smallvec::SmallVec;
+
 pub(crate) use self::capture::{Capture, Captured, Unlocked};
 pub(crate) use self::segment::Place;
 
@@ -30,7 +32,7 @@ use self::word::{TAG_BITS, Word};
 use crate::Millis;
 use crate::hash::KeyHasher;
 use crate::planted::planted;
-use crate::prefetch::prefetch;
+use crate::prefetch::{prefetch, prefetch_for_write};
 
 /// Sizes of the table's pieces. Tests make them tiny to reach every case with few keys.
 #[derive(Clone, Copy, Debug)]
@@ -329,7 +331,7 @@ impl<E: Element> Table<E> {
         // SAFETY: as in `find`; likewise below.
         let mut unseen = unsafe { &*segment.bucket(home) }.displaced();
         for step in 1..segment.buckets() {
-            let index = (home + step) % segment.buckets();
+            let index = segment.bucket_after(home, step);
             // SAFETY: as above.
             let bucket = unsafe { &*segment.bucket(index) };
             if let Some(slot) = Self::find_in(bucket, tag, fingerprint_of(position), key) {
@@ -460,13 +462,13 @@ impl<E: Element> Table<E> {
             // SAFETY: as above.
             prefetch_words(unsafe { &*segment.bucket(home + 2) });
         }
-        let mut captured = Captured { units: 1, cost_bytes: 0 };
+        let mut elements = SmallVec::<[E; 16]>::new();
         // SAFETY: as above.
-        unsafe {
-            segment.visit_home(home, |_, word| captured.cost_bytes += capture.take(Self::element(word)));
-            segment.mark_done(home, capture.number());
-        }
-        captured
+        unsafe { segment.visit_home(home, |_, word| elements.push(Self::element(word))) };
+        let cost_bytes = if elements.is_empty() { 0 } else { capture.take(&elements) };
+        // SAFETY: as above.
+        unsafe { segment.mark_done(home, capture.number()) };
+        Captured { units: 1, cost_bytes }
     }
 
     /// Captures the units from position `from` on that are not done, until they have cost `budget_bytes`. Returns where to go on; `None` at the end.
@@ -1060,12 +1062,28 @@ impl<E: Element> Table<E> {
 pub(crate) struct Buckets<'a>(&'a Directory);
 
 impl Buckets<'_> {
+    /// Asks for what leads to the segment.
+    #[inline]
+    pub(crate) fn prefetch_directory(&self, position: u64) {
+        self.0.prefetch(position);
+    }
+
     /// Asks for the home bucket's cache line.
     #[inline]
     pub(crate) fn prefetch_bucket(&self, position: u64) {
         let segment = self.0.segment(position);
         if !segment.is_none() {
             prefetch(segment.bucket(segment.home(segment.tag_of(position))).cast());
+        }
+    }
+
+    /// Asks for what is changed when an element is put in.
+    #[inline]
+    pub(crate) fn prefetch_for_insert(&self, position: u64) {
+        let segment = self.0.segment(position);
+        if !segment.is_none() {
+            prefetch_for_write(segment.header().cast_const().cast());
+            prefetch_for_write(segment.bucket(segment.home(segment.tag_of(position))).cast_const().cast());
         }
     }
 
@@ -1084,7 +1102,7 @@ impl Buckets<'_> {
         if word.is_none() && bucket.displaced() != 0 {
             // It lives behind its home, most likely right behind. To wait for that line now overlaps with the other keys of the batch.
             // SAFETY: as in `find`.
-            let next = unsafe { &*segment.bucket((home + 1) % segment.buckets()) };
+            let next = unsafe { &*segment.bucket(segment.bucket_after(home, 1)) };
             word = next.candidates(fingerprint).next().map(|slot| next.words[slot]);
         }
         if let Some(word) = word {

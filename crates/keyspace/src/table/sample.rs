@@ -68,7 +68,7 @@ impl<E: Element> Table<E> {
         let mut visited = 0;
         for step in 0..segment.buckets() {
             // SAFETY: as above.
-            for (_, word, _) in unsafe { segment.words_in((home + step) % segment.buckets()) } {
+            for (_, word, _) in unsafe { segment.words_in(segment.bucket_after(home, step)) } {
                 if word.is_volatile() && Self::element(word).expire_at().is_some() {
                     visited += 1;
                     visit(Self::element(word));

@@ -237,7 +237,7 @@ impl SegmentRef {
     pub(super) unsafe fn place(self, word: Word, fingerprint: u8) -> Option<Place> {
         let home = self.home(word.tag());
         for step in 0..self.buckets() {
-            let index = (home + step) % self.buckets();
+            let index = self.bucket_after(home, step);
             // SAFETY: the caller's promise.
             let bucket = unsafe { &mut *self.bucket(index) };
             let Some(slot) = bucket.empty_slot() else { continue };
@@ -263,7 +263,7 @@ impl SegmentRef {
         // SAFETY: the caller's promise; likewise below.
         let mut displaced = unsafe { &*self.bucket(home) }.displaced();
         for step in 0..self.buckets() {
-            let index = (home + step) % self.buckets();
+            let index = self.bucket_after(home, step);
             // SAFETY: as above.
             for (place, word, _) in unsafe { self.words_in(index) } {
                 if self.home(word.tag()) == home {
@@ -275,6 +275,14 @@ impl SegmentRef {
                 break;
             }
         }
+    }
+
+    /// The bucket so many steps, fewer than there are buckets, behind another: behind the last comes the first. (A remainder takes longer than all else
+    /// that finds a place.)
+    #[inline]
+    pub(super) fn bucket_after(self, index: usize, step: usize) -> usize {
+        let after = index + step;
+        if after < self.buckets() { after } else { after - self.buckets() }
     }
 
     /// A bit for every home bucket.

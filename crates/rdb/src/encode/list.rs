@@ -3,7 +3,7 @@
 use keyspace::List;
 use keyspace::collection::ListNode;
 
-use super::{Options, length, string};
+use super::{Compression, Options, length, string};
 use crate::code::node;
 
 /// Bytes of a listpack's header, and of the whole with its end.
@@ -26,7 +26,7 @@ pub(super) fn list(out: &mut Vec<u8>, list: &List, options: &Options) {
         }
         ListNode::Elements(elements, count) => {
             length(out, node::PACKED);
-            if options.compress {
+            if options.compression != Compression::None {
                 scratch.clear();
                 listpack(&mut scratch, elements, count);
                 string(out, &scratch, options);

@@ -35,13 +35,43 @@ pub struct Options {
     /// What the header says. A value that no form of this version holds ([`Version::needed_by`]) is written in a later one's, so that nothing is
     /// lost but the consumers' activity in streams.
     pub version: Version,
-    /// Whether long strings are compressed (`rdbcompression`).
-    pub compress: bool,
+    /// Which strings are compressed (`rdbcompression`).
+    pub compression: Compression,
+}
+
+/// Which strings are compressed, where that makes them shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    /// Those that Redis would try.
+    Strings,
+    /// Those that take longer to send than to compress. Of one that is hardly longer than a few words, little is gained, and to find that out takes as long
+    /// as 10 Gbit/s take for all of it.
+    LongStrings,
+}
+
+impl Compression {
+    /// Strings of fewer bytes are left as they are.
+    fn bytes_min(self) -> usize {
+        match self {
+            Compression::None => usize::MAX,
+            // Observed of Redis.
+            Compression::Strings => 21,
+            Compression::LongStrings => 64,
+        }
+    }
+}
+
+/// `rdbcompression`, where strings are stored.
+impl From<bool> for Compression {
+    fn from(compress: bool) -> Compression {
+        if compress { Compression::Strings } else { Compression::None }
+    }
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { version: Version::LATEST, compress: true }
+        Options { version: Version::LATEST, compression: Compression::Strings }
     }
 }
 
@@ -58,7 +88,7 @@ pub fn header(out: &mut Vec<u8>, version: Version) {
 /// A fact about the file: who wrote it, when.
 pub fn aux(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.push(opcode::AUX);
-    let options = Options { compress: false, ..Options::default() };
+    let options = Options { compression: Compression::None, ..Options::default() };
     string(out, name, &options);
     string(out, value, &options);
 }

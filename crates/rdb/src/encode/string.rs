@@ -5,8 +5,7 @@ use keyspace::{canonical_int, lzf};
 use super::{LENGTH_BYTES_MAX, Options, encode_length, length};
 use crate::code::length as code;
 
-/// Shorter ones are not worth compressing, and nothing is gained by less than [`GAIN_BYTES_MIN`] (both observed of Redis).
-const COMPRESSED_BYTES_MIN: usize = 21;
+/// Nothing is gained by less (observed of Redis).
 const GAIN_BYTES_MIN: usize = 4;
 
 /// The longest text of an integer of 32 bits.
@@ -21,7 +20,7 @@ pub fn string(out: &mut Vec<u8>, text: &[u8], options: &Options) {
         {
             return;
         }
-    } else if options.compress && text.len() >= COMPRESSED_BYTES_MIN && compressed(out, text) {
+    } else if text.len() >= options.compression.bytes_min() && compressed(out, text) {
         return;
     }
     plain(out, text);

@@ -269,7 +269,7 @@ impl Shared {
         let mut bytes = Vec::new();
         rdb::encode::header(&mut bytes, rdb::Version::REDIS_7_0);
         super::save::facts(&mut bytes, crate::shared::now(), false);
-        let options = rdb::encode::Options { version: rdb::Version::REDIS_7_0, compress: true };
+        let options = rdb::encode::Options { version: rdb::Version::REDIS_7_0, compression: true.into() };
         libraries.for_each(|code| rdb::encode::function(&mut bytes, code, &options));
         rdb::encode::end(&mut bytes);
         let checksum = rdb::Checksum::of(&bytes);

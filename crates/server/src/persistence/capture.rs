@@ -1,8 +1,8 @@
 //! The collector: takes captured keys and elements, and lets them out as the records of a file.
 //!
 //! ```text
-//! walkers, writers ── key() ─────> a stripe: whole records        ┐
-//!                  ── element() ─> an opening: its record so far   ├─ flush(), by helpers ─> Output
+//! walkers, writers ── keys() ─────> a stripe: whole records        ┐
+//!                  ── elements() ─> an opening: its record so far  ├─ flush(), by helpers ─> Output
 //!                                                                 └─ where the output is slow ─> spill file ─> Output
 //! ```
 //!
@@ -29,7 +29,7 @@ use commands::db::{Lfu, access};
 use keyspace::snapshot::{ElementRef, Opening, OpeningId, Sink};
 use keyspace::{DbIndex, Entry, IntBuffer, Millis, Object, ShardIndex, StrRepr, ValueRef};
 use parking_lot::Mutex;
-use rdb::encode::{self, Options};
+use rdb::encode::{self, Compression, Options};
 use rdb::{Access, Family, ValueType, Version};
 
 use super::commands_form::{self, Elements};
@@ -82,7 +82,7 @@ pub enum Form {
 pub struct Collector {
     form: Form,
     family: Family,
-    compress: bool,
+    compression: Compression,
     traces: Traces,
     stripes: Box<[Apart<Stripe>]>,
     spare: Spare,
@@ -195,11 +195,11 @@ struct Spill {
 }
 
 impl Collector {
-    pub fn new(form: Form, family: Family, compress: bool, traces: Traces, spill: PathBuf) -> Collector {
+    pub fn new(form: Form, family: Family, compression: Compression, traces: Traces, spill: PathBuf) -> Collector {
         Collector {
             form,
             family,
-            compress,
+            compression,
             traces,
             stripes: (0..STRIPES).map(|_| Apart::default()).collect(),
             spare: Spare::default(),
@@ -244,7 +244,7 @@ impl Collector {
         if version.number() > self.version.load(Relaxed) {
             self.version.fetch_max(version.number(), Relaxed);
         }
-        Options { version, compress: self.compress }
+        Options { version, compression: self.compression }
     }
 
     fn access(&self, entry: &Entry<'_>) -> Option<Access> {
@@ -300,6 +300,46 @@ impl Collector {
     /// What waited there has been taken.
     fn note_taken(&self, noted: Noted) {
         self.waiting_bytes.fetch_sub(noted.0 as u64, Relaxed);
+    }
+
+    /// Appends a key's record to a stripe.
+    #[inline]
+    fn key(&self, stripe: &mut Stripe, db: DbIndex, entry: &Entry<'_>) {
+        let value = entry.value();
+        let options = self.options(Version::needed_by(&value, self.family));
+        let out = stripe.select(self.form, db, &self.spare);
+        let len = out.len();
+        let mut text = None;
+        match &value {
+            ValueRef::Str(string)
+                if let StrRepr::Large(large) = &string.repr
+                    && large.len() >= SHARED_TEXT_BYTES_MIN =>
+            {
+                match self.form {
+                    Form::Records => self.begin_record(out, entry, ValueType::String, &options),
+                    Form::Commands => commands_form::set_before_text(out, entry.key(), large.len()),
+                }
+                text = Some(Arc::clone(large));
+            }
+            value if self.form == Form::Commands => commands_form::key(out, entry.key(), value, entry.expire_at()),
+            value => {
+                let value_type = encode::value_type(value, options.version);
+                self.begin_record(out, entry, value_type, &options);
+                encode::value(out, value, &options);
+            }
+        }
+        let written = out.len() - len;
+        stripe.bytes += written;
+        if let Some(text) = text {
+            stripe.bytes += text.len();
+            stripe.pieces.push(Piece::Text(text));
+            if self.form == Form::Commands {
+                stripe.append(self.form, db, &self.spare, |out| {
+                    commands_form::end_of_text(out);
+                    commands_form::expiry(out, entry.key(), entry.expire_at());
+                });
+            }
+        }
     }
 
     fn begin_record(&self, out: &mut Vec<u8>, entry: &Entry<'_>, value_type: ValueType, options: &Options) {
@@ -512,46 +552,14 @@ pub struct Claimed {
 }
 
 impl Sink for Collector {
-    fn key(&self, shard: ShardIndex, db: DbIndex, entry: Entry<'_>) {
+    fn keys(&self, shard: ShardIndex, db: DbIndex, entries: &[Entry<'_>]) {
         if self.is_cancelled() {
             return;
         }
-        let value = entry.value();
-        let options = self.options(Version::needed_by(&value, self.family));
         let stripe = &mut *self.stripes[shard.get() % STRIPES].0.lock();
-        stripe.keys += 1;
-        let out = stripe.select(self.form, db, &self.spare);
-        let len = out.len();
-        let mut text = None;
-        match &value {
-            ValueRef::Str(string)
-                if let StrRepr::Large(large) = &string.repr
-                    && large.len() >= SHARED_TEXT_BYTES_MIN =>
-            {
-                match self.form {
-                    Form::Records => self.begin_record(out, &entry, ValueType::String, &options),
-                    Form::Commands => commands_form::set_before_text(out, entry.key(), large.len()),
-                }
-                text = Some(Arc::clone(large));
-            }
-            value if self.form == Form::Commands => commands_form::key(out, entry.key(), value, entry.expire_at()),
-            value => {
-                let value_type = encode::value_type(value, options.version);
-                self.begin_record(out, &entry, value_type, &options);
-                encode::value(out, value, &options);
-            }
-        }
-        let written = out.len() - len;
-        stripe.bytes += written;
-        if let Some(text) = text {
-            stripe.bytes += text.len();
-            stripe.pieces.push(Piece::Text(text));
-            if self.form == Form::Commands {
-                stripe.append(self.form, db, &self.spare, |out| {
-                    commands_form::end_of_text(out);
-                    commands_form::expiry(out, entry.key(), entry.expire_at());
-                });
-            }
+        stripe.keys += entries.len() as u64;
+        for entry in entries {
+            self.key(stripe, db, entry);
         }
         // Before anybody can take it.
         self.note_whole(stripe);
@@ -622,27 +630,16 @@ impl Sink for Collector {
         }
     }
 
-    fn element(&self, opening: OpeningId, element: ElementRef<'_>) {
+    fn elements(&self, opening: OpeningId, elements: &[ElementRef<'_>]) {
         if self.is_cancelled() {
             return;
         }
-        let options = Options { version: Version::LATEST, compress: self.compress };
+        let options = Options { version: Version::LATEST, compression: self.compression };
         let Some(opened) = self.openings.lock().get(&opening).cloned() else { return };
         let mut opened = opened.lock();
-        let Opened { parts, last: bytes, left, .. } = &mut *opened;
-        let before = bytes.len();
-        *left -= 1;
-        match parts {
-            Parts::Record { value_type, base } => record_element(bytes, element, *value_type, *base, &options),
-            Parts::Commands { elements, expire_at } => {
-                elements.add(bytes, element);
-                if *left == 0 {
-                    commands_form::expiry(bytes, elements.name(), *expire_at);
-                }
-            }
+        for element in elements {
+            opened.add(*element, &options);
         }
-        let written = bytes.len() - before;
-        opened.note(written);
         let Opened { bytes, noted, .. } = &mut *opened;
         self.note_waiting(*bytes, noted);
     }
@@ -684,8 +681,21 @@ fn select_db(out: &mut Vec<u8>, form: Form, db: DbIndex) {
 const SHARED_COST_BYTES: usize = 16 << 10;
 
 impl Opened {
-    /// An element of so many bytes has come.
-    fn note(&mut self, written: usize) {
+    /// An element has come.
+    fn add(&mut self, element: ElementRef<'_>, options: &Options) {
+        let Opened { parts, last: bytes, left, .. } = self;
+        let before = bytes.len();
+        *left -= 1;
+        match parts {
+            Parts::Record { value_type, base } => record_element(bytes, element, *value_type, *base, options),
+            Parts::Commands { elements, expire_at } => {
+                elements.add(bytes, element);
+                if *left == 0 {
+                    commands_form::expiry(bytes, elements.name(), *expire_at);
+                }
+            }
+        }
+        let written = bytes.len() - before;
         self.bytes += written;
         if self.last.len() >= FLUSH_BYTES {
             let next = Vec::with_capacity(FLUSH_BYTES + written);
@@ -757,6 +767,10 @@ mod tests {
     use super::*;
     use crate::replication::{Form as TransferForm, Next, Transfer};
 
+    fn collector(folder: &Path) -> Collector {
+        Collector::new(Form::Records, Family::Redis, Compression::None, Traces::None, folder.join("captured"))
+    }
+
     fn opened(bytes: usize, left: usize) -> Arc<Mutex<Opened>> {
         let parts = Parts::Record { value_type: ValueType::Set, base: None };
         Arc::new(Mutex::new(Opened {
@@ -782,8 +796,7 @@ mod tests {
     fn what_cannot_be_let_out_does_not_stop_the_walk() {
         let folder = tempfile::tempdir().unwrap();
         let output = output(folder.path());
-        let collector =
-            Collector::new(Form::Records, Family::Redis, false, Traces::None, folder.path().join("captured"));
+        let collector = collector(folder.path());
         let large = SPILL_BYTES as usize + 1;
         for (id, bytes) in [(0, CLAIM_BYTES), (1, large)] {
             let opened = opened(bytes, 1);
@@ -804,8 +817,7 @@ mod tests {
     fn whole_records_are_spilled_behind_a_claim() {
         let folder = tempfile::tempdir().unwrap();
         let output = output(folder.path());
-        let collector =
-            Collector::new(Form::Records, Family::Redis, false, Traces::None, folder.path().join("captured"));
+        let collector = collector(folder.path());
         let first = opened(CLAIM_BYTES, 1);
         collector.note_waiting(CLAIM_BYTES, &mut first.lock().noted);
         collector.openings.lock().insert(OpeningId(0), first);
@@ -834,8 +846,7 @@ mod tests {
     fn too_much_holds_writes_until_it_is_spilled() {
         let folder = tempfile::tempdir().unwrap();
         let hold = Arc::<AtomicBool>::default();
-        let mut collector =
-            Collector::new(Form::Records, Family::Redis, false, Traces::None, folder.path().join("captured"));
+        let mut collector = collector(folder.path());
         collector.hold_writes_by(hold.clone());
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -873,8 +884,7 @@ mod tests {
             transfer.write(&[b'x'; 1 << 20]).unwrap();
         }
         let output = Mutex::new(Claimed { output: full, by: None });
-        let collector =
-            Collector::new(Form::Records, Family::Redis, false, Traces::None, folder.path().join("captured"));
+        let collector = collector(folder.path());
         let record = vec![b'r'; SPILL_BYTES as usize / STRIPES + 1];
         for stripe in &collector.stripes {
             let stripe = &mut *stripe.0.lock();

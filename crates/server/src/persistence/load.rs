@@ -370,7 +370,8 @@ fn insert_keys(
         held.insert(key.shard());
     });
     let mut space = keyspace.narrow(&held);
-    keys.iter().for_each(|key| space.prefetch_bucket(db, *key));
+    keys.iter().for_each(|key| space.prefetch_directory(db, *key));
+    keys.iter().for_each(|key| space.prefetch_for_insert(db, *key));
     loading.keys.fetch_add(loaded.len() as u64, Relaxed);
     for (loaded, key) in loaded.into_iter().zip(&keys) {
         space.set_created_access_bits(match loaded.access {

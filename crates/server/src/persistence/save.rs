@@ -13,7 +13,8 @@ use config::{Config, MaxmemoryPolicy, directives};
 use keyspace::snapshot::{Progress, Snapshot, SnapshotLimits};
 use keyspace::{DbIndex, Millis};
 use parking_lot::Mutex;
-use rdb::{Version, encode};
+use rdb::Version;
+use rdb::encode::{self, Compression};
 
 use super::Figures;
 use super::capture::{Claimed, Collector, Form, Traces};
@@ -93,9 +94,12 @@ pub fn cut(shared: &Shared, alone: &mut Alone<'_, '_>, target: Target) -> Cut {
         () if matches!(policy, MaxmemoryPolicy::AllkeysLru | MaxmemoryPolicy::VolatileLru) => Traces::Idle(now),
         () => Traces::None,
     };
-    let compress = config.get(directives::RDBCOMPRESSION);
+    let compression = match config.get(directives::RDBCOMPRESSION) {
+        true if target.replicas.is_some() => Compression::LongStrings,
+        compress => compress.into(),
+    };
     let family = alone.global.settings.rdb_family;
-    let mut collector = Collector::new(target.form, family, compress, traces, target.temporary("captured"));
+    let mut collector = Collector::new(target.form, family, compression, traces, target.temporary("captured"));
     if target.replicas.is_some() {
         collector.hold_writes_by(shared.persistence.holds_writes.clone());
     }
@@ -108,7 +112,7 @@ pub fn cut(shared: &Shared, alone: &mut Alone<'_, '_>, target: Target) -> Cut {
     for library in alone.global.scripts.functions.libraries() {
         match target.form {
             Form::Records => {
-                let options = encode::Options { version: Version::REDIS_7_0, compress };
+                let options = encode::Options { version: Version::REDIS_7_0, compression };
                 encode::function(&mut preamble, &library.code, &options);
             }
             Form::Commands => commands_form::library(&mut preamble, &library.code),

@@ -105,11 +105,19 @@ impl Socket {
     }
 }
 
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Socket {
+    /// Reads once, into the room that there is behind what has been read.
+    fn read_behind(&mut self, input: &mut Vec<u8>) -> io::Result<usize> {
         match self {
-            Socket::Plain(stream) => stream.read(buffer),
-            Socket::Tls(stream) => stream.read(buffer),
+            // A buffer that is cleared first would cost a third of what reading it does.
+            Socket::Plain(stream) => Ok(rustix::io::read(stream, rustix::buffer::spare_capacity(input))?),
+            Socket::Tls(stream) => {
+                let filled = input.len();
+                input.resize(input.capacity(), 0);
+                let result = stream.read(&mut input[filled..]);
+                input.truncate(filled + *result.as_ref().unwrap_or(&0));
+                result
+            }
         }
     }
 }
@@ -850,14 +858,12 @@ fn read_some(socket: &mut Socket, input: &mut Vec<u8>) -> io::Result<Option<usiz
     let filled = input.len();
     // Where much is kept, twice as much is more than was promised.
     input.reserve_exact(if input.capacity() - filled < READ_BYTES { READ_BYTES.max(filled / 8) } else { 0 });
-    input.resize(filled + READ_BYTES, 0);
     let result = loop {
-        match socket.read(&mut input[filled..]) {
+        match socket.read_behind(input) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => break other,
         }
     };
-    input.truncate(filled + *result.as_ref().unwrap_or(&0));
     match result {
         Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the primary has closed the connection")),
         Ok(count) => Ok(Some(count)),
