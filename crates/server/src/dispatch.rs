@@ -192,7 +192,8 @@ fn record(shared: &Shared, effects: &mut Effects, batch: &mut Batch, now: Millis
 
 /// How one request will run.
 struct Plan<'a> {
-    command: Result<&'a Command, Error>,
+    /// Boxed, so that plans are small: there is one for every request of a pipeline.
+    command: Result<&'a Command, Box<Error>>,
     first_key: u32,
     key_count: u32,
     side: Side,
@@ -1114,7 +1115,7 @@ fn plan<'a, 'k>(
             // EXEC gives up its transaction and what it watches even where it has too many arguments.
             let is_exec = registry.called(args).is_some_and(transaction::is_exec);
             let side = if is_exec { Side::Wide } else { Side::Narrow };
-            Plan { command: Err(error), first_key: found.len() as u32, key_count: 0, side, is_queued: false }
+            Plan { command: Err(Box::new(error)), first_key: found.len() as u32, key_count: 0, side, is_queued: false }
         }
     }
 }
