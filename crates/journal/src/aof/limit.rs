@@ -1,11 +1,13 @@
 //! How soon an automatic rewrite is tried again after it has failed, as in Redis: the third failure in a row, and each after it,
 //! puts the next one off, by one minute first, then by twice as long each time, by an hour at most. What a client asks for is never
-//! put off.
+//! put off, and one without which writes are refused by a second.
 
 use std::time::Duration;
 
 const FAILURES_FREE: u32 = 3;
 const MINUTES_MAX: u64 = 60;
+/// One that is needed is tried again after this.
+const NEEDED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Counts failures in a row.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +15,7 @@ pub struct RewriteLimit {
     failures: u32,
     delay_minutes: u64,
     not_before: Duration,
+    failed_at: Duration,
 }
 
 impl RewriteLimit {
@@ -28,6 +31,7 @@ impl RewriteLimit {
     /// Another failure, at `now` on any clock that does not go back; for how many minutes the next rewrite is put off, if it is.
     pub fn failed(&mut self, now: Duration) -> Option<u64> {
         self.failures += 1;
+        self.failed_at = now;
         if self.failures < FAILURES_FREE {
             return None;
         }
@@ -39,6 +43,11 @@ impl RewriteLimit {
     /// Whether a rewrite that nobody asked for may begin.
     pub fn allows(&self, now: Duration) -> bool {
         now >= self.not_before
+    }
+
+    /// Whether one may begin without which writes are refused: nobody can wait for that longer than for the disk.
+    pub fn allows_needed(&self, now: Duration) -> bool {
+        self.failures < FAILURES_FREE || now >= self.failed_at + NEEDED_AGAIN_AFTER
     }
 }
 
@@ -59,6 +68,7 @@ mod tests {
         let minutes = [1, 2, 4, 8, 16, 32, 60, 60].map(Some);
         assert_eq!(delays, [&[None, None], minutes.as_slice()].concat());
         assert!(!limit.allows(now + Duration::from_secs(3599)) && limit.allows(now + Duration::from_secs(3600)));
+        assert!(!limit.allows_needed(now) && limit.allows_needed(now + Duration::from_secs(1)));
         limit.succeeded();
         assert!(limit.allows(now) && limit.failures() == 0);
     }

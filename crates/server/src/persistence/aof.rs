@@ -341,7 +341,8 @@ impl Shared {
                 LOG.warning(&format!("Background AOF rewrite failed: {reason}"));
                 if let Some(minutes) = limit.failed(self.persistence.began.elapsed()) {
                     LOG.warning(&format!(
-                        "Rewrites have failed again and again: the next is tried in {minutes} minutes."
+                        "Rewrites have failed again and again: the next is tried in {minutes} minutes, or in a second while \
+                         writes are refused until one succeeds."
                     ));
                 }
             }
@@ -495,7 +496,10 @@ impl Shared {
         let aof = self.persistence.aof.lock();
         let Some(file) = &*aof else { return false };
         if self.persistence.status.rewrite_needed.load(Relaxed) {
-            return self.persistence.rewrite_limit.lock().allows(self.persistence.began.elapsed());
+            let (limit, now) = (self.persistence.rewrite_limit.lock(), self.persistence.began.elapsed());
+            // Where writes are refused until it succeeds, they must not wait for longer than the disk does.
+            let are_refused = self.persistence.status.is_failing.load(Relaxed);
+            return if are_refused { limit.allows_needed(now) } else { limit.allows(now) };
         }
         let percentage = config.get(directives::AUTO_AOF_REWRITE_PERCENTAGE).max(0) as u64;
         let size_min = config.get(directives::AUTO_AOF_REWRITE_MIN_SIZE).max(0) as u64;
