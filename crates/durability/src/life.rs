@@ -1,7 +1,9 @@
 //! Rounds of lives: a server is written to, killed at a random instant, started again on what is left, and must have what was promised.
 
 use std::fmt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -104,15 +106,17 @@ pub struct Tally {
     pub switches: u64,
     pub faults: u64,
     pub refusals: u64,
+    /// Files with a hole behind what was safe, cut off by `redis-check-aof --fix`.
+    pub repairs: u64,
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { lives, steps, dropped, saves, rewrites, switches, faults, refusals } = self;
+        let Tally { lives, steps, dropped, saves, rewrites, switches, faults, refusals, repairs } = self;
         write!(
             f,
             "{lives} lives, {steps} steps kept, {dropped} rightly lost; {saves} saves, {rewrites} rewrites, {switches} switches, \
-             {faults} faults, {refusals} refusals"
+             {faults} faults, {refusals} refusals, {repairs} repairs"
         )
     }
 }
@@ -147,6 +151,7 @@ pub fn play(seed: u64, plan: Plan, environment: &[(&str, &str)], tally: &mut Tal
         Promise { kept_us: 0, windows: vec![Window { sent_us: 0, replied_us: 0 }], seen: vec![0; plan.lanes] };
     let mut directory = home.path().join("0");
     std::fs::create_dir_all(directory.join("data"))?;
+    let mut has_failed = false;
     for number in 0..=plan.lives {
         let mut options = plan.options(&mut random);
         for (name, value) in environment {
@@ -154,18 +159,11 @@ pub fn play(seed: u64, plan: Plan, environment: &[(&str, &str)], tally: &mut Tal
         }
         let data = directory.join("data");
         options = options.arguments(["--dir", data.to_str().expect("temporary folders have plain names")]);
-        let disk = match plan.ground {
-            Ground::Plain => None,
-            Ground::Lossy | Ground::Failing => Some(FaultyDisk::new(&directory, random.random())?),
-        };
-        if let Some(disk) = &disk {
-            options = disk.under(options)?;
-        }
+        let (server, disk) = start(&directory, plan, has_failed, &options, tally, &mut random)?;
         let mut life = Life {
             plan,
             clock,
-            // What a crash leaves must be enough to start from.
-            server: options.start().with_context(|| keep(&directory, "the server does not start after the crash"))?,
+            server,
             disk,
             control: None,
             frozen: None,
@@ -185,11 +183,64 @@ pub fn play(seed: u64, plan: Plan, environment: &[(&str, &str)], tally: &mut Tal
         let Life { disk, server, .. } = life;
         drop(server);
         if let Some(disk) = disk {
+            has_failed = disk.faults_so_far() > 0;
             tally.faults += disk.faults_so_far();
             directory = home.path().join((number + 1).to_string());
             disk.crash(&directory, &mut random)?;
         }
     }
+    Ok(())
+}
+
+/// What a crash leaves must be enough to start from. One thing nobody can mend who is not there any more: a sync has failed, and the
+/// power goes before what was not safe is written again or cut off. Such a file has a hole behind its safe part; it is refused,
+/// the message says what to do, and that must help. `has_failed`: a call to the disk has, in the life before.
+fn start(
+    directory: &Path,
+    plan: Plan,
+    has_failed: bool,
+    options: &ServerOptions,
+    tally: &mut Tally,
+    random: &mut Random,
+) -> Result<(Server, Option<FaultyDisk>)> {
+    let mut attempt = || -> Result<(Server, Option<FaultyDisk>)> {
+        let disk = match plan.ground {
+            Ground::Plain => None,
+            Ground::Lossy | Ground::Failing => Some(FaultyDisk::new(directory, random.random())?),
+        };
+        let options = options.clone();
+        let options = match &disk {
+            Some(disk) => disk.under(options)?,
+            None => options,
+        };
+        Ok((options.start()?, disk))
+    };
+    let refused = match attempt() {
+        Ok(started) => return Ok(started),
+        Err(refused) => refused,
+    };
+    let text = format!("{refused:#}");
+    let is_repairable = text.contains("Bad file format") && text.contains("redis-check-aof --fix");
+    if !(has_failed && is_repairable) {
+        return Err(refused.context(keep(directory, "the server does not start after the crash")));
+    }
+    fix(&directory.join("data")).context(refused)?;
+    tally.repairs += 1;
+    attempt().with_context(|| keep(directory, "the server does not start after the repair"))
+}
+
+/// As the server's message says.
+fn fix(data: &Path) -> Result<()> {
+    let program = testkit::program(Kind::Spinel).context("Spinel is built")?;
+    let mut child = Command::new(program)
+        .args(["check-aof", "--fix"])
+        .arg(data.join("appendonlydir/appendonly.aof.manifest"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    child.stdin.take().expect("it is piped").write_all(b"y\n")?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "redis-check-aof --fix: {}", String::from_utf8_lossy(&output.stdout));
     Ok(())
 }
 
