@@ -1,12 +1,13 @@
 //! Damaged payloads and files: an error or a value that can be used, never a panic, and memory that follows the bytes that are there.
 //!
 //! `SPINEL_RDB_MUTATIONS` says how many payloads of each form are damaged (2,000), `SPINEL_FUZZ_SECONDS` how long each test goes on
-//! instead. `fuzz/` has the same checks for `cargo fuzz`.
+//! instead. `fuzz/` has the same checks for `cargo fuzz`; whole files and payloads for it to begin with are left in `SPINEL_FUZZ_SEEDS`.
 
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::old::{OLD, old_value, payload};
@@ -112,8 +113,19 @@ fn rounds(forms: usize) -> impl Iterator<Item = ()> {
     })
 }
 
+/// Whole input for a target of `cargo fuzz`, which hardly finds the way into a file by itself.
+fn keep_seed(target: &str, input: &[u8]) {
+    if let Some(folder) = std::env::var_os("SPINEL_FUZZ_SEEDS") {
+        let folder = Path::new(&folder).join(target);
+        std::fs::create_dir_all(&folder).expect("a folder can be made");
+        let name = Checksum::of(input);
+        std::fs::write(folder.join(format!("{name:016x}")), input).expect("a file can be written");
+    }
+}
+
 /// Damages a payload many times. Its own footer is made anew.
 fn damage(random: &mut Random, code: u8, body: &[u8], version: u16, rounds: usize) {
+    keep_seed("restore_payload", &[&[code], body].concat());
     for _ in 0..rounds {
         let mut body = body.to_vec();
         mutate(random, &mut body);
@@ -199,6 +211,8 @@ fn files() {
             });
         }
         encode::end(&mut file);
+        // A checksum of zero is none: what is changed is not refused for that alone.
+        keep_seed("rdb_file", &[file.as_slice(), &[0; 8]].concat());
         for _ in 0..DAMAGES {
             let mut damaged = file.clone();
             mutate(&mut random, &mut damaged);
