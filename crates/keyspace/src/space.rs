@@ -19,7 +19,7 @@ use crate::prefetch::prefetch_for_write;
 use crate::shard_lock::{Holder, ShardLock};
 use crate::snapshot::{Cut, KeyCapture, OpeningState, Sink, Snapshot, SnapshotLimits, Step};
 use crate::table::{
-    Buckets, Capture, Captured, Due, Element, Expiries, Limits, Remains, Surroundings, Table, TableCounters,
+    Ahead, Buckets, Capture, Captured, Due, Element, Expiries, Limits, Remains, Surroundings, Table, TableCounters,
 };
 use crate::{
     DbIndex, Entry, EntryMut, Expiry, Key, Millis, NewValue, Removed, SHARD_BITS, SHARD_COUNT, ShardIndex, slab,
@@ -752,6 +752,19 @@ impl<'a> Space<'a> {
     pub fn prefetch_bucket(&self, db: DbIndex, key: Key<'_>) {
         if let Some(table) = self.table(db, key) {
             table.prefetch_bucket(position(key));
+        }
+    }
+
+    /// Asks for all that the lookups of these keys will need, so that their cache misses overlap.
+    pub fn prefetch(&self, db: DbIndex, keys: &[Key<'_>]) {
+        /// More would drive each other out of the nearest cache.
+        const KEYS_AT_ONCE: usize = 32;
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            let ahead = |key: &Key<'_>| self.table(db, *key)?.buckets().ahead(position(*key));
+            let mut batch: SmallVec<[Ahead<'_>; KEYS_AT_ONCE]> = keys.iter().filter_map(ahead).collect();
+            batch.iter().for_each(Ahead::prefetch_bucket);
+            batch.retain(|ahead| !ahead.prefetch_element());
+            batch.iter().for_each(Ahead::prefetch_displaced);
         }
     }
 

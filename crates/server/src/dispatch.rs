@@ -469,8 +469,7 @@ impl<'a> Dispatcher<'a> {
                 self.stats.prefetch_batches.add(1);
                 self.stats.prefetch_keys.add(keys.len() as u64);
                 let db = jobs[0].session.db;
-                keys.iter().for_each(|key| space.prefetch_bucket(db, *key));
-                keys.iter().for_each(|key| space.prefetch_entry(db, *key));
+                space.prefetch(db, &keys);
                 prefetch_elements(&space, db, jobs, &plans, &keys);
             }
             self.run_plans(&world.global, space, jobs, &plans, &keys, now, &mut effects, &mut batch);
@@ -741,9 +740,7 @@ impl<'a> Dispatcher<'a> {
             // SAFETY: all gates are closed, and the Space before this one was dropped.
             let space = unsafe { keyspace.wide() };
             if next == 0 {
-                let first = || keys.iter().take(NARROW_KEYS_MAX);
-                first().for_each(|key| space.prefetch_bucket(job.session.db, *key));
-                first().for_each(|key| space.prefetch_entry(job.session.db, *key));
+                space.prefetch(job.session.db, &keys[..keys.len().min(NARROW_KEYS_MAX)]);
             }
             let mut cx = Ctx {
                 args: &[],
@@ -1196,8 +1193,7 @@ fn prefetch_scripts(job: &Job<'_>, keyspace: &Keyspace, count_max: usize) {
     let requests = || (job.next..job.next + count).map(|index| job.requests.get(index)).take_while(is_like_it);
     let keys: SmallVec<[Key<'_>; BATCH_WIDE_ALONE_MAX]> =
         requests().map(|args| space.key(args[scripting::FIRST_KEY])).collect();
-    keys.iter().for_each(|key| space.prefetch_bucket(job.session.db, *key));
-    keys.iter().for_each(|key| space.prefetch_entry(job.session.db, *key));
+    space.prefetch(job.session.db, &keys);
 }
 
 /// What the commands of one access have in common.

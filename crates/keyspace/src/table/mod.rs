@@ -1061,7 +1061,7 @@ impl<E: Element> Table<E> {
 #[derive(Clone, Copy)]
 pub(crate) struct Buckets<'a>(&'a Directory);
 
-impl Buckets<'_> {
+impl<'a> Buckets<'a> {
     /// Asks for what leads to the segment.
     #[inline]
     pub(crate) fn prefetch_directory(&self, position: u64) {
@@ -1090,27 +1090,90 @@ impl Buckets<'_> {
     /// Asks for the element that the home bucket, which should have arrived by now, names for this position.
     #[inline]
     pub(crate) fn prefetch_element(&self, position: u64) {
+        if let Some(ahead) = (*self).ahead(position)
+            && !ahead.prefetch_element()
+        {
+            ahead.prefetch_displaced();
+        }
+    }
+
+    /// For lookups of several keys, whose cache misses are to overlap; `None`: there is nothing to ask for.
+    #[inline]
+    pub(crate) fn ahead(self, position: u64) -> Option<Ahead<'a>> {
         let segment = self.0.segment(position);
-        if segment.is_none() {
-            return;
+        (!segment.is_none()).then_some(Ahead { segment, position, table: PhantomData })
+    }
+}
+
+/// A lookup that begins before its turn: three passes, each over all keys of a batch.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead<'a> {
+    segment: SegmentRef,
+    position: u64,
+    table: PhantomData<Buckets<'a>>,
+}
+
+impl Ahead<'_> {
+    /// So many buckets behind its home an element is looked for: few are farther away.
+    const STEPS_MAX: usize = 4;
+
+    #[inline]
+    fn home(&self) -> usize {
+        self.segment.home(self.segment.tag_of(self.position))
+    }
+
+    /// First pass: asks for the home bucket's cache line.
+    #[inline]
+    pub(crate) fn prefetch_bucket(&self) {
+        prefetch(self.segment.bucket(self.home()).cast_const().cast());
+    }
+
+    /// Second pass: asks for the element that the home bucket names. False: it lives behind its home, if anywhere, and the lines there
+    /// were asked for.
+    #[inline]
+    pub(crate) fn prefetch_element(&self) -> bool {
+        let home = self.home();
+        let bucket = self.bucket(home);
+        if self.prefetch_candidate(bucket) || bucket.displaced() == 0 {
+            return true;
         }
-        let home = segment.home(segment.tag_of(position));
+        for step in 1..=2.min(self.segment.buckets() - 1) {
+            prefetch(self.segment.bucket(self.segment.bucket_after(home, step)).cast_const().cast());
+        }
+        false
+    }
+
+    /// Third pass, for those: asks for the element.
+    #[inline]
+    pub(crate) fn prefetch_displaced(&self) {
+        let home = self.home();
+        for step in 1..=Self::STEPS_MAX.min(self.segment.buckets() - 1) {
+            if self.prefetch_candidate(self.bucket(self.segment.bucket_after(home, step))) {
+                return;
+            }
+        }
+    }
+
+    #[inline]
+    fn bucket(&self, index: usize) -> &Bucket {
         // SAFETY: segments in the directory are live, and the table is borrowed.
-        let bucket = unsafe { &*segment.bucket(home) };
-        let fingerprint = fingerprint_of(position);
-        let mut word = bucket.candidates(fingerprint).next().map(|slot| bucket.words[slot]);
-        if word.is_none() && bucket.displaced() != 0 {
-            // It lives behind its home, most likely right behind. To wait for that line now overlaps with the other keys of the batch.
-            // SAFETY: as in `find`.
-            let next = unsafe { &*segment.bucket(segment.bucket_after(home, 1)) };
-            word = next.candidates(fingerprint).next().map(|slot| next.words[slot]);
-        }
-        if let Some(word) = word {
-            let address = word.address().cast_const();
-            prefetch(address);
-            // Elements are not aligned to lines: most small ones reach into the next.
-            prefetch(address.wrapping_add(63));
-        }
+        unsafe { &*self.segment.bucket(index) }
+    }
+
+    /// Asks for the element in this bucket that can be the one, if there is any.
+    #[inline]
+    fn prefetch_candidate(&self, bucket: &Bucket) -> bool {
+        let tag = self.segment.tag_of(self.position);
+        let word = bucket.candidates(fingerprint_of(self.position)).map(|slot| bucket.words[slot]).find(|word| {
+            // As in `find_in`.
+            !word.is_empty() && (word.tag() ^ tag) >> (TAG_BITS - HOME_BITS) == 0
+        });
+        let Some(word) = word else { return false };
+        let address = word.address().cast_const();
+        prefetch(address);
+        // Elements are not aligned to lines: most small ones reach into the next.
+        prefetch(address.wrapping_add(63));
+        true
     }
 }
 
