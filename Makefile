@@ -155,7 +155,7 @@ payloads: fast ## 10,000 damaged payloads of every type through RESTORE into a r
 FUZZ_SECONDS ?= 600
 fuzz: ## the decoders under mutated input for FUZZ_SECONDS; guided by coverage where cargo-fuzz is installed
 	@if $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
-		SPINEL_FUZZ_SEEDS=$(CURDIR)/fuzz/corpus SPINEL_RDB_MUTATIONS=200 $(CARGO) test -p spinel-rdb --profile fast --test mutated && \
+		SPINEL_FUZZ_SEEDS=$(CURDIR)/fuzz/corpus $(CARGO) test -p spinel-rdb --profile fast --test mutated && \
 		$(CARGO) +nightly fuzz run decoder -- -max_total_time=$(FUZZ_SECONDS) -dict=fuzz/decoder.dict && \
 		$(CARGO) +nightly fuzz run replies -- -max_total_time=$(FUZZ_SECONDS) && \
 		$(CARGO) +nightly fuzz run aof -- -max_total_time=$(FUZZ_SECONDS) && \

@@ -113,9 +113,12 @@ fn rounds(forms: usize) -> impl Iterator<Item = ()> {
     })
 }
 
-/// Whole input for a target of `cargo fuzz`, which hardly finds the way into a file by itself.
+/// Whole input for a target of `cargo fuzz`, which hardly finds the way into a file by itself. Long ones would only make it slow.
 fn keep_seed(target: &str, input: &[u8]) {
-    if let Some(folder) = std::env::var_os("SPINEL_FUZZ_SEEDS") {
+    const BYTES_MAX: usize = 4096;
+    if input.len() <= BYTES_MAX
+        && let Some(folder) = std::env::var_os("SPINEL_FUZZ_SEEDS")
+    {
         let folder = Path::new(&folder).join(target);
         std::fs::create_dir_all(&folder).expect("a folder can be made");
         let name = Checksum::of(input);
