@@ -290,3 +290,19 @@ fn blocks_have_the_documented_bytes() {
         "3f0000001900020101010201816102816202000102010001000101018178020501030100010101020181790205010001010104010101816302ded4020601ff"
     );
 }
+
+#[test]
+fn the_count_of_what_was_added_starts_again() {
+    let mut stream = Stream::default();
+    stream.entries.append(StreamId::new(1, 1), &[b"f", b"v"], StreamLimits::default());
+    stream.entries.set_last_id(StreamId::new(1, 1), Some(u64::MAX), None);
+    stream.groups.create(b"g", StreamId::new(1, 1), Some(u64::MAX));
+    stream.entries.append(StreamId::new(2, 1), &[b"f", b"v"], StreamLimits::default());
+    assert_eq!(stream.entries.added(), 0);
+    let stream = &mut *stream;
+    let entries = &stream.entries;
+    let group = stream.groups.get_mut(b"g").expect("it was made");
+    assert_eq!(group.lag(entries), Some(1));
+    group.advance(StreamId::new(2, 1), entries);
+    assert_eq!((group.entries_read, group.lag(entries)), (Some(0), Some(0)));
+}

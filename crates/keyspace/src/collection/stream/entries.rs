@@ -146,7 +146,8 @@ impl Entries {
         };
         block.append(id, pairs);
         self.len += 1;
-        self.added += 1;
+        // A payload can say that as many were added as can be counted.
+        self.added = self.added.wrapping_add(1);
         self.last_id = id;
     }
 

@@ -140,7 +140,7 @@ impl Group {
     /// Notes that the entry behind the last one was delivered.
     pub fn advance(&mut self, id: StreamId, entries: &Entries) {
         self.entries_read = match self.entries_read {
-            Some(read) if self.keeps_count(entries) => Some(read + 1),
+            Some(read) if self.keeps_count(entries) => Some(read.wrapping_add(1)),
             _ => entries.distance(id),
         };
         self.last_id = id;
