@@ -226,6 +226,7 @@ fn serve(
         .map(|(index, poll)| {
             let event_loop = EventLoop::new(index, shared.clone(), poll);
             std::thread::Builder::new().name(format!("loop-{index}")).spawn(move || {
+                priority::come_first();
                 crash::prepare_thread();
                 event_loop.run()
             })

@@ -20,7 +20,7 @@ use super::capture::Collector;
 use super::save::{self, Cut, Target};
 use super::shutdown::Closing;
 use super::*;
-use crate::operation::{LOG, memory};
+use crate::operation::{LOG, memory, priority};
 use crate::replication::{Content, End, Form, LinkId};
 use crate::shared::now;
 
@@ -106,6 +106,7 @@ pub fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
     let thread = std::thread::Builder::new()
         .name("jobs".to_owned())
         .spawn(move || {
+            priority::give_way();
             for job in receiver {
                 of_thread.run(job);
                 memory::count_thread();

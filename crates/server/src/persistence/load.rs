@@ -155,7 +155,12 @@ struct Terms {
 ///
 /// # Errors
 /// What is wrong with it, and where.
-pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loading) -> Result<(Vec<u8>, R), LoadError> {
+pub fn load<R: Read + Send>(
+    shared: &Shared,
+    source: R,
+    manner: Manner,
+    loading: &Loading,
+) -> Result<(Vec<u8>, R), LoadError> {
     let (terms, checks) = {
         let world = shared.gates.narrow(shared.loops());
         let global = &world.global;
@@ -165,68 +170,90 @@ pub fn load<R: Read>(shared: &Shared, source: R, manner: Manner, loading: &Loadi
         let terms = Terms { manner, limits: settings.encodings(), databases, now: now(), lfu: settings.lfu, delay };
         (terms, global.config.get(directives::RDBCHECKSUM))
     };
-    let text = |error: rdb::Error| LoadError(error.to_string());
-    let mut reader = Reader::new(source, terms.limits).map_err(text)?;
+    let mut reader = Reader::new(source, terms.limits).map_err(said)?;
     reader.check_checksum(checks);
     let (sender, receiver) = mpsc::sync_channel(BATCHES_WAITING_MAX);
     let receiver = &Mutex::new(receiver);
     let read = std::thread::scope(|scope| {
         // It goes with this closure's end, and the helpers with it.
         let sender = sender;
+        let cannot_start = |error| LoadError(format!("Cannot start a thread: {error}"));
         for index in 0..helper_count() {
             std::thread::Builder::new()
                 .name(format!("loader-{index}"))
                 .spawn_scoped(scope, move || insert(shared, index, receiver, terms, loading))
-                .map_err(|error| LoadError(format!("Cannot start a thread: {error}")))?;
+                .map_err(cannot_start)?;
         }
-        let mut progress = Progress::new(shared);
-        let mut place = PlaceRead::default();
-        let mut db = 0;
-        let mut announced_left = keys_at_most(shared.persistence.figures.load_total_bytes.load(Relaxed));
-        loop {
-            if loading.failed.load(Relaxed) {
-                return Ok(());
-            }
-            if shared.is_ending() {
-                return Err(LoadError("called off".to_owned()));
-            }
-            let Some(item) = reader.next_item().map_err(text)? else { return Ok(()) };
-            progress.at(reader.offset());
-            if !matches!(item, Item::Aux { .. }) && loading.stream.lock().is_none() {
-                *loading.stream.lock() = place.take();
-            }
-            let part = match item {
-                Item::Batch(batch) => Part::Batch(batch),
-                Item::Decoded(decoded) => Part::Decoded(decoded),
-                Item::Function(code) => {
-                    load_library(shared, code, manner, loading)?;
-                    continue;
-                }
-                Item::End => return Ok(()),
-                Item::Aux { name, value } => {
-                    place.note(&name, &value);
-                    continue;
-                }
-                Item::ResizeDb { keys, .. } => {
-                    reserve(shared, &terms, loading, db, keys, &mut announced_left);
-                    continue;
-                }
-                Item::SelectDb(selected) => {
-                    db = selected;
-                    continue;
-                }
-                Item::SlotInfo { .. } => continue,
-            };
-            if sender.send(part).is_err() {
-                return Ok(());
-            }
-        }
+        let reader = &mut reader;
+        let read = move || {
+            memory::count_thread();
+            priority::step_back();
+            read_parts(shared, reader, &terms, loading, &sender)
+        };
+        let read = std::thread::Builder::new().name("rdb-read".to_owned()).spawn_scoped(scope, read);
+        read.map_err(cannot_start)?.join().expect("a panic ends the process")
     });
     read?;
     match loading.failure.lock().take() {
         Some(reason) => Err(LoadError(reason)),
         None => Ok(reader.into_rest()),
     }
+}
+
+/// Finds the records, for helpers to put in.
+fn read_parts<R: Read + Send>(
+    shared: &Shared,
+    reader: &mut Reader<R>,
+    terms: &Terms,
+    loading: &Loading,
+    parts: &mpsc::SyncSender<Part>,
+) -> Result<(), LoadError> {
+    let mut progress = Progress::new(shared);
+    let mut place = PlaceRead::default();
+    let mut db = 0;
+    let mut announced_left = keys_at_most(shared.persistence.figures.load_total_bytes.load(Relaxed));
+    loop {
+        if loading.failed.load(Relaxed) {
+            return Ok(());
+        }
+        if shared.is_ending() {
+            return Err(LoadError("called off".to_owned()));
+        }
+        let Some(item) = reader.next_item().map_err(said)? else { return Ok(()) };
+        progress.at(reader.offset());
+        if !matches!(item, Item::Aux { .. }) && loading.stream.lock().is_none() {
+            *loading.stream.lock() = place.take();
+        }
+        let part = match item {
+            Item::Batch(batch) => Part::Batch(batch),
+            Item::Decoded(decoded) => Part::Decoded(decoded),
+            Item::Function(code) => {
+                load_library(shared, code, terms.manner, loading)?;
+                continue;
+            }
+            Item::End => return Ok(()),
+            Item::Aux { name, value } => {
+                place.note(&name, &value);
+                continue;
+            }
+            Item::ResizeDb { keys, .. } => {
+                reserve(shared, terms, loading, db, keys, &mut announced_left);
+                continue;
+            }
+            Item::SelectDb(selected) => {
+                db = selected;
+                continue;
+            }
+            Item::SlotInfo { .. } => continue,
+        };
+        if parts.send(part).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn said(error: rdb::Error) -> LoadError {
+    LoadError(error.to_string())
 }
 
 /// How many keys of a file of this length can be in it, whatever it announces; 0 bytes: nobody has said how much will come.
@@ -546,7 +573,7 @@ impl Shared {
     ///
     /// # Errors
     /// Why it failed.
-    pub fn load_from_primary<R: Read>(&self, source: R, incoming: &Incoming) -> Result<Vec<u8>, String> {
+    pub fn load_from_primary<R: Read + Send>(&self, source: R, incoming: &Incoming) -> Result<Vec<u8>, String> {
         let began = Instant::now();
         let mut loading = Loading::default();
         {

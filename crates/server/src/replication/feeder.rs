@@ -31,7 +31,7 @@ use slab::Slab;
 use super::*;
 use crate::connection::write_reply;
 use crate::listener::Stream;
-use crate::operation::memory;
+use crate::operation::{memory, priority};
 use crate::persistence::BeginSync;
 
 /// What has been written within this time leaves together, unless somebody waits for it.
@@ -249,6 +249,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
     let thread = std::thread::Builder::new()
         .name("replicas".to_owned())
         .spawn(move || {
+            priority::give_way();
             memory::count_thread();
             feeder.run();
         })

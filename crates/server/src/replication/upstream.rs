@@ -33,7 +33,7 @@ use super::frames::{Found, Frames};
 use super::kept::Spilled;
 use super::*;
 use crate::dispatch::{Dispatcher, Job, Progress, Requests, Scratch};
-use crate::operation::memory;
+use crate::operation::{memory, priority};
 use crate::persistence::{Incoming, OldData};
 use crate::shared::now;
 use crate::tls::TlsDirectives;
@@ -200,6 +200,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> anyhow::Result<()> {
     std::thread::Builder::new()
         .name("primary".to_owned())
         .spawn(move || {
+            priority::give_way();
             memory::count_thread();
             upstream.run();
         })
