@@ -57,6 +57,7 @@ pub fn manifest(data: &[u8]) {
     if let Ok(manifest) = Manifest::parse(data)
         && !manifest.is_empty()
     {
-        assert_eq!(Manifest::parse(&manifest.encode()).as_ref(), Ok(&manifest));
+        let text = manifest.encode();
+        assert!(!Manifest::is_readable(&text) || Manifest::parse(&text).as_ref() == Ok(&manifest));
     }
 }

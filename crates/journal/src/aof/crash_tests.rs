@@ -312,3 +312,13 @@ fn planted_bugs_are_found() {
         assert!(!status(plant).success(), "{plant} went unnoticed");
     }
 }
+
+/// What could not be read at the next start is refused at this one.
+#[test]
+fn names_that_make_lines_too_long_are_refused() {
+    let disk = Arc::new(Simulated::new(seed()));
+    let mut files = Files::open(disk.clone(), FOLDER, &[0xFF; 252]).expect("there is nothing yet");
+    let error = files.create_base(b"", BaseForm::Commands).expect_err("each byte is four in the manifest");
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    Files::open(disk, FOLDER, &[b'x'; 240]).unwrap().create_base(b"", BaseForm::Commands).unwrap();
+}

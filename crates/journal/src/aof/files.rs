@@ -367,7 +367,12 @@ impl Files {
     /// Puts a manifest in place of the one that is there.
     fn persist(&mut self, manifest: Manifest) -> Result<(), Unpersisted> {
         let temporary = self.path(&[b"temp-", self.manifest_name().as_slice()].concat());
-        write_all(&*self.disk, &temporary, &manifest.encode())
+        let text = manifest.encode();
+        if !Manifest::is_readable(&text) {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "appendfilename is too long for the manifest");
+            return Err(Unpersisted::Refused(error));
+        }
+        write_all(&*self.disk, &temporary, &text)
             .and_then(|()| self.disk.rename(&temporary, &self.manifest_path()))
             .map_err(Unpersisted::Refused)?;
         self.manifest = manifest;

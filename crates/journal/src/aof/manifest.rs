@@ -148,6 +148,11 @@ impl Manifest {
         Ok(())
     }
 
+    /// Whether what [`encode`](Self::encode) says can be read again: a name of many characters that have to be escaped makes a line too long.
+    pub fn is_readable(text: &[u8]) -> bool {
+        text.split_inclusive(|&byte| byte == b'\n').all(|line| line.len() < LINE_BYTES_MAX)
+    }
+
     /// Its text, in Redis's order.
     pub fn encode(&self) -> Vec<u8> {
         let mut text = Vec::new();
