@@ -254,7 +254,11 @@ impl Keyspace {
         let holder = Holder::claim();
         let mut locked = SmallVec::new();
         for shard in shards {
-            self.shards[shard.get()].lock.lock(&holder);
+            let place = &self.shards[shard.get()];
+            place.lock.lock(&holder);
+            // Is there when all of them are locked.
+            // SAFETY: the lock is held, and the reference ends here.
+            unsafe { &(*place.tables.get()).first }.prefetch_directory();
             locked.push(shard);
         }
         Space::new(self, Reach::Narrow { holder, locked })
@@ -526,7 +530,7 @@ pub enum Expired<'a> {
 /// Which shards a [`Space`] may touch.
 enum Reach {
     /// Those that name `holder` in their lock, which are the locked ones.
-    Narrow { holder: Holder, locked: SmallVec<[ShardIndex; 16]> },
+    Narrow { holder: Holder, locked: SmallVec<[ShardIndex; 32]> },
     /// All of them.
     Wide,
 }
@@ -760,8 +764,12 @@ impl<'a> Space<'a> {
         /// More would drive each other out of the nearest cache.
         const KEYS_AT_ONCE: usize = 32;
         for keys in keys.chunks(KEYS_AT_ONCE) {
-            let ahead = |key: &Key<'_>| self.table(db, *key)?.buckets().ahead(position(*key));
-            let mut batch: SmallVec<[Ahead<'_>; KEYS_AT_ONCE]> = keys.iter().filter_map(ahead).collect();
+            let mut batch = SmallVec::<[Ahead<'_>; KEYS_AT_ONCE]>::new();
+            for key in keys {
+                if let Some(ahead) = self.table(db, *key).and_then(|table| table.buckets().ahead(position(*key))) {
+                    batch.push(ahead);
+                }
+            }
             batch.iter().for_each(Ahead::prefetch_bucket);
             batch.retain(|ahead| !ahead.prefetch_element());
             batch.iter().for_each(Ahead::prefetch_displaced);

@@ -33,7 +33,6 @@ use commands::transaction::{self, Transaction};
 use commands::{
     ClientFlags, Command, Ctx, Effects, Error, LastCalled, Reach, Registry, Room, Session, Stop, ThreadStats,
 };
-use fastant::Instant;
 use gate::{Alone, Narrow, Wide};
 use journal::{Batch, Destinations};
 use keyspace::{DbIndex, ElementAhead, Elements, Held, Key, Keyspace, Millis, Space};
@@ -41,6 +40,7 @@ use resp::{Mark, Reply};
 use smallvec::SmallVec;
 
 use crate::eviction::Evictor;
+use crate::operation::clock::Tick;
 use crate::operation::{crash, memory};
 use crate::replication::Relay;
 use crate::shared::{Shared, now};
@@ -444,7 +444,6 @@ impl<'a> Dispatcher<'a> {
                     queues = transaction::queues_after(command, queues);
                 }
                 if plan.side == Side::Wide {
-                    keys.truncate(first_key);
                     if job.planned == 0 {
                         let is_script = |command| scripting::may_take_long(command, job.session);
                         match plan.command {
@@ -454,6 +453,7 @@ impl<'a> Dispatcher<'a> {
                             _ => job.wide_next = true,
                         }
                     }
+                    keys.truncate(first_key);
                     break;
                 }
                 plans.push(plan);
@@ -704,7 +704,7 @@ impl<'a> Dispatcher<'a> {
         world: &mut Wide<'_, World>,
         transaction: Box<Transaction>,
         access: &mut Access,
-        began: Instant,
+        began: Tick,
         now: Millis,
     ) {
         let registry = &*self.shared.registry;
@@ -782,7 +782,7 @@ impl<'a> Dispatcher<'a> {
         let telling = Telling::of(&world.global, self.shared, self.stats, self.thread);
         telling.tell_own(&mut self.scratch.effects, &job.session.client);
         tracking::end_caching(job.session, None, false);
-        let ns = began.elapsed().as_nanos() as u64;
+        let ns = began.elapsed_ns();
         self.stats.commands.add(1);
         self.stats.by_command[exec.id as usize].record(ns, false, access.latency_tracking);
         job.session.last_command = exec.id;
@@ -815,7 +815,7 @@ impl<'a> Dispatcher<'a> {
         command: &Command,
         args: &[&[u8]],
         access: &mut Access,
-        began: Instant,
+        began: Tick,
         now: Millis,
     ) {
         if access.ns_min == 0 {
@@ -881,8 +881,8 @@ impl<'a> Dispatcher<'a> {
         access.in_transaction = was_in_transaction;
         access.in_script = false;
         access.script_began_at = None;
-        let finished = Instant::now();
-        let ns = finished.duration_since(began).as_nanos() as u64;
+        let finished = Tick::now();
+        let ns = finished.ns_since(began);
         access.began = finished;
         stats.commands.add(1);
         let failed = ended != Ended::Returned { with_error: false };
@@ -923,10 +923,10 @@ impl<'a> Dispatcher<'a> {
                 let handler = cx.command.spec.run.expect("a command that waits has run");
                 // SAFETY: the waiter holds the client and the arguments for longer than the handler runs.
                 let executing = crash::executing(&cx.session.client, cx.args);
-                let began = Instant::now();
+                let began = Tick::now();
                 let outcome = handler(cx);
                 drop(executing);
-                (outcome, began.elapsed().as_nanos() as u64)
+                (outcome, began.elapsed_ns())
             });
         }
         let telling = Telling::of(global, host, stats, thread);
@@ -1068,9 +1068,9 @@ enum BatchEnd {
     /// The client waits for a key, at most so long.
     Blocked(Option<Duration>),
     /// EXEC, which began at this time, runs its transaction.
-    Execute(Box<Transaction>, Instant),
+    Execute(Box<Transaction>, Tick),
     /// EVAL, which began at this time, runs its script.
-    Script(Box<ScriptCall>, Instant),
+    Script(Box<ScriptCall>, Tick),
 }
 
 /// The command of a request that has run.
@@ -1090,7 +1090,9 @@ fn recycle<T, U>(mut used: Vec<T>) -> Vec<U> {
 
 /// Finds command and keys of a request on the narrow side. `queues`: unless something unforeseen happens, the client is in a transaction
 /// by then, and what is queued needs no keys.
-#[inline]
+///
+/// Inlined always, so that a plan is written where it stays: a copy of what was just written in parts waits for all of them.
+#[inline(always)]
 fn plan<'a, 'k>(
     registry: &'a Registry,
     keyspace: &Keyspace,
@@ -1099,26 +1101,23 @@ fn plan<'a, 'k>(
     queues: bool,
     found: &mut Vec<Key<'k>>,
 ) -> Plan<'a> {
+    let first_key = found.len() as u32;
     match registry.resolve_next(args, last) {
-        Ok(command) if queues && command.spec.side == Side::Narrow && !transaction::is_immediate(command) => Plan {
-            command: Ok(command),
-            first_key: found.len() as u32,
-            key_count: 0,
-            side: Side::Narrow,
-            is_queued: true,
-        },
+        Ok(command) if queues && command.spec.side == Side::Narrow && !transaction::is_immediate(command) => {
+            Plan { command: Ok(command), first_key, key_count: 0, side: Side::Narrow, is_queued: true }
+        }
         Ok(command) => plan_command(command, keyspace, args, found),
         Err(error) => {
             // EXEC gives up its transaction and what it watches even where it has too many arguments.
             let is_exec = registry.called(args).is_some_and(transaction::is_exec);
             let side = if is_exec { Side::Wide } else { Side::Narrow };
-            Plan { command: Err(Box::new(error)), first_key: found.len() as u32, key_count: 0, side, is_queued: false }
+            Plan { command: Err(Box::new(error)), first_key, key_count: 0, side, is_queued: false }
         }
     }
 }
 
 /// The same for a command that is known, and called as it may be.
-#[inline]
+#[inline(always)]
 fn plan_command<'a, 'k>(
     command: &'a Command,
     keyspace: &Keyspace,
@@ -1200,7 +1199,7 @@ fn prefetch_scripts(job: &Job<'_>, keyspace: &Keyspace, count_max: usize) {
 struct Access {
     thread: usize,
     /// When the command in execution began.
-    began: Instant,
+    began: Tick,
     latency_tracking: bool,
     /// Something may stop a command from being executed here and now: one branch for all of it.
     is_guarded: bool,
@@ -1240,7 +1239,7 @@ impl Access {
         let is_busy = global.scripts.running.is_some();
         Access {
             thread,
-            began: Instant::now(),
+            began: Tick::now(),
             latency_tracking: global.settings.latency_tracking,
             is_guarded: pause.is_some()
                 || is_congested
@@ -1478,8 +1477,8 @@ impl Access {
             tracking::note_command(cx, self.thread, self.in_transaction);
         }
         // One reading of the clock a command: its end is the next one's beginning.
-        let ended = Instant::now();
-        let ns = ended.duration_since(self.began).as_nanos() as u64;
+        let ended = Tick::now();
+        let ns = ended.ns_since(self.began);
         self.began = ended;
         stats.commands.add(1);
         stats.by_command[command.id as usize].record(ns, failed, self.latency_tracking);
@@ -1576,7 +1575,7 @@ impl Access {
         cx.session.queue(command, flags, args);
         cx.session.last_command = command.id;
         cx.reply.queued();
-        self.began = Instant::now();
+        self.began = Tick::now();
     }
 
     /// What CLIENT REPLY has asked for happens to the reply behind `mark`. `succeeded` is the command, if it has run without an error.
@@ -1613,8 +1612,8 @@ impl Access {
         cx.db.effects.end(cx.args, false);
         cx.db.effects.close_unit();
         self.tell(cx);
-        let ended = Instant::now();
-        let ns = ended.duration_since(self.began).as_nanos() as u64;
+        let ended = Tick::now();
+        let ns = ended.ns_since(self.began);
         self.began = ended;
         cx.session.last_command = cx.command.id;
         // The logs have it when it has its reply.
@@ -1654,7 +1653,7 @@ impl Access {
         cx.session.last_command = called.map_or(u16::MAX, |command| command.id);
         tracking::end_caching(cx.session, called, self.in_transaction);
         cx.reply.error(&text);
-        self.began = Instant::now();
+        self.began = Tick::now();
     }
 }
 

@@ -94,6 +94,14 @@ impl Directory {
         }
     }
 
+    /// The same before any position is known, for a small directory.
+    #[inline]
+    pub(super) fn prefetch_first(&self) {
+        if self.first.bits != 0 {
+            prefetch(self.first.pointer().cast_const().cast());
+        }
+    }
+
     /// The segment of a position; none while the table is empty.
     #[inline]
     pub(super) fn segment(&self, position: u64) -> SegmentRef {

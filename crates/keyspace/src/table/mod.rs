@@ -359,6 +359,12 @@ impl<E: Element> Table<E> {
         self.buckets().prefetch_element(position);
     }
 
+    /// Asks for the directory of a small table, whatever will be looked up there.
+    #[inline]
+    pub(crate) fn prefetch_directory(&self) {
+        self.directory.prefetch_first();
+    }
+
     #[inline]
     pub(crate) fn buckets(&self) -> Buckets<'_> {
         Buckets(&self.directory)

@@ -27,8 +27,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use replication::{FailoverState, LinkState, ReplicaState};
 
-use super::OperationState;
 use super::memory::{self, AllocatorFigures, MemoryFigures, human};
+use super::{OperationState, clock};
 use crate::eviction::Limit;
 use crate::persistence::Persistence;
 use crate::tls::Terms;
@@ -170,7 +170,7 @@ fn server(sources: &InfoSources<'_>, report: &mut Report) {
         report.field("os", format_args!("{name} {release} {machine}"));
     }
     report.field("arch_bits", usize::BITS);
-    report.field("monotonic_clock", if fastant::is_tsc_available() { "X86 TSC" } else { "POSIX clock_gettime" });
+    report.field("monotonic_clock", clock::source());
     report.field("multiplexing_api", if cfg!(target_os = "linux") { "epoll" } else { "kqueue" });
     report.field("process_id", std::process::id());
     report.field("process_supervised", sources.operation.supervisor.get().map_or("no", |supervisor| supervisor.name()));

@@ -20,6 +20,7 @@ use keyspace::Millis;
 
 pub mod banner;
 pub mod checks;
+pub mod clock;
 pub mod crash;
 pub mod info;
 mod key_sizes;
