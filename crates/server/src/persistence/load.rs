@@ -249,6 +249,7 @@ fn read_parts<R: Read + Send>(
         if parts.send(part).is_err() {
             return Ok(());
         }
+        priority::breathe();
     }
 }
 
@@ -367,6 +368,7 @@ fn insert_batch(shared: &Shared, gate: usize, batch: &Batch, terms: &Terms, load
         }
         let count = keys.len() as u32;
         insert_keys(shared, gate, terms, loading, batch.db(), keys)?;
+        priority::breathe();
         if !terms.delay.is_zero() {
             std::thread::sleep(terms.delay * count);
         }

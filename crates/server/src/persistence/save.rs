@@ -208,7 +208,7 @@ fn walk(shared: &Shared, cut: &Cut, output: &Mutex<Claimed>, index: usize, figur
                 cut.snapshot.walk_slice(&world.keyspace)
             };
             match progress {
-                Progress::Worked => {}
+                Progress::Worked => priority::breathe(),
                 Progress::Waiting => std::thread::sleep(Duration::from_micros(50)),
                 Progress::Complete | Progress::Ended => {
                     figures.keys_done.store(collector.keys(), Relaxed);

@@ -833,6 +833,7 @@ impl Link {
     fn pump(&mut self, chunks: &mut Vec<Chunk>) -> io::Result<Pumped> {
         let mut pumped = Pumped::default();
         loop {
+            priority::breathe();
             if pumped.bytes >= TURN_BYTES_MAX {
                 pumped.wants_more = true;
                 return Ok(pumped);

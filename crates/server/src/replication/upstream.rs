@@ -794,6 +794,7 @@ impl Read for Source<'_> {
         if max == 0 {
             return Ok(0);
         }
+        priority::breathe();
         loop {
             let upstream = &mut *self.upstream;
             let is_beside = upstream.mode == Mode::Keep;
