@@ -143,7 +143,7 @@ full-memory: fast ## twice as much data as fits, from ten thousand clients of wh
 
 FLAPS ?= 100
 flaps: fast ## replicas behind a network that delays, loses, and fails FLAPS times under load
-	SPINEL_FLAPS=$(FLAPS) $(CARGO) test $(FAST) -p spinel-robustness --test replication_network -- --nocapture
+	SPINEL_FLAPS=$(FLAPS) $(CARGO) test $(FAST) -p spinel-robustness --test replication_network --test replication_namespaces -- --nocapture --test-threads 1
 
 slow-replica: fast ## 2 GB, and 0.9 GB of changes meanwhile, through a line of 5 MB/s: one snapshot, bounded memory (about ten minutes)
 	SPINEL_SLOW_DATA_MB=2000 SPINEL_SLOW_LOG_MB=900 SPINEL_SLOW_LINE_MB=5 \

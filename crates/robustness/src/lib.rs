@@ -2,13 +2,14 @@
 //!
 //! Owns: connections as raw bytes ([`Wire`]), crowds of idle and busy clients ([`crowd`]), clients that never read,
 //! send a byte a second or send garbage ([`nuisance`]), and the measurement of what a well-behaved client sees
-//! meanwhile ([`meter`]); pairs of primary and replica ([`replicas`]), a bad network between them ([`network`]), and one whose connections are
-//! cut one by one ([`wires`]). Must not know: anything of Spinel's inside. The tests of limits also run against Redis 8.2, which proves the tests.
+//! meanwhile ([`meter`]); pairs of primary and replica ([`replicas`]), a bad network between them ([`network`], and between two namespaces
+//! [`namespaces`]), and one whose connections are cut one by one ([`wires`]). Must not know: anything of Spinel's inside. The tests of limits also run against Redis 8.2, which proves the tests.
 //!
 //! Start at `tests/crowd.rs`; `tests/limits.rs` has a test for each limit.
 
 pub mod crowd;
 pub mod meter;
+pub mod namespaces;
 pub mod network;
 pub mod nuisance;
 pub mod replicas;

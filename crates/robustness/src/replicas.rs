@@ -9,6 +9,8 @@ use testkit::{Client, Kind, Random, Server, ServerOptions, Value, random_from, w
 
 /// How long a test waits for what has to come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// A link that has failed is noticed, tried again at intervals, and may fail again while hands are shaken.
+pub const HEALED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A server that can be a primary or a replica, and is not slow to begin.
 pub fn start(kind: Kind, arguments: &[&str]) -> Option<Server> {
@@ -68,7 +70,18 @@ pub fn is_linked(replica: &Server) -> bool {
 /// Waits until it has.
 #[track_caller]
 pub fn wait_linked(replica: &Server) {
-    let linked = wait_for(PATIENCE, || is_linked(replica).then_some(()));
+    wait_linked_within(replica, PATIENCE);
+}
+
+/// The same for one whose link has failed.
+#[track_caller]
+pub fn wait_healed(replica: &Server) {
+    wait_linked_within(replica, HEALED_WITHIN);
+}
+
+#[track_caller]
+fn wait_linked_within(replica: &Server, time: Duration) {
+    let linked = wait_for(time, || is_linked(replica).then_some(()));
     assert!(linked.is_some(), "{} does not come to follow:\n{}", replica.kind(), replica.log());
 }
 
@@ -105,6 +118,30 @@ pub fn wait_equal_offsets(primary: &Server, replica: &Server) {
         primary.log(),
         replica.log()
     );
+}
+
+/// Where a server is in the stream, by a field of `INFO replication`; 0 where there is none.
+pub fn offset(client: &mut Client, field: &str) -> u64 {
+    let state = replication(client);
+    state.get(field).map_or(0, |text| text.parse().expect("a number"))
+}
+
+/// A replica that is far behind gets to catch up, so that the backlog suffices for what comes next. It is never ahead.
+#[track_caller]
+pub fn keep_close(primary: &Server, replica: &Server) {
+    const BEHIND_BYTES_MAX: u64 = 16 << 20;
+    const CAUGHT_UP_BYTES: u64 = 1 << 20;
+    let (mut up, mut down) = (primary.client(), replica.client());
+    // Asked first, it is behind what its primary says later.
+    let (behind, ahead) = (offset(&mut down, "slave_repl_offset"), offset(&mut up, "master_repl_offset"));
+    assert!(behind <= ahead, "the replica is at {behind}, its primary at {ahead}");
+    if ahead - behind > BEHIND_BYTES_MAX {
+        let caught_up = wait_for(HEALED_WITHIN, || {
+            let behind = offset(&mut down, "slave_repl_offset");
+            (offset(&mut up, "master_repl_offset") - behind < CAUGHT_UP_BYTES).then_some(())
+        });
+        assert!(caught_up.is_some(), "not caught up\n{}\n{}", primary.log(), replica.log());
+    }
 }
 
 /// All that a server holds, as text.

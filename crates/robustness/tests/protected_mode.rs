@@ -4,34 +4,14 @@
 //! A stranger needs an address that is not loopback's. The test makes one for itself: it runs again in a network
 //! namespace of its own, where `lo` has a documentation address too. Nothing leaves the machine.
 
-use std::process::Command;
-
+use robustness::namespaces::run_inside;
 use robustness::{Place, Wire, against_both};
 use testkit::{Client, Server};
 
 const STRANGER: &str = "198.51.100.7";
-/// Says that this is the run inside of the namespace.
-const INSIDE: &str = "SPINEL_TEST_NAMESPACE";
-
-/// Runs the named test of this program again in a namespace, or says why not.
-fn run_inside(test: &str) {
-    let script = format!("ip link set lo up && ip addr add {STRANGER}/32 dev lo && exec \"$0\" \"$@\"");
-    let namespace = ["--net", "--map-root-user", "sh", "-c"];
-    let probe = Command::new("unshare").args(namespace).arg(&script).arg("true").output();
-    if !probe.is_ok_and(|output| output.status.success()) {
-        testkit::skip_aloud("no network namespace of its own to be had here (unshare, ip)");
-        return;
-    }
-    let output = Command::new("unshare")
-        .args(namespace)
-        .arg(&script)
-        .arg(std::env::current_exe().expect("this program"))
-        .args([test, "--exact", "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare runs");
-    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "inside the namespace:\n{text}");
+/// Whether the named test has run again in a namespace, or was skipped.
+fn has_run_inside(test: &str) -> bool {
+    run_inside(test, &format!("ip link set lo up && ip addr add {STRANGER}/32 dev lo"))
 }
 
 fn stranger(server: &Server) -> Place {
@@ -40,8 +20,8 @@ fn stranger(server: &Server) -> Place {
 
 #[test]
 fn strangers_are_refused_and_told_why() {
-    if std::env::var_os(INSIDE).is_none() {
-        return run_inside("strangers_are_refused_and_told_why");
+    if has_run_inside("strangers_are_refused_and_told_why") {
+        return;
     }
     against_both(&["--bind", "127.0.0.1", STRANGER], |server| {
         let mut wire = Wire::connect(&stranger(server)).expect("a connection");
@@ -67,8 +47,8 @@ fn strangers_are_refused_and_told_why() {
 
 #[test]
 fn strangers_are_welcome_where_there_is_a_password() {
-    if std::env::var_os(INSIDE).is_none() {
-        return run_inside("strangers_are_welcome_where_there_is_a_password");
+    if has_run_inside("strangers_are_welcome_where_there_is_a_password") {
+        return;
     }
     against_both(&["--bind", "127.0.0.1", STRANGER, "--requirepass", "secret"], |server| {
         let Place::Tcp(address) = stranger(server) else { unreachable!() };

@@ -7,20 +7,16 @@ use std::time::Duration;
 
 use rand::Rng;
 use robustness::network::{Network, Weather};
-use robustness::replicas::{assert_equal, fill, replication, start, stat, under_load, wait_linked};
-use testkit::{Client, Kind, random_from, wait_for};
+use robustness::replicas::{
+    HEALED_WITHIN, assert_equal, fill, keep_close, offset, start, stat, under_load, wait_healed, wait_linked,
+};
+use testkit::{Kind, random_from, wait_for};
 
 const FLAPS: u32 = 6;
-/// A link that has failed is noticed, tried again every second, and may fail again while hands are shaken.
-const HEALED_WITHIN: Duration = Duration::from_secs(60);
 const WEATHER: Weather = Weather { delay_max: Duration::from_millis(4), piece_bytes_max: 64 << 10, lost_one_in: 200 };
 
 /// So many bytes after a link is made it fails: in the first line of the handshake, in the midst of it, and in the stream.
 const FAILS_AFTER_BYTES: [u64; 6] = [1, 1, 20, 200, 20_000, 200_000];
-
-/// A replica that is further behind gets to catch up before the link fails again: what is tested is a backlog that suffices.
-const BEHIND_BYTES_MAX: u64 = 16 << 20;
-const CAUGHT_UP_BYTES: u64 = 1 << 20;
 
 fn flaps() -> u32 {
     std::env::var("SPINEL_FLAPS").ok().map_or(FLAPS, |text| text.parse().expect("a number"))
@@ -42,7 +38,7 @@ fn goes_through(primary_kind: Kind, replica_kind: Kind, threads: &str) {
     let full = stat(&mut primary.client(), "sync_full");
 
     under_load(&primary, seed, || {
-        let (mut up, mut down) = (primary.client(), replica.client());
+        let mut up = primary.client();
         for flap in 0..flaps() {
             let after = FAILS_AFTER_BYTES[random.random_range(0..FAILS_AFTER_BYTES.len())];
             let connected = wait_for(HEALED_WITHIN, || (network.forwarded_bytes() >= after).then_some(()));
@@ -54,16 +50,7 @@ fn goes_through(primary_kind: Kind, replica_kind: Kind, threads: &str) {
                 primary.log(),
                 replica.log()
             );
-            // A replica is never ahead. Asked first, it is behind what its primary says later.
-            let (behind, ahead) = (offset(&mut down, "slave_repl_offset"), offset(&mut up, "master_repl_offset"));
-            assert!(behind <= ahead, "flap {flap}: the replica is at {behind}, its primary at {ahead}");
-            if ahead - behind > BEHIND_BYTES_MAX {
-                let caught_up = wait_for(HEALED_WITHIN, || {
-                    let behind = offset(&mut down, "slave_repl_offset");
-                    (offset(&mut up, "master_repl_offset") - behind < CAUGHT_UP_BYTES).then_some(())
-                });
-                assert!(caught_up.is_some(), "flap {flap}: not caught up\n{}\n{}", primary.log(), replica.log());
-            }
+            keep_close(&primary, &replica);
             if random.random_bool(0.3) {
                 // What is sent now is lost, and nobody is told: bytes that the primary has written are not at the replica.
                 network.fall_silent();
@@ -75,23 +62,13 @@ fn goes_through(primary_kind: Kind, replica_kind: Kind, threads: &str) {
             }
             network.break_off();
         }
-        let healed = wait_for(HEALED_WITHIN, || {
-            let state = replication(&mut down);
-            (state.get("master_link_status").is_some_and(|status| status == "up")).then_some(())
-        });
-        assert!(healed.is_some(), "not healed\n{}\n{}", primary.log(), replica.log());
+        wait_healed(&replica);
     });
     assert_equal(&primary, &replica);
     let (now, partial) = (stat(&mut primary.client(), "sync_full"), stat(&mut primary.client(), "sync_partial_ok"));
     eprintln!("  {} connections, {partial} partial resynchronisations", network.connections());
     assert_eq!(now, full, "{}\n{}", primary.log(), replica.log());
     assert!(partial > 0);
-}
-
-fn offset(client: &mut Client, name: &str) -> u64 {
-    let state = replication(client);
-    // Of one that has no link it is where it was.
-    state.get(name).map_or(0, |text| text.parse().expect("a number"))
 }
 
 #[test]
