@@ -151,6 +151,8 @@ struct Link {
     accepts_new_id: bool,
     rdb_only: bool,
     content: Content,
+    /// What else the stream is called that it has up to before this offset: for PSYNC, of that offset.
+    other_id: Option<(ReplicationId, i64)>,
     /// What it offers of a second connection.
     offers: Vec<Dialect>,
     /// It is a second connection.
@@ -177,6 +179,7 @@ impl Link {
             accepts_new_id: false,
             rdb_only: false,
             content: Content::Everything,
+            other_id: None,
             offers: Vec::new(),
             is_channel: false,
             other: None,
@@ -328,6 +331,10 @@ impl Machine {
                     b"rdb-channel-repl" => known.offers.push(Dialect::Redis),
                     b"dual-channel" => known.offers.push(Dialect::Valkey),
                     _ => {}
+                },
+                b"other-replid" => match other_id(value) {
+                    Some(other) => known.other_id = Some(other),
+                    None => return error("ERR other-replid takes a replication id, a colon and an offset"),
                 },
                 b"rdb-only" => match integer(value) {
                     Some(wanted) => known.rdb_only = wanted == 1,
@@ -484,7 +491,7 @@ impl Machine {
         self.note(Level::Notice, format!("Replica {name} asks for synchronization"));
 
         if let SyncRequest::Psync { id, offset, .. } = request
-            && let Some(from) = self.shared(id, offset, log)
+            && let Some(from) = self.shared(link, id, offset, log)
             && let Some(known) = self.downstream.links.get_mut(&link)
         {
             let is_second = known.other.filter(|_| !known.is_channel);
@@ -570,17 +577,21 @@ impl Machine {
         Sync::Second
     }
 
-    /// From where the log can be sent to somebody who has `id` up to before `offset`.
-    fn shared(&mut self, id: &[u8], offset: i64, log: Log) -> Option<u64> {
+    /// From where the log can be sent to this link, which has `id` up to before `offset`.
+    fn shared(&mut self, link: LinkId, id: &[u8], offset: i64, log: Log) -> Option<u64> {
         if id == b"?" {
             self.note(Level::Notice, "Full resync requested by replica");
             return None;
         }
         let from = u64::try_from(offset).ok()?.checked_sub(1)?;
         let asked = ReplicationId::parse(id)?;
-        let is_known =
-            if planted("continue-after-fork") { self.knows(asked) } else { self.history.shares(asked, from) };
-        if !is_known {
+        // Who names two must learn by the reply which is ours.
+        let known = self.downstream.links.get(&link).filter(|known| known.accepts_new_id);
+        let other = known.and_then(|known| known.other_id).filter(|(_, at)| *at == offset).map(|(id, _)| id);
+        let is_known = |id| {
+            if planted("continue-after-fork") { self.knows(id) } else { self.history.shares(id, from) }
+        };
+        if ![Some(asked), other].into_iter().flatten().any(is_known) {
             let why = match self.history.second {
                 Some((second, until)) if second == asked => {
                     format!("Requested offset for second ID was {offset}, but I can reply up to {}", until + 1)
@@ -969,6 +980,12 @@ impl Machine {
         let mut replicas = self.downstream.links.values().filter(|link| link.is_replica());
         replicas.any(|link| link.port == port && link.shown_host().eq_ignore_ascii_case(host))
     }
+}
+
+/// `<replication id>:<offset>`.
+fn other_id(value: &[u8]) -> Option<(ReplicationId, i64)> {
+    let (id, offset) = value.split_at_checked(40)?;
+    Some((ReplicationId::parse(id)?, integer(offset.strip_prefix(b":")?)?))
 }
 
 fn error(text: impl Into<String>) -> Replconf {

@@ -93,6 +93,7 @@ enum Step {
     Port,
     Host,
     Capabilities,
+    OtherId,
     Psync,
 }
 
@@ -614,6 +615,16 @@ impl Machine {
             }
             Step::Capabilities => {
                 self.note_if_unknown(is_error, "capa", line);
+                match self.other_id(log) {
+                    Some(id) => {
+                        let what = format!("{id}:{}", log.end + 1);
+                        self.ask(Step::OtherId, &[b"REPLCONF", b"other-replid", what.as_bytes()]);
+                    }
+                    None => self.send_psync(log),
+                }
+            }
+            Step::OtherId => {
+                self.note_if_unknown(is_error, "other-replid", line);
                 self.send_psync(log);
             }
             Step::Psync => self.psync_reply(now, asked, line, log),
@@ -684,6 +695,13 @@ impl Machine {
             Some((second, until)) if self.is_untold && until == log.end => second,
             _ => self.history.id,
         }
+    }
+
+    /// The other name of what we have, where either may be the one that our primary knows: we have told ours to somebody, but cannot know whether it
+    /// was heard. (A failover that was given up may still reach its target, and then both go on as primaries from the same offset.)
+    fn other_id(&self, log: Log) -> Option<ReplicationId> {
+        let (second, until) = self.history.second?;
+        (log.first.is_some() && !self.is_untold && until == log.end).then_some(second)
     }
 
     fn psync_reply(&mut self, now: Ms, asked: Option<ReplicationId>, line: &[u8], log: Log) {

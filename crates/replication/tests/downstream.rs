@@ -46,7 +46,8 @@ fn replconf_replies_as_real_servers_do() {
     let long = "x".repeat(300);
     let too_long = format!("ip-address {long}");
     let silent = "";
-    let table: [(&str, &str); 31] = [
+    let other = format!("other-replid {}:12", id(THEIRS));
+    let table: [(&str, &str); 36] = [
         ("listening-port 7777", "OK"),
         ("listening-port abc", "ERR value is not an integer or out of range"),
         ("listening-port", "ERR syntax error"),
@@ -72,6 +73,12 @@ fn replconf_replies_as_real_servers_do() {
         ("rdb-channel 0", "OK"),
         ("main-ch-client-id 7", "ERR Unrecognized RDB client id: 7"),
         ("set-rdb-client-id 7", "ERR Unrecognized RDB client id 7"),
+        // Spinel's own.
+        (&other, "OK"),
+        ("other-replid", "ERR syntax error"),
+        ("other-replid x:1", "ERR other-replid takes a replication id, a colon and an offset"),
+        (&other[..54], "ERR other-replid takes a replication id, a colon and an offset"),
+        (&other[..53], "ERR other-replid takes a replication id, a colon and an offset"),
         ("nonsense 1", "ERR Unrecognized REPLCONF option: nonsense"),
         ("NonSense 1", "ERR Unrecognized REPLCONF option: NonSense"),
         ("nonsense", "ERR syntax error"),
@@ -123,6 +130,40 @@ fn a_part_is_sent_if_it_is_of_the_same_stream_and_there() {
             let reply = if understands { format!("+CONTINUE {ours}\r\n") } else { "+CONTINUE\r\n".to_owned() };
             let expected = expected.map_or(Sync::Wait, |from| Sync::Continue { reply: reply.into_bytes(), from });
             assert_eq!(psync(&mut machine, 0, 1, name, offset, at), expected, "{name} {offset}");
+        }
+    }
+}
+
+#[test]
+fn either_of_two_names_is_enough_for_a_part() {
+    let at = log(50, 100);
+    let before = id(THEIRS).to_string();
+    // What else it is called, at which offset, and where it wants to go on.
+    let table = [
+        (&before, 81, 81, Some(80)),
+        (&before, 70, 70, Some(69)),
+        (&before, 82, 82, None),
+        // The other name counts for one offset only.
+        (&before, 80, 81, None),
+        (&before, 81, 80, None),
+        (&id(OURS).to_string(), 101, 101, Some(100)),
+        (&id(8).to_string(), 81, 81, None),
+    ];
+    for (other, other_offset, offset, expected) in table {
+        for understands in [false, true] {
+            let mut machine = machine(config());
+            machine.restored(id(THEIRS), 80, id(OURS));
+            let named = format!("{other}:{other_offset}");
+            machine.replconf(Ms(0), LinkId(1), "host", &[b"other-replid", named.as_bytes()], at);
+            if understands {
+                machine.replconf(Ms(0), LinkId(1), "host", &[b"capa", b"psync2"], at);
+            }
+            let reply = format!("+CONTINUE {}\r\n", id(OURS)).into_bytes();
+            let expected = match expected {
+                Some(from) if understands => Sync::Continue { reply, from },
+                _ => Sync::Wait,
+            };
+            assert_eq!(psync(&mut machine, 0, 1, &id(7).to_string(), offset, at), expected, "{named} {offset}");
         }
     }
 }

@@ -2,11 +2,13 @@
 
 mod driver;
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use driver::Driver;
 use replication::{Address, Config, FailoverRequest, FailoverState, LinkState};
-use testkit::{Client, Kind, Server, server_or_skip, wait_until};
+use testkit::{Client, Kind, Server, encode_command, server_or_skip, wait_until};
 
 const REAL: [Kind; 3] = [Kind::Redis70, Kind::Redis82, Kind::Valkey91];
 
@@ -203,6 +205,36 @@ fn in_the_middle_of_a_chain_that_loses_its_head() {
         assert_eq!(info(&mut below, "replication", "master_replid"), new_id.to_string());
         assert_eq!(info(&mut below, "replication", "master_replid2"), ids[0]);
         assert_eq!(driver.snapshots, 1, "the rest was enough");
+    }
+}
+
+#[test]
+fn both_names_of_a_stream_are_said_to_real_primaries_too() {
+    for kind in REAL {
+        let server = server_or_skip!(kind, "--repl-diskless-sync-delay", "0");
+        let mut driver = Driver::new(Config::default());
+        let (now, log) = (driver.now(), driver.log());
+        driver.machine.follow(now, address(&server), log);
+        driver.until("we follow", |driver| is_connected(driver));
+        let mut client = server.client();
+        client.line("SET key value");
+        driver.until("the stream comes", |driver| contains(driver, "value"));
+
+        // A failover that reaches us, but whose answer nobody reads.
+        let mut link = TcpStream::connect(("127.0.0.1", driver.port())).unwrap();
+        let mut request = Vec::new();
+        encode_command(&["REPLCONF", "capa", "psync2"], &mut request);
+        let id = driver.machine.history().id.to_string();
+        encode_command(&["PSYNC", &id, &(driver.log().end + 1).to_string(), "FAILOVER"], &mut request);
+        link.write_all(&request).unwrap();
+        driver.until("it makes us a primary", |driver| driver.is_primary());
+        let (now, log) = (driver.now(), driver.log());
+        driver.machine.follow(now, address(&server), log);
+        driver.until("we follow again", |driver| is_connected(driver));
+        let passed_over = "(Non critical) Master does not understand REPLCONF other-replid";
+        assert!(driver.notes.iter().any(|note| note.contains(passed_over)), "{kind}: {:#?}", driver.notes);
+        client.line("SET key other");
+        driver.until("the stream goes on", |driver| contains(driver, "other"));
     }
 }
 

@@ -2,21 +2,26 @@
 
 mod common;
 
-use common::{NOTHING, OURS, THEIRS, actions, id, log, machine, notes, sent, there};
-use replication::{Action, Config, Framing, History, LinkState, Log, Machine, Ms, Role};
+use common::{NOTHING, OURS, THEIRS, actions, id, log, machine, notes, psync, sent, there};
+use replication::{Action, Config, Framing, History, LinkId, LinkState, Log, Machine, Ms, Role, Sync};
 
 /// Up to the question, which is returned.
 fn ask(machine: &mut Machine, now: u64, log: Log) -> String {
+    say(machine, now, log, "PSYNC")
+}
+
+/// Up to the first command that begins so.
+fn say(machine: &mut Machine, now: u64, log: Log, start: &str) -> String {
     machine.connected(Ms(now));
     for _ in 0..10 {
         let commands = sent(machine);
         match commands.last() {
-            Some(last) if last.starts_with("PSYNC") => return last.clone(),
+            Some(last) if last.starts_with(start) => return last.clone(),
             Some(_) => machine.line(Ms(now), b"+OK", log),
             None => break,
         }
     }
-    panic!("no PSYNC")
+    panic!("no {start}")
 }
 
 fn following(config: Config, log: Log) -> Machine {
@@ -205,6 +210,39 @@ fn a_server_that_was_restarted_asks_for_the_stream_that_others_know() {
     machine.restored(id(THEIRS), 500, id(3));
     machine.follow(Ms(0), there(), log(500, 530));
     assert_eq!(ask(&mut machine, 0, log(500, 530)), format!("PSYNC {} 531", id(3)));
+}
+
+#[test]
+fn who_cannot_know_which_of_its_names_is_known_says_both() {
+    // A primary since the offset 180, which has told its new name to a replica and has had no write.
+    let promoted = || {
+        let mut machine = connected();
+        machine.promote(Ms(5), id(4), log(100, 180));
+        machine.replconf(Ms(5), LinkId(1), "host", &[b"capa", b"psync2"], log(100, 180));
+        let answer = psync(&mut machine, 5, 1, &id(THEIRS).to_string(), 181, log(100, 180));
+        assert!(matches!(answer, Sync::Continue { .. }), "{answer:?}");
+        actions(&mut machine);
+        machine
+    };
+    let both = format!("REPLCONF other-replid {}:181", id(THEIRS));
+
+    for reply in [&b"+OK"[..], b"-ERR Unrecognized REPLCONF option: other-replid"] {
+        let mut machine = promoted();
+        machine.follow(Ms(6), there(), log(100, 180));
+        assert_eq!(say(&mut machine, 6, log(100, 180), "REPLCONF other"), both);
+        machine.line(Ms(6), reply, log(100, 180));
+        assert_eq!(sent(&mut machine), [format!("PSYNC {} 181", id(4))]);
+        machine.line(Ms(6), format!("+CONTINUE {}", id(9)).as_bytes(), log(100, 180));
+        assert_eq!(*machine.history(), History { id: id(9), second: Some((id(4), 180)) });
+        assert_eq!(sent(&mut machine), ["REPLCONF ACK 180"]);
+    }
+
+    // What was written under the new name alone has no other.
+    let mut machine = promoted();
+    machine.follow(Ms(6), there(), log(100, 190));
+    assert_eq!(say(&mut machine, 6, log(100, 190), "REPLCONF capa"), "REPLCONF capa eof capa psync2");
+    machine.line(Ms(6), b"+OK", log(100, 190));
+    assert_eq!(sent(&mut machine), [format!("PSYNC {} 191", id(4))]);
 }
 
 #[test]
