@@ -135,9 +135,12 @@ impl Spare {
     const COUNT_MAX: usize = HOLD_BYTES as usize / FLUSH_BYTES;
 
     /// Makes a piece that has become large one of them.
-    fn grow(piece: &mut Vec<u8>) {
+    #[inline]
+    fn grow(&self, piece: &mut Vec<u8>) {
         if piece.capacity() < Spare::BYTES {
-            piece.reserve_exact(Spare::BYTES - piece.len());
+            let mut large = self.take();
+            large.extend_from_slice(piece);
+            *piece = large;
         }
     }
 
@@ -421,6 +424,7 @@ impl Collector {
                     for piece in pieces {
                         output.write(&piece)?;
                         any |= !piece.is_empty();
+                        self.spare.give(piece);
                     }
                     if is_empty && !is_complete {
                         return Ok(any);
@@ -638,7 +642,7 @@ impl Sink for Collector {
         let Some(opened) = self.openings.lock().get(&opening).cloned() else { return };
         let mut opened = opened.lock();
         for element in elements {
-            opened.add(*element, &options);
+            opened.add(*element, &options, &self.spare);
         }
         let Opened { bytes, noted, .. } = &mut *opened;
         self.note_waiting(*bytes, noted);
@@ -682,7 +686,12 @@ const SHARED_COST_BYTES: usize = 16 << 10;
 
 impl Opened {
     /// An element has come.
-    fn add(&mut self, element: ElementRef<'_>, options: &Options) {
+    fn add(&mut self, element: ElementRef<'_>, options: &Options, spare: &Spare) {
+        if self.last.len() >= FLUSH_BYTES {
+            self.full.push(std::mem::replace(&mut self.last, spare.take()));
+        } else if self.last.len() >= NOTED_BYTES {
+            spare.grow(&mut self.last);
+        }
         let Opened { parts, last: bytes, left, .. } = self;
         let before = bytes.len();
         *left -= 1;
@@ -697,10 +706,6 @@ impl Opened {
         }
         let written = bytes.len() - before;
         self.bytes += written;
-        if self.last.len() >= FLUSH_BYTES {
-            let next = Vec::with_capacity(FLUSH_BYTES + written);
-            self.full.push(std::mem::replace(&mut self.last, next));
-        }
     }
 
     /// The first of what there is, in order, and how much of it was noted.
@@ -733,7 +738,7 @@ impl Stripe {
     fn select(&mut self, form: Form, db: DbIndex, spare: &Spare) -> &mut Vec<u8> {
         match self.pieces.last_mut() {
             Some(Piece::Bytes(out)) if out.len() < NOTED_BYTES => {}
-            Some(Piece::Bytes(out)) if out.len() < FLUSH_BYTES => Spare::grow(out),
+            Some(Piece::Bytes(out)) if out.len() < FLUSH_BYTES => spare.grow(out),
             Some(Piece::Bytes(_)) => self.pieces.push(Piece::Bytes(spare.take())),
             // It may stay small.
             _ => self.pieces.push(Piece::Bytes(Vec::new())),
@@ -810,6 +815,26 @@ mod tests {
         collector.openings.lock().values().for_each(|opened| opened.lock().left = 0);
         collector.finish(&output).unwrap();
         assert_eq!(collector.waiting_bytes.load(Relaxed), 0);
+    }
+
+    /// However often stripes fill and are emptied, there are as many pieces as were in use at once.
+    #[test]
+    fn pieces_go_round() {
+        let folder = tempfile::tempdir().unwrap();
+        let collector = collector(folder.path());
+        for _ in 0..50 {
+            for stripe in &collector.stripes {
+                // The first stays small, and becomes a large one with the second.
+                for _ in 0..3 {
+                    let write = |out: &mut Vec<u8>| out.extend_from_slice(&[b'r'; NOTED_BYTES]);
+                    stripe.0.lock().append(Form::Records, DbIndex(0), &collector.spare, write);
+                }
+            }
+            for stripe in &collector.stripes {
+                assert!(collector.take_stripe(stripe, NOTED_BYTES, |_| Ok(())).unwrap());
+            }
+            assert_eq!(collector.spare.0.lock().len(), STRIPES);
+        }
     }
 
     /// While the output belongs to one collection, whole records go to the second file, and come back from it.
