@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use keyspace::Millis;
 use resp::{Decoder, Owned, Proto, Reply};
 
 use crate::listener::Stream;
+use crate::socket;
 
 /// A client that reads as fast as it is sent to gets so much before others have their turn.
 pub const WRITE_BYTES_MAX: usize = 1024 * 1024;
@@ -298,7 +300,7 @@ pub fn write_reply(stream: &mut Stream, reply: &mut Reply) -> io::Result<Written
     }
 }
 
-fn write_to_socket(stream: &mut impl Write, reply: &mut Reply) -> io::Result<Written> {
+fn write_to_socket(stream: &mut (impl Write + AsFd), reply: &mut Reply) -> io::Result<Written> {
     let mut bytes = 0;
     while !reply.is_empty() {
         if bytes >= WRITE_BYTES_MAX {
@@ -308,7 +310,7 @@ fn write_to_socket(stream: &mut impl Write, reply: &mut Reply) -> io::Result<Wri
         let result = match reply.as_slice() {
             Some(slice) => {
                 wanted = slice.len();
-                stream.write(slice)
+                socket::send(stream.as_fd(), slice)
             }
             None => {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];

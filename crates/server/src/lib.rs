@@ -21,6 +21,7 @@ pub mod operation;
 mod persistence;
 mod replication;
 mod shared;
+mod socket;
 mod start;
 mod tls;
 
