@@ -12,6 +12,11 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// A link that has failed is noticed, tried again at intervals, and may fail again while hands are shaken.
 pub const HEALED_WITHIN: Duration = Duration::from_secs(60);
 
+/// How often a link fails in a test: `SPINEL_FLAPS`, or 6 times.
+pub fn flaps() -> usize {
+    std::env::var("SPINEL_FLAPS").ok().map_or(6, |text| text.parse().expect("a number"))
+}
+
 /// A server that can be a primary or a replica, and is not slow to begin.
 pub fn start(kind: Kind, arguments: &[&str]) -> Option<Server> {
     if testkit::program(kind).is_none() {

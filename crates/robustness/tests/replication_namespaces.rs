@@ -8,11 +8,10 @@ use std::time::Duration;
 use rand::Rng;
 use robustness::namespaces::{Elsewhere, HERE, PREPARE_CABLE, Quality, run_inside};
 use robustness::replicas::{
-    HEALED_WITHIN, assert_equal, fill, keep_close, start, stat, under_load, wait_healed, wait_linked,
+    HEALED_WITHIN, assert_equal, fill, flaps, keep_close, start, stat, under_load, wait_healed, wait_linked,
 };
 use testkit::{Kind, random_from, wait_for};
 
-const FLAPS: u32 = 6;
 const QUALITY: Quality = Quality { delay_max: Duration::from_millis(2), lost_one_in: 100 };
 /// Both sides give a silent link up after 2 seconds, and TCP tries again at growing intervals.
 const SILENCE: &[&str] = &["--repl-timeout", "2", "--repl-ping-replica-period", "1"];
@@ -21,10 +20,6 @@ const SILENCE: &[&str] = &["--repl-timeout", "2", "--repl-ping-replica-period", 
 const FAILS_FOR_MS: [u64; 6] = [3500, 5, 100, 500, 2200, 1500];
 /// So many bytes after it works again it fails again.
 const FAILS_AFTER_BYTES: [u64; 5] = [1, 200, 2000, 20_000, 500_000];
-
-fn flaps() -> usize {
-    std::env::var("SPINEL_FLAPS").ok().map_or(FLAPS as usize, |text| text.parse().expect("a number"))
-}
 
 fn goes_through(primary_kind: Kind, replica_kind: Kind) {
     let seed = testkit::seed();

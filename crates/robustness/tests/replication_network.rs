@@ -8,19 +8,14 @@ use std::time::Duration;
 use rand::Rng;
 use robustness::network::{Network, Weather};
 use robustness::replicas::{
-    HEALED_WITHIN, assert_equal, fill, keep_close, offset, start, stat, under_load, wait_healed, wait_linked,
+    HEALED_WITHIN, assert_equal, fill, flaps, keep_close, offset, start, stat, under_load, wait_healed, wait_linked,
 };
 use testkit::{Kind, random_from, wait_for};
 
-const FLAPS: u32 = 6;
 const WEATHER: Weather = Weather { delay_max: Duration::from_millis(4), piece_bytes_max: 64 << 10, lost_one_in: 200 };
 
 /// So many bytes after a link is made it fails: in the first line of the handshake, in the midst of it, and in the stream.
 const FAILS_AFTER_BYTES: [u64; 6] = [1, 1, 20, 200, 20_000, 200_000];
-
-fn flaps() -> u32 {
-    std::env::var("SPINEL_FLAPS").ok().map_or(FLAPS, |text| text.parse().expect("a number"))
-}
 
 fn goes_through(primary_kind: Kind, replica_kind: Kind, threads: &str) {
     let seed = testkit::seed();
