@@ -563,7 +563,7 @@ impl Replayer<'_> {
         if is_rdb {
             let counted = Counted { source, bytes: 0 };
             let (rest, counted) =
-                load::load(self.shared(), counted, Manner { merge: false, keep_expired: true }, loading)
+                load::load(self.shared(), counted, Manner { keep_expired: true, ..Manner::default() }, loading)
                     .map_err(|error| damaged(&error))?;
             offset = counted.bytes - rest.len() as u64;
             source = Box::new(io::Cursor::new(rest).chain(counted.source));

@@ -30,12 +30,29 @@ const BATCHES_WAITING_MAX: usize = 16;
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// What a file is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Manner {
     /// Keys that are there already are replaced; otherwise there must be none.
     pub merge: bool,
     /// Keys whose time has come are loaded too: what follows (an append-only file) says when they go.
     pub keep_expired: bool,
+    /// Others go first: our primary may be on the same machine, and clients may be served from the old data. Otherwise nobody here has anything to do
+    /// before it is loaded.
+    pub steps_back: bool,
+}
+
+impl Manner {
+    /// For threads that load, when they begin.
+    fn begin(self) {
+        if self.steps_back { priority::step_back() } else { priority::give_way() }
+    }
+
+    /// The same between two pieces of work.
+    fn breathe(self) {
+        if self.steps_back {
+            priority::breathe();
+        }
+    }
 }
 
 /// Why a file was not loaded, for the log.
@@ -187,7 +204,7 @@ pub fn load<R: Read + Send>(
         let reader = &mut reader;
         let read = move || {
             memory::count_thread();
-            priority::step_back();
+            terms.manner.begin();
             read_parts(shared, reader, &terms, loading, &sender)
         };
         let read = std::thread::Builder::new().name("rdb-read".to_owned()).spawn_scoped(scope, read);
@@ -249,7 +266,7 @@ fn read_parts<R: Read + Send>(
         if parts.send(part).is_err() {
             return Ok(());
         }
-        priority::breathe();
+        terms.manner.breathe();
     }
 }
 
@@ -309,7 +326,7 @@ enum Part {
 fn insert(shared: &Shared, index: usize, parts: &Mutex<mpsc::Receiver<Part>>, terms: Terms, loading: &Loading) {
     keyspace::slab::use_arena(index);
     memory::count_thread();
-    priority::step_back();
+    terms.manner.begin();
     let gate = shared.loops() + index;
     loop {
         let part = parts.lock().recv();
@@ -368,7 +385,7 @@ fn insert_batch(shared: &Shared, gate: usize, batch: &Batch, terms: &Terms, load
         }
         let count = keys.len() as u32;
         insert_keys(shared, gate, terms, loading, batch.db(), keys)?;
-        priority::breathe();
+        terms.manner.breathe();
         if !terms.delay.is_zero() {
             std::thread::sleep(terms.delay * count);
         }
@@ -468,8 +485,7 @@ impl Shared {
                     let loading = Loading::default();
                     let total = file.metadata().map_or(0, |data| data.len());
                     self.persistence.figures.load_total_bytes.store(total, Relaxed);
-                    let manner = Manner { merge: false, keep_expired: false };
-                    load(self, file, manner, &loading).map_err(|error| {
+                    load(self, file, Manner::default(), &loading).map_err(|error| {
                         LoadError(format!(
                             "The snapshot {} cannot be loaded: {error}. Nothing was changed. Check it with `redis-check-rdb`, restore a backup, or move it away to start empty.",
                             path.display()
@@ -602,7 +618,7 @@ impl Shared {
             self.forget_data(leave_old);
         }
         // What a replica has, its primary says when it goes.
-        let loaded = load(self, source, Manner { merge: false, keep_expired: true }, &loading);
+        let loaded = load(self, source, Manner { keep_expired: true, steps_back: true, ..Manner::default() }, &loading);
         let mut loaded = loaded.map(|(rest, _)| rest).map_err(|error| error.to_string());
         if let Some(mut aside) = loading.aside.take() {
             if let Ok(rest) = loaded {
@@ -659,7 +675,7 @@ impl Shared {
         let result = match source {
             Some(file) => {
                 let loading = Loading::default();
-                let loaded = load(self, file, Manner { merge, keep_expired: false }, &loading);
+                let loaded = load(self, file, Manner { merge, ..Manner::default() }, &loading);
                 loaded
                     .map(|_| self.note_loaded(&loading, began))
                     .map_err(|error| failed("ERR Error trying to load the RDB dump, check server logs.", &error))
