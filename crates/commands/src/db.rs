@@ -449,12 +449,17 @@ impl<'a> Db<'a> {
         self.space.set(self.index, key, value, expiry)
     }
 
-    /// As Redis does it: what has expired is removed first, and what was there is told.
-    #[cold]
+    /// As Redis does it: what has expired is removed first, and what was there is told to whoever wants to hear of it.
     fn set_recorded(&mut self, key: Key<'_>, value: NewValue<'_>, expiry: Expiry) -> bool {
-        let type_before = self.live::<false, false>(key).map(|entry| entry.value().type_name());
+        let is_told = self.effects.notifies(EventClass::NEW | EventClass::OVERWRITTEN | EventClass::TYPE_CHANGED);
+        let before = match is_told || self.space.may_have_expired(key, self.now) {
+            true => self.live::<false, false>(key),
+            false => None,
+        };
+        let type_before = before.filter(|_| is_told).map(|entry| entry.value().type_name());
         let existed = self.set_unrecorded(key, value, expiry);
         match type_before {
+            _ if !is_told => {}
             None => self.notify(EventClass::NEW, "new", key.bytes()),
             Some(type_before) => self.notify_replaced(key, type_before),
         }

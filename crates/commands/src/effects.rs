@@ -283,10 +283,16 @@ impl Effects {
 
 /// For [`Db`](crate::Db), which knows the database.
 impl Effects {
+    /// Whether somebody wants events of one of these classes.
+    #[inline]
+    pub(crate) fn notifies(&self, classes: EventClass) -> bool {
+        self.readers.events.intersects(classes)
+    }
+
     /// Notes an event if somebody wants its class.
     #[inline]
     pub(crate) fn notify(&mut self, class: EventClass, name: &'static str, db: DbIndex, key: &[u8]) {
-        if self.readers.events.intersects(class) {
+        if self.notifies(class) {
             self.note(class, name, db, key);
         }
     }

@@ -624,6 +624,12 @@ impl<'a> Space<'a> {
         self.shard(shard.get()).refresh_earliest(self.tables(shard.get()));
     }
 
+    /// Whether the time of anything near this key may have come. Cheaper than looking the key up, and mostly false.
+    #[inline]
+    pub fn may_have_expired(&self, key: Key<'_>, now: Millis) -> bool {
+        self.keyspace.earliest_expiry(key.shard()) <= now
+    }
+
     #[inline]
     pub fn get(&self, db: DbIndex, key: Key<'_>) -> Option<Entry<'_>> {
         let table = self.table(db, key)?;
