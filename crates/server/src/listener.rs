@@ -229,12 +229,16 @@ impl Listener {
                 let (stream, address) = listener.accept()?;
                 // Replies are whole when they are written; there is nothing to wait for.
                 stream.set_nodelay(true)?;
+                let is_local = is_loopback(address.ip());
+                if is_local {
+                    stay_simple(&stream);
+                }
                 let local_address = stream.local_addr().map(|local| local.to_string()).unwrap_or_default();
                 Ok(Accepted {
                     id: id(),
                     address: address.to_string(),
                     local_address,
-                    is_local: is_loopback(address.ip()),
+                    is_local,
                     stream: Stream::Tcp(stream),
                     users: Vec::new(),
                 })
@@ -253,6 +257,15 @@ impl Listener {
             }
         }
     }
+}
+
+/// Within a machine nothing is lost or queued on the way: there is no congestion to control. What the system has chosen for other ways may have its
+/// price here (BBR and its pacing: 0.1 us a reply), so the simplest is taken where it may be; every kernel has it.
+fn stay_simple(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(stream).set_tcp_congestion(b"reno");
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
 }
 
 fn is_loopback(ip: IpAddr) -> bool {
