@@ -393,6 +393,24 @@ impl Journal {
         std::mem::take(&mut state.roused)
     }
 
+    /// So many bytes of the AOF stream's blocks are kept for use again from now on.
+    pub(crate) fn keep_spare(&self, bytes: u64) {
+        let needless = self.state.lock().streams[Destination::Aof as usize].keep_spare_bytes(bytes);
+        // Outside of the lock: there may be many.
+        drop(needless);
+    }
+
+    /// Lets go of blocks of the AOF stream that nobody has needed since the last call; whether there is more to let go of later.
+    pub(crate) fn trim_spare(&self) -> bool {
+        let mut state = self.state.lock();
+        let stream = &mut state.streams[Destination::Aof as usize];
+        let needless = stream.trim_spare();
+        let has_more = stream.has_spare_to_trim();
+        drop(state);
+        drop(needless);
+        has_more
+    }
+
     /// The writer looks round soon.
     pub(crate) fn rouse(&self) {
         self.state.lock().roused = true;
@@ -477,14 +495,18 @@ impl Drop for Reader {
         let mut state = self.journal.state.lock();
         let stream = &mut state.streams[self.destination as usize];
         stream.remove_reader(self.number);
+        let mut needless = Vec::new();
         if !stream.has_readers() {
             self.journal.wanted.fetch_and(!self.destination.bit().bits(), Relaxed);
             if self.destination == Destination::Aof {
+                needless = stream.keep_spare_bytes(0);
                 // Nobody will write what waits, so nobody has to wait for it.
                 state.rotations.clear();
                 self.journal.congestion.fetch_and(Congestion::Replicas as u8, Relaxed);
             }
         }
+        drop(state);
+        drop(needless);
     }
 }
 
@@ -706,5 +728,39 @@ mod tests {
         spare(16);
         journal.bound_replicas(None, 1 << 20);
         spare(4);
+    }
+
+    /// What a second needs is there for the next one, and what no second needs any more goes.
+    #[test]
+    fn blocks_that_are_needed_again_stay() {
+        let journal = Arc::new(Journal::new(1 << 20));
+        let reader = journal.reader(Destination::Aof);
+        journal.keep_spare(1 << 20);
+        let spare = || journal.state.lock().streams[Destination::Aof as usize].spare_blocks();
+        let mut batch = Batch::new();
+        let mut pass = |blocks: usize| {
+            for _ in 0..blocks {
+                batch.serve(Destinations::AOF);
+                batch.unit_begin();
+                batch.effect(0, [b"x".as_slice(), &[b'x'; (64 << 10) - 64]], Destinations::AOF);
+                batch.unit_end();
+                journal.append(&mut batch, 0);
+            }
+            reader.release(journal.tail(Destination::Aof));
+        };
+        for _ in 0..3 {
+            pass(12);
+            assert!((10..=13).contains(&spare()), "{}", spare());
+            assert!(journal.trim_spare());
+        }
+        pass(6);
+        assert!(journal.trim_spare());
+        assert!((5..=7).contains(&spare()), "{}", spare());
+        pass(1);
+        assert!(!journal.trim_spare());
+        assert_eq!(spare(), 4);
+        pass(12);
+        drop(reader);
+        assert_eq!(spare(), 4, "nobody writes any more");
     }
 }

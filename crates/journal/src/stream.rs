@@ -24,6 +24,8 @@ pub(crate) struct Stream {
     readers: Vec<Option<u64>>,
     spare: Vec<Arc<Block>>,
     spare_blocks_max: usize,
+    /// So many of the spare ones nobody has needed since they were last [trimmed](Self::trim_spare).
+    spare_needless: usize,
     /// SELECT and annotation of one append.
     head: Vec<u8>,
 }
@@ -39,6 +41,7 @@ impl Stream {
             readers: Vec::new(),
             spare: Vec::new(),
             spare_blocks_max: SPARE_BLOCKS_MIN,
+            spare_needless: 0,
             head: Vec::new(),
         }
     }
@@ -87,7 +90,10 @@ impl Stream {
             });
             if room == 0 {
                 let block = match self.spare.pop() {
-                    Some(block) if bytes.len() <= BLOCK_BYTES => block,
+                    Some(block) if bytes.len() <= BLOCK_BYTES => {
+                        self.spare_needless = self.spare_needless.min(self.spare.len());
+                        block
+                    }
                     _ => Arc::new(Block::new(bytes.len().max(BLOCK_BYTES))),
                 };
                 self.blocks.push_back((self.end, block));
@@ -183,6 +189,20 @@ impl Stream {
     pub(crate) fn keep_spare_bytes(&mut self, bytes: u64) -> Vec<Arc<Block>> {
         self.spare_blocks_max = SPARE_BLOCKS_MIN.max((bytes / BLOCK_BYTES as u64) as usize);
         self.spare.split_off(self.spare.len().min(self.spare_blocks_max))
+    }
+
+    /// Those that were not needed since this was last called, but for a few. They are at the bottom: what was given back last is used first.
+    #[must_use]
+    pub(crate) fn trim_spare(&mut self) -> Vec<Arc<Block>> {
+        let needless = self.spare_needless.min(self.spare.len().saturating_sub(SPARE_BLOCKS_MIN));
+        let needless = self.spare.drain(..needless).collect();
+        self.spare_needless = self.spare.len();
+        needless
+    }
+
+    /// Whether there are more spare ones than are always kept.
+    pub(crate) fn has_spare_to_trim(&self) -> bool {
+        self.spare.len() > SPARE_BLOCKS_MIN
     }
 
     #[cfg(test)]

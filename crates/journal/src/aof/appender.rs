@@ -39,6 +39,8 @@ const WRITE_BYTES_MAX: usize = 4 << 20;
 const SLICES_MAX: usize = 128;
 /// What may stay in memory although it is written, for a sync that fails.
 const UNSYNCED_BYTES_MAX: u64 = 64 << 20;
+/// Blocks of the stream that were not needed for so long are given back to the allocator.
+const SPARE_KEPT: Duration = Duration::from_secs(2);
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// Redis's figure: a sync that takes longer means that more can be lost than was promised, and those who write have to wait.
 const SYNC_SLOW: Duration = Duration::from_secs(2);
@@ -204,6 +206,7 @@ pub(crate) struct Appender {
     /// This base is listed, but not safely.
     unsettled_base: Option<u64>,
     settle_at: Option<Duration>,
+    trim_at: Option<Duration>,
     is_removing: bool,
 
     trouble: Option<Trouble>,
@@ -255,6 +258,7 @@ impl Appender {
             is_rotation_unsettled: false,
             bases: VecDeque::new(),
             unsettled_base: None,
+            trim_at: None,
             is_removing: false,
             trouble: None,
             now: Duration::ZERO,
@@ -265,6 +269,8 @@ impl Appender {
             earlier_bytes: size_bytes - length,
             last_group_units: 1,
         };
+        // What stays until it is synchronised comes back at once then, and is needed again.
+        appender.journal().keep_spare(UNSYNCED_BYTES_MAX);
         appender.journal().publish_durable(begin);
         appender.refresh_figures();
         Ok(appender)
@@ -336,6 +342,7 @@ impl Appender {
         }
         self.watch_flight();
         self.release();
+        self.trim();
         self.refresh_figures();
         Next {
             jobs: std::mem::take(&mut self.jobs),
@@ -724,6 +731,14 @@ impl Appender {
         if to > self.released {
             self.released = to;
             self.reader.release(to);
+            self.trim_at.get_or_insert(self.now + SPARE_KEPT);
+        }
+    }
+
+    fn trim(&mut self) {
+        if self.trim_at.is_some_and(|at| at <= self.now) {
+            let is_more_to_come = self.journal().trim_spare();
+            self.trim_at = is_more_to_come.then_some(self.now + SPARE_KEPT);
         }
     }
 
@@ -734,7 +749,7 @@ impl Appender {
         }
         let waits_for_sync = self.policy == Fsync::EverySecond && !self.is_suspended && self.written > self.synced;
         let sync = (waits_for_sync && self.flight.is_none()).then_some(self.last_sync + SYNC_EVERY);
-        [slow, sync, self.settle_at].into_iter().flatten().min()
+        [slow, sync, self.settle_at, self.trim_at].into_iter().flatten().min()
     }
 
     /// The last steps: everything is written and safe, or it is not and that is said.
