@@ -5,7 +5,7 @@
 //! - Under `always` everybody waits for the disk, so one sync for all of them is best. While one runs the next group gathers by itself; and clients that
 //!   are answered together come back one after the other, so that the first of them alone would make a poor group. The writer
 //!   therefore waits until as many units have come as the last group had, but no longer than half a sync takes.
-//! - Otherwise nobody waits, and waking a thread for each command would cost more than the command: what comes within 2 ms is
+//! - Otherwise nobody waits, and waking a thread for each command would cost more than the command: what comes within 10 ms is
 //!   written at once. That much can be lost when the process is killed, beside what the policy allows to be lost with the machine.
 
 use std::io;
@@ -23,7 +23,7 @@ use crate::disk::Disk;
 use crate::journal::{Destination, Journal, Reader};
 
 /// How long what nobody waits for gathers, and how many bytes end it earlier.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(10);
 const GATHER_BYTES: u64 = 256 << 10;
 /// The longest that those who wait for the disk wait for each other.
 const GATHER_ALWAYS_MAX: Duration = Duration::from_millis(1);
